@@ -1,0 +1,30 @@
+# fovea_layer(NAME DEPENDS other layers… LINKS outside libraries…): one static library from the *.cpp of a folder.
+
+set(FOVEA_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wold-style-cast -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  list(APPEND FOVEA_WARNINGS -Wno-restrict)  # g++ 12 sees overlaps in `const char* + std::string` (GCC bug 105651)
+endif()
+set(FOVEA_LAYERS "" CACHE INTERNAL "targets to install")
+
+function(fovea_flags target)
+  target_compile_options(${target} PRIVATE ${FOVEA_WARNINGS})
+  if(FOVEA_SANITIZE)
+    target_compile_options(${target} PUBLIC -fsanitize=${FOVEA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    target_link_options(${target} PUBLIC -fsanitize=${FOVEA_SANITIZE})
+  endif()
+endfunction()
+
+function(fovea_layer name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINKS;SOURCES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp)
+  add_library(fovea_${name} STATIC ${sources} ${ARG_SOURCES})
+  target_include_directories(fovea_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_include_directories(fovea_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  foreach(layer ${ARG_DEPENDS})
+    target_link_libraries(fovea_${name} PUBLIC fovea_${layer})
+  endforeach()
+  target_link_libraries(fovea_${name} PRIVATE ${ARG_LINKS})
+  fovea_flags(fovea_${name})
+  set(FOVEA_LAYERS ${FOVEA_LAYERS} fovea_${name} CACHE INTERNAL "targets to install")
+endfunction()

@@ -1,0 +1,40 @@
+// What is shown of attention: definitions, in O(tokens) memory. Formulas and sources: docs/look.md.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace fovea {
+
+/// One head over one run. i query, j key, n_i keys visible to i; means are over queries.
+struct HeadStatistics {
+  std::string kind;
+  int layer = 0, head = 0;
+  double entropy = 0;             // mean H_i, nats (Clark et al. 2019, arXiv 1906.04341)
+  double normalised_entropy = 0;  // mean H_i / ln n_i
+  double confidence = 0;          // mean max_j A_ij (Voita et al. 2019, arXiv 1905.09418)
+  double sink = 0;                // mean A_i0 over i ≥ 1 (Xiao et al. 2023, 2309.17453; Gu et al. 2410.10781)
+  double distance = 0;            // Σ A_ij |i − j| / Σ A_ij (Vig & Belinkov 2019, arXiv 1906.04284)
+  double previous = 0;            // mean A_i,i−1 over i ≥ 1 (Elhage et al. 2021)
+  double max_abs_error = 0;       // max |Σ_j A_ij v_j − o_i| over rows and channels
+};
+
+/// One edge, in the order of what it proves: weight (where it looked), then two estimates of what it did.
+struct Link {
+  std::string kind;
+  int layer = 0, head = 0, query = 0, key = 0;
+  double weight = 0;         // A_ij
+  double lift = 0;           // A_ij · n_i: how many times a uniform share
+  double norm_weighted = 0;  // ‖W_O (A_ij v_j)‖ (Kobayashi et al. 2020, arXiv 2004.10102)
+  double local_effect =
+      0;  // ‖W_O Δo‖, Δo = A/(1−A)·(o − v_j): the exact change of this head's output had the edge not been there
+};
+
+struct LinkQuery {
+  std::string token;  // a selector, see Run::find; empty: every token
+  int top = 5;
+  std::vector<int> layers, heads;  // empty: all
+  std::string kind;                // empty: the model's self-attention
+};
+
+}  // namespace fovea

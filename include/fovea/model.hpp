@@ -1,0 +1,93 @@
+// load("…"): a model from a Hugging Face folder. model("text"): a run that can be looked into.
+#pragma once
+#include <fovea/look.hpp>
+#include <fovea/tensor.hpp>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fovea {
+
+namespace models {
+class Encoder;
+struct LayerRecord;
+struct Result;
+struct Summary;
+}  // namespace models
+
+/// A token of a text. begin and end are byte offsets into it; 0, 0 for what the tokenizer added ([CLS], …).
+struct Token {
+  int index = 0, id = 0;
+  std::string text;
+  int begin = 0, end = 0;
+  bool special = false;
+};
+
+/// One forward pass over one text, with what is needed to rebuild any attention weight of it: O(tokens) memory per
+/// layer.
+class Run {
+ public:
+  std::string text;
+  std::vector<Token> tokens;
+  const models::Summary& model() const;
+  const std::vector<models::LayerRecord>& layers() const;
+  const std::vector<Tensor>& hidden() const;  // [layers + 1] of F32 [tokens, width]; 0 is the embedding
+
+  /// Positions of the tokens that a selector means: an index ("5"), a word ("bank"), its k-th occurrence ("bank#2"). A
+  /// word may be several tokens. Error names the words that are there; an ambiguous word is one too, with the spellings
+  /// to choose from.
+  std::vector<int> find(std::string_view selector) const;
+
+  /// Statistics of every head, layer by layer; see look.hpp. Worked out at the first call and kept.
+  const std::vector<HeadStatistics>& heads() const;
+  /// The strongest links of a token (or of all), over the chosen layers and heads, largest weight first.
+  std::vector<Link> links(const LinkQuery& query) const;
+  /// max |Σ A·v − o| over every row of every head: how far the weights shown are from the output that the kernels
+  /// produced.
+  double max_abs_error() const;
+
+ private:
+  friend class Model;
+  struct Heads;
+  Run(std::shared_ptr<const models::Encoder> model, std::shared_ptr<const models::Result> result);
+  std::shared_ptr<const models::Encoder> model_;
+  std::shared_ptr<const models::Result> result_;
+  std::shared_ptr<Heads> heads_;
+};
+
+struct Guess {
+  std::string text;
+  int id = 0;
+  double probability = 0;
+};
+struct Label {
+  std::string name;
+  double probability = 0;
+};
+
+class Model {
+ public:
+  const models::Summary& summary() const;
+  /// Tokenizes and runs. Error when the text is longer than the model's positions, with both counts; with `truncate` it
+  /// is cut and *cut receives the number of tokens left out.
+  Run operator()(std::string_view text, bool truncate = false, int* cut = nullptr) const;
+  /// One vector per text, F32 [texts, width], pooled and normalised as the folder's modules.json says (mean pooling
+  /// where it is silent).
+  Tensor embed(std::span<const std::string> texts, bool truncate = false, int* cut = nullptr) const;
+  /// The `top` likeliest tokens at each [MASK] of the text.
+  std::vector<std::vector<Guess>> fill(std::string_view text, int top = 5) const;
+  /// Labels of a text (or of a pair), most probable first.
+  std::vector<Label> classify(std::string_view text, std::string_view pair = {}) const;
+
+ private:
+  friend Model load(const std::string&);
+  struct Parts;
+  std::shared_ptr<const Parts> parts_;
+};
+
+/// A folder in Hugging Face layout, or an org/name in the local hub cache. Nothing is downloaded.
+Model load(const std::string& model);
+
+}  // namespace fovea

@@ -1,0 +1,13 @@
+// All generic kernels of one instruction set, and the table that exports them. Included once by each isa/*.cpp.
+#pragma once
+#include "kernels/generic/denormals.hpp"
+#include "kernels/generic/dense.hpp"
+#include "kernels/generic/flash.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+constexpr KernelTable table() {
+  return {plan, forward, weights, linear, activate, layer_norm, spin_fma, 2 * 12 * kLanes};
+}
+
+}  // namespace fovea::FOVEA_ISA

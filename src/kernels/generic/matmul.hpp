@@ -1,0 +1,71 @@
+// The one matrix product: C = A·B, or C = alpha∘C + A·B, with B in rows of contiguous panel columns. Attention's QKᵀ
+// and PV and the linear layers are all calls of it.
+//
+// A register tile holds kTileRows rows of A against kTileVecs vectors of B. One step along the depth loads kTileVecs
+// vectors of B and broadcasts kTileRows numbers of A for kTileRows·kTileVecs FMAs: on AVX-512 10 loads for 24 FMAs,
+// which is 5 load cycles beside 12 FMA cycles on two ports each, so the FMA ports are the limit and A needs no packing.
+// Every element of C sums over the depth in the same order whatever the tile, so results don't depend on how rows are
+// grouped.
+#pragma once
+#include <cstddef>
+
+namespace fovea::FOVEA_ISA {
+
+/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes]. alpha [Rows] scales what C holds; null: C is
+/// overwritten.
+template <int Rows, int Vecs>
+inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
+                          std::ptrdiff_t ldc, int depth, const float* alpha) {
+  Vec sum[Rows][Vecs];
+#pragma GCC unroll 8
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vecs; ++j) sum[i][j] = alpha ? load(c + i * ldc + j * kLanes) * alpha[i] : Vec(0.0f);
+  for (int d = 0; d < depth; ++d) {
+    Vec right[Vecs];
+#pragma GCC unroll 8
+    for (int j = 0; j < Vecs; ++j) right[j] = load(b + d * ldb + j * kLanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < Rows; ++i) {
+      const Vec left = a[i * lda + d];
+#pragma GCC unroll 8
+      for (int j = 0; j < Vecs; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vecs; ++j) store(c + i * ldc + j * kLanes, sum[i][j]);
+}
+
+/// The last rows of a product: fewer than kTileRows.
+template <int Vecs, int Rows = kTileRows - 1>
+inline void remaining_rows(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
+                           std::ptrdiff_t ldc, int depth, const float* alpha) {
+  if constexpr (Rows > 0) {
+    if (rows == Rows)
+      register_tile<Rows, Vecs>(a, lda, b, ldb, c, ldc, depth, alpha);
+    else
+      remaining_rows<Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth, alpha);
+  }
+}
+
+template <int Vecs>
+inline void column_of_tiles(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
+                            std::ptrdiff_t ldc, int depth, const float* alpha) {
+  int i = 0;
+  for (; i + kTileRows <= rows; i += kTileRows)
+    register_tile<kTileRows, Vecs>(a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth, alpha ? alpha + i : nullptr);
+  remaining_rows<Vecs>(rows - i, a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth, alpha ? alpha + i : nullptr);
+}
+
+/// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes.
+inline void product(int rows, int columns, int depth, const float* a, std::ptrdiff_t lda, const float* b,
+                    std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc, const float* alpha) {
+  int j = 0;
+  for (; j + kTileVecs * kLanes <= columns; j += kTileVecs * kLanes)
+    column_of_tiles<kTileVecs>(rows, a, lda, b + j, ldb, c + j, ldc, depth, alpha);
+  for (; j < columns; j += kLanes) column_of_tiles<1>(rows, a, lda, b + j, ldb, c + j, ldc, depth, alpha);
+}
+
+}  // namespace fovea::FOVEA_ISA

@@ -1,0 +1,57 @@
+// One attention problem as every kernel sees it: raw views, sizes, the erased mask and score. Checked before it is made
+// (ops/attention.cpp); kernels trust it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <fovea/dtype.hpp>
+#include <fovea/tile.hpp>
+
+namespace fovea {
+
+/// [batch, time, heads, dim] with any strides, in elements.
+struct Operand {
+  void* data = nullptr;  // q, k and v are never written
+  DType dtype = DType::F32;
+  std::int64_t batch = 0, time = 0, head = 0, dim = 0;  // strides
+};
+
+struct Problem {
+  Operand q, k, v, out;
+  int batches = 0, queries = 0, keys = 0;  // queries, keys: of the longest batch row
+  int heads = 0, kv_heads = 0;             // kv_heads divides heads
+  int head_dim = 0, value_dim = 0;
+  double scale = 1;  // finite
+  MaskView mask;
+  ScoreView score;
+  const float* sinks = nullptr;  // [heads], or none
+  float* lse = nullptr;          // [batch, heads, time] with these strides and time stride 1; may be null
+  std::int64_t lse_batch = 0, lse_head = 0;
+
+  // Batch rows of different length. Null: all rows have `queries` and `keys`.
+  const int* q_lengths = nullptr;   // [batches]
+  const int* kv_lengths = nullptr;  // [batches]
+  // Batch rows packed one after another along time (then the batch strides are 0). Null: not packed.
+  const int* q_begin = nullptr;   // [batches]
+  const int* kv_begin = nullptr;  // [batches]
+
+  int queries_of(int b) const { return q_lengths ? q_lengths[b] : queries; }
+  int keys_of(int b) const { return kv_lengths ? kv_lengths[b] : keys; }
+  int group() const { return heads / kv_heads; }  // query heads that share a KV head
+  std::int64_t q_offset(int b, int head, int t) const {
+    return b * q.batch + (t + (q_begin ? q_begin[b] : 0)) * q.time + head * q.head;
+  }
+  std::int64_t out_offset(int b, int head, int t) const {
+    return b * out.batch + (t + (q_begin ? q_begin[b] : 0)) * out.time + head * out.head;
+  }
+  std::int64_t k_offset(int b, int kv_head, int t) const {
+    return b * k.batch + (t + (kv_begin ? kv_begin[b] : 0)) * k.time + kv_head * k.head;
+  }
+  std::int64_t v_offset(int b, int kv_head, int t) const {
+    return b * v.batch + (t + (kv_begin ? kv_begin[b] : 0)) * v.time + kv_head * v.head;
+  }
+  std::int64_t lse_offset(int b, int head, int t) const {
+    return b * lse_batch + head * lse_head + t + (q_begin ? q_begin[b] : 0);
+  }
+};
+
+}  // namespace fovea

@@ -1,0 +1,69 @@
+// The SIMD façade for AVX2 + FMA + F16C: eight lanes. Names and meaning as in scalar.hpp.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+#include <fovea/dtype.hpp>
+
+namespace fovea::avx2 {
+
+inline constexpr int kLanes = 8;
+inline constexpr int kTileRows = 6, kTileVecs = 2;  // 12 accumulators + 2 of B + 1 of A = 15 of 16 registers
+
+struct Vec {
+  __m256 v;
+  Vec() = default;
+  Vec(float x) : v(_mm256_set1_ps(x)) {}
+  explicit Vec(__m256 x) : v(x) {}
+};
+struct Lanes {
+  __m256 m;
+};
+
+inline Vec load(const float* p) { return Vec(_mm256_loadu_ps(p)); }
+inline void store(float* p, Vec x) { _mm256_storeu_ps(p, x.v); }
+inline Vec load(const bf16* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return Vec(_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16)));
+}
+inline Vec load(const f16* p) { return Vec(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))); }
+inline void store(f16* p, Vec x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline void store(bf16* p, Vec x) {
+  float lanes[kLanes];
+  store(lanes, x);
+  for (int i = 0; i < kLanes; ++i) p[i] = bf16(lanes[i]);
+}
+
+inline Vec operator+(Vec a, Vec b) { return Vec(_mm256_add_ps(a.v, b.v)); }
+inline Vec operator-(Vec a, Vec b) { return Vec(_mm256_sub_ps(a.v, b.v)); }
+inline Vec operator*(Vec a, Vec b) { return Vec(_mm256_mul_ps(a.v, b.v)); }
+inline Vec operator/(Vec a, Vec b) { return Vec(_mm256_div_ps(a.v, b.v)); }
+inline Vec fma(Vec a, Vec b, Vec c) { return Vec(_mm256_fmadd_ps(a.v, b.v, c.v)); }
+inline Vec max(Vec a, Vec b) { return Vec(_mm256_max_ps(a.v, b.v)); }
+inline Vec min(Vec a, Vec b) { return Vec(_mm256_min_ps(a.v, b.v)); }
+inline Lanes operator<(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+inline Vec select(Lanes m, Vec a, Vec b) { return Vec(_mm256_blendv_ps(b.v, a.v, m.m)); }
+inline Lanes lanes_of(std::uint64_t bits) {
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i all = _mm256_set1_epi32(static_cast<int>(bits & 255));
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, bit), bit))};
+}
+inline Vec round_to_int(Vec x) { return Vec(_mm256_round_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+inline Vec scale_by_power_of_two(Vec x, Vec n) {
+  const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23);
+  return Vec(_mm256_mul_ps(x.v, _mm256_castsi256_ps(power)));
+}
+inline float reduce_add(Vec x) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+inline float reduce_max(Vec x) {
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+}  // namespace fovea::avx2

@@ -1,0 +1,55 @@
+// The SIMD façade for AVX-512 (F, BW, DQ, VL): sixteen lanes. Names and meaning as in scalar.hpp.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+#include <fovea/dtype.hpp>
+
+namespace fovea::avx512 {
+
+inline constexpr int kLanes = 16;
+inline constexpr int kTileRows = 6, kTileVecs = 4;  // 24 accumulators + 4 of B + 1 of A = 29 of 32 registers
+
+struct Vec {
+  __m512 v;
+  Vec() = default;
+  Vec(float x) : v(_mm512_set1_ps(x)) {}
+  explicit Vec(__m512 x) : v(x) {}
+};
+struct Lanes {
+  __mmask16 m;
+};
+
+inline Vec load(const float* p) { return Vec(_mm512_loadu_ps(p)); }
+inline void store(float* p, Vec x) { _mm512_storeu_ps(p, x.v); }
+inline Vec load(const bf16* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return Vec(_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
+}
+inline Vec load(const f16* p) { return Vec(_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))); }
+inline void store(f16* p, Vec x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline void store(bf16* p, Vec x) {
+  float lanes[kLanes];
+  store(lanes, x);
+  for (int i = 0; i < kLanes; ++i) p[i] = bf16(lanes[i]);
+}
+
+inline Vec operator+(Vec a, Vec b) { return Vec(_mm512_add_ps(a.v, b.v)); }
+inline Vec operator-(Vec a, Vec b) { return Vec(_mm512_sub_ps(a.v, b.v)); }
+inline Vec operator*(Vec a, Vec b) { return Vec(_mm512_mul_ps(a.v, b.v)); }
+inline Vec operator/(Vec a, Vec b) { return Vec(_mm512_div_ps(a.v, b.v)); }
+inline Vec fma(Vec a, Vec b, Vec c) { return Vec(_mm512_fmadd_ps(a.v, b.v, c.v)); }
+inline Vec max(Vec a, Vec b) { return Vec(_mm512_max_ps(a.v, b.v)); }
+inline Vec min(Vec a, Vec b) { return Vec(_mm512_min_ps(a.v, b.v)); }
+inline Lanes operator<(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Vec select(Lanes m, Vec a, Vec b) { return Vec(_mm512_mask_blend_ps(m.m, b.v, a.v)); }
+inline Lanes lanes_of(std::uint64_t bits) { return {static_cast<__mmask16>(bits & 0xffff)}; }
+inline Vec round_to_int(Vec x) { return Vec(_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
+inline Vec scale_by_power_of_two(Vec x, Vec n) { return Vec(_mm512_scalef_ps(x.v, n.v)); }
+inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
+inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
+
+}  // namespace fovea::avx512

@@ -1,0 +1,75 @@
+// The SIMD façade for any machine: four lanes through the compiler's vector extension, no instruction set assumed.
+//
+// Every façade offers the same names, so that kernels are written once:
+//   Vec (kLanes floats), Lanes (one bit a lane), load/store (any alignment, f32/bf16/f16), fma, max/min, select,
+//   round_to_int, scale_by_power_of_two, reduce_max/reduce_add, lanes_of(bits). max(a, b) and min(a, b) return b when
+//   either is NaN.
+#pragma once
+#include <cstdint>
+#include <fovea/dtype.hpp>
+
+namespace fovea::scalar {
+
+inline constexpr int kLanes = 4;
+inline constexpr int kTileRows = 4, kTileVecs = 2;  // register tile of the matrix product: 8 accumulators
+
+typedef float Floats __attribute__((vector_size(16)));
+typedef std::int32_t Ints __attribute__((vector_size(16)));
+
+struct Vec {
+  Floats v;
+  Vec() = default;
+  Vec(float x) : v{x, x, x, x} {}
+  explicit Vec(Floats x) : v(x) {}
+};
+struct Lanes {
+  Ints m;
+};  // −1 or 0 a lane
+
+inline Vec load(const float* p) {
+  Vec x;
+  __builtin_memcpy(&x.v, p, sizeof x.v);
+  return x;
+}
+inline void store(float* p, Vec x) { __builtin_memcpy(p, &x.v, sizeof x.v); }
+inline Vec load(const bf16* p) { return Vec(Floats{float(p[0]), float(p[1]), float(p[2]), float(p[3])}); }
+inline Vec load(const f16* p) { return Vec(Floats{float(p[0]), float(p[1]), float(p[2]), float(p[3])}); }
+inline void store(bf16* p, Vec x) {
+  for (int i = 0; i < kLanes; ++i) p[i] = bf16(x.v[i]);
+}
+inline void store(f16* p, Vec x) {
+  for (int i = 0; i < kLanes; ++i) p[i] = f16(x.v[i]);
+}
+
+inline Vec operator+(Vec a, Vec b) { return Vec(a.v + b.v); }
+inline Vec operator-(Vec a, Vec b) { return Vec(a.v - b.v); }
+inline Vec operator*(Vec a, Vec b) { return Vec(a.v * b.v); }
+inline Vec operator/(Vec a, Vec b) { return Vec(a.v / b.v); }
+inline Vec fma(Vec a, Vec b, Vec c) { return Vec(a.v * b.v + c.v); }
+inline Vec max(Vec a, Vec b) { return Vec(a.v > b.v ? a.v : b.v); }
+inline Vec min(Vec a, Vec b) { return Vec(a.v < b.v ? a.v : b.v); }
+inline Lanes operator<(Vec a, Vec b) { return {a.v < b.v}; }
+inline Vec select(Lanes m, Vec a, Vec b) { return Vec(m.m ? a.v : b.v); }
+inline Lanes lanes_of(std::uint64_t bits) {
+  const auto b = static_cast<std::int32_t>(bits & 15);
+  return {Ints{-(b & 1), -(b >> 1 & 1), -(b >> 2 & 1), -(b >> 3 & 1)}};
+}
+/// To the nearest integer, ties to even; |x| < 2^22.
+inline Vec round_to_int(Vec x) {
+  const Floats magic = Vec(12582912.f).v;  // 1.5 · 2^23: the sum has no room for a fraction
+  return Vec((x.v + magic) - magic);
+}
+/// x · 2^n for integral n in [−126, 127].
+inline Vec scale_by_power_of_two(Vec x, Vec n) {
+  const Ints power = (__builtin_convertvector(n.v, Ints) + 127) << 23;
+  Floats factor;
+  __builtin_memcpy(&factor, &power, sizeof factor);
+  return Vec(x.v * factor);
+}
+inline float reduce_add(Vec x) { return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]); }
+inline float reduce_max(Vec x) {
+  const float a = x.v[0] > x.v[2] ? x.v[0] : x.v[2], b = x.v[1] > x.v[3] ? x.v[1] : x.v[3];
+  return a > b ? a : b;
+}
+
+}  // namespace fovea::scalar

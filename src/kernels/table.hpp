@@ -1,0 +1,44 @@
+// What one instruction set offers: a plain table of functions over raw pointers. No allocation, no exceptions, no
+// threads below here.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/problem.hpp"
+
+namespace fovea {
+
+/// How a forward kernel cuts a problem. It depends on the problem's sizes only, never on threads, so neither do the
+/// results.
+struct Plan {
+  std::int64_t items = 0;         // independent pieces of work
+  std::size_t scratch_bytes = 0;  // for one piece, 64-byte aligned
+  int query_rows = 0;             // rows in flight in one piece, over all heads of a KV head
+  int padded_value_dim = 0;
+};
+
+struct KernelTable {
+  Plan (*plan)(const Problem&) noexcept;
+  /// One piece of work: fills its rows of out and lse.
+  void (*forward)(const Problem&, const Plan&, std::int64_t item, std::byte* scratch) noexcept;
+  /// weights [queries, keys of the batch row] of one head, rebuilt from q, k and p.lse. At most plan.query_rows
+  /// queries.
+  void (*weights)(const Problem&, const Plan&, int batch, int head, Range queries, float* weights,
+                  std::byte* scratch) noexcept;
+  /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64].
+  void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
+                 int columns) noexcept;
+  /// x [n] = f(x) in place; `which` is an Activation.
+  void (*activate)(int which, float* x, std::int64_t n) noexcept;
+  /// y [rows, width]; gain, shift [width].
+  void (*layer_norm)(const float* x, int rows, int width, const float* gain, const float* shift, float eps,
+                     float* y) noexcept;
+  /// FMAs on registers alone: 2 · lanes · `chains` · rounds floating-point operations; returns something that depends
+  /// on them.
+  float (*spin_fma)(std::int64_t rounds) noexcept;
+  int fma_flops_per_round;
+};
+
+extern const KernelTable kScalarTable, kAvx2Table, kAvx512Table;
+
+}  // namespace fovea

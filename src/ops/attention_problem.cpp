@@ -1,0 +1,164 @@
+#include "ops/attention_problem.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace fovea {
+namespace {
+
+constexpr const char* kLayout = "[batch, time, heads, head_dim]";
+
+void check_tensor(const char* name, const TensorView& t) {
+  if (t.shape.rank() != 4) throw Error(fmt::format("{} is {}; expected rank 4, {}", name, t.str(), kLayout));
+  if (!is_float(t.dtype)) throw Error(fmt::format("{} is {}; attention takes F64, F32, BF16 or F16", name, t.str()));
+  for (const std::int64_t n : t.shape)
+    if (n < 0 || n > std::numeric_limits<int>::max() / 2)
+      throw Error(fmt::format("{} is {}; every dimension must be between 0 and 2^30", name, t.str()));
+  if (!t.data && t.shape.elements() > 0)
+    throw Error(fmt::format("{} is {} but its data pointer is null", name, t.str()));
+}
+
+void check_same(const char* name, const TensorView& t, int dim, const char* what, const char* other_name,
+                const TensorView& other) {
+  if (t.shape[dim] == other.shape[dim]) return;
+  throw Error(fmt::format("{} is {} and {} is {}: their {} must be equal ({} against {})", name, t.str(), other_name,
+                          other.str(), what, t.shape[dim], other.shape[dim]));
+}
+
+void check_shapes(const TensorView& q, const TensorView& k, const TensorView& v) {
+  check_tensor("q", q), check_tensor("k", k), check_tensor("v", v);
+  if (k.dtype != q.dtype || v.dtype != q.dtype)
+    throw Error(fmt::format("q is {}, k is {}, v is {}: they must have one dtype; convert with Tensor::to",
+                            name_of(q.dtype), name_of(k.dtype), name_of(v.dtype)));
+  check_same("k", k, 0, "batch sizes", "q", q);
+  check_same("v", v, 0, "batch sizes", "q", q);
+  check_same("v", v, 1, "numbers of keys", "k", k);
+  check_same("v", v, 2, "kv_heads", "k", k);
+  check_same("k", k, 3, "head_dim", "q", q);
+  const std::int64_t heads = q.shape[2], kv_heads = k.shape[2];
+  if (heads > 0 && (kv_heads == 0 || heads % kv_heads != 0))
+    throw Error(
+        fmt::format("q is {} and k is {}: kv_heads ({}) must divide heads ({})", q.str(), k.str(), kv_heads, heads));
+  if (q.shape[3] == 0) throw Error(fmt::format("q is {}: head_dim is 0; expected at least 1", q.str()));
+}
+
+Operand operand(const TensorView& t) {
+  return {const_cast<void*>(t.data), t.dtype, t.strides[0], t.strides[1], t.strides[2], t.strides[3]};
+}
+
+std::vector<int> checked_lengths(const char* name, std::span<const int> lengths, int batches, int longest) {
+  if (static_cast<int>(lengths.size()) != batches)
+    throw Error(fmt::format("{} has {} entries for {} batch rows; give one per row", name, lengths.size(), batches));
+  for (std::size_t b = 0; b < lengths.size(); ++b)
+    if (lengths[b] < 0 || lengths[b] > longest)
+      throw Error(fmt::format("{}[{}] is {}; expected 0 to {}, the tensor's time", name, b, lengths[b], longest));
+  return {lengths.begin(), lengths.end()};
+}
+
+/// Ascending ends → begins and lengths.
+void split(const char* name, std::span<const int> ends, int time, std::vector<int>* begin, std::vector<int>* length) {
+  int last = 0;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    if (ends[i] < last || ends[i] > time)
+      throw Error(fmt::format("packed: {} ends[{}] is {}; expected {} to {}: ascending, within time", name, i, ends[i],
+                              last, time));
+    begin->push_back(last);
+    length->push_back(ends[i] - last);
+    last = ends[i];
+  }
+}
+
+}  // namespace
+
+PreparedProblem::PreparedProblem(const TensorView& q, const TensorView& k, const TensorView& v,
+                                 const AttentionSpec& spec) {
+  check_shapes(q, k, v);
+  Problem& p = problem;
+  p.q = operand(q), p.k = operand(k), p.v = operand(v);
+  p.batches = static_cast<int>(q.shape[0]);
+  p.queries = static_cast<int>(q.shape[1]);
+  p.keys = static_cast<int>(k.shape[1]);
+  p.heads = static_cast<int>(q.shape[2]);
+  p.kv_heads = static_cast<int>(k.shape[2]);
+  p.head_dim = static_cast<int>(q.shape[3]);
+  p.value_dim = static_cast<int>(v.shape[3]);
+  time_ = q.shape[1];
+  p.out.dtype = spec.output.value_or(q.dtype);
+  if (!is_float(p.out.dtype))
+    throw Error(fmt::format("output dtype is {}; expected F64, F32, BF16 or F16", name_of(p.out.dtype)));
+
+  p.scale = spec.scale.value_or(1 / std::sqrt(static_cast<double>(p.head_dim)));
+  if (!std::isfinite(p.scale) || !std::isfinite(static_cast<float>(p.scale)))
+    throw Error(fmt::format("scale is {}; expected a finite number", p.scale));
+  if (!spec.sinks.empty()) {
+    if (static_cast<int>(spec.sinks.size()) != p.heads)
+      throw Error(fmt::format("sinks has {} entries for {} heads; give one per head", spec.sinks.size(), p.heads));
+    p.sinks = spec.sinks.data();
+  }
+  if (spec.packed.queries.data()) {
+    if (spec.lengths.queries.data() || spec.lengths.keys.data())
+      throw Error("lengths and packed exclude each other: packed sequences have no padding");
+    set_packed(spec.packed);
+  } else {
+    set_lengths(spec.lengths);
+  }
+  const Extents extents{p.batches, p.heads, p.queries, p.keys};
+  for (const std::string& complaint : {spec.mask.complaint(extents), spec.score.complaint(extents)})
+    if (!complaint.empty()) throw Error(complaint);
+  p.mask = spec.mask.view();
+  p.score = spec.score.view();
+}
+
+void PreparedProblem::set_lengths(const Lengths& lengths) {
+  Problem& p = problem;
+  if (lengths.queries.data())
+    q_lengths_ = checked_lengths("q_lengths", lengths.queries, p.batches, p.queries), p.q_lengths = q_lengths_.data();
+  if (lengths.keys.data())
+    kv_lengths_ = checked_lengths("kv_lengths", lengths.keys, p.batches, p.keys), p.kv_lengths = kv_lengths_.data();
+}
+
+void PreparedProblem::set_packed(const Packed& packed) {
+  Problem& p = problem;
+  if (p.batches != 1)
+    throw Error(
+        fmt::format("packed: q has batch {}; packed sequences lie along time in tensors of batch 1", p.batches));
+  if (packed.queries.size() != packed.keys.size())
+    throw Error(fmt::format("packed: {} query sequences and {} key sequences; expected as many", packed.queries.size(),
+                            packed.keys.size()));
+  split("query", packed.queries, p.queries, &q_begin_, &q_lengths_);
+  split("key", packed.keys, p.keys, &kv_begin_, &kv_lengths_);
+  p.batches = static_cast<int>(q_begin_.size());
+  p.q.batch = p.k.batch = p.v.batch = 0;
+  p.queries = q_lengths_.empty() ? 0 : std::ranges::max(q_lengths_);
+  p.keys = kv_lengths_.empty() ? 0 : std::ranges::max(kv_lengths_);
+  p.q_lengths = q_lengths_.data(), p.kv_lengths = kv_lengths_.data();
+  p.q_begin = q_begin_.data(), p.kv_begin = kv_begin_.data();
+}
+
+void PreparedProblem::set_results(Tensor& out, Tensor& lse) {
+  const std::int64_t batch = problem.q_begin ? 0 : 1;
+  const Shape& s = out.view().strides;
+  problem.out = {out.raw(), out.dtype(), batch * s[0], s[1], s[2], s[3]};
+  set_lse(lse);
+}
+
+void PreparedProblem::set_lse(const Tensor& lse) {
+  problem.lse = const_cast<float*>(lse.data<float>());
+  problem.lse_head = time_;
+  problem.lse_batch = problem.q_begin ? 0 : problem.heads * time_;
+}
+
+std::int64_t PreparedProblem::lse_offset(int batch, int head, int query) const {
+  const std::int64_t row = problem.q_begin ? problem.q_begin[batch] + query : query;
+  return ((problem.q_begin ? 0 : batch) * std::int64_t{problem.heads} + head) * time_ + row;
+}
+
+std::int64_t PreparedProblem::out_offset(int batch, int head, int query) const {
+  const std::int64_t row = problem.q_begin ? problem.q_begin[batch] + query : batch * time_ + query;
+  return (row * problem.heads + head) * problem.value_dim;
+}
+
+}  // namespace fovea
