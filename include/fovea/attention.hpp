@@ -4,14 +4,15 @@
 // Parts may come in any order, each at most once: a mask, a score, scale(), sinks(), lengths() or packed(), output(),
 // kernel().
 #pragma once
-#include <fovea/mask.hpp>
-#include <fovea/score.hpp>
-#include <fovea/tensor.hpp>
 #include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
+
+#include <fovea/mask.hpp>
+#include <fovea/score.hpp>
+#include <fovea/tensor.hpp>
 
 namespace fovea {
 

@@ -1,17 +1,16 @@
 // What is shown of attention: definitions, in O(tokens) memory. Formulas and sources: docs/look.md.
 #pragma once
-#include <optional>
 #include <string>
 #include <vector>
 
 namespace fovea {
 
-/// One head over one run. i query, j key, n_i keys visible to i; means are over queries.
+/// One head over one run. i query, j key, n_i keys that the mask shows to i; means are over the queries that see a key.
 struct HeadStatistics {
   std::string kind;
   int layer = 0, head = 0;
   double entropy = 0;             // mean H_i, nats (Clark et al. 2019, arXiv 1906.04341)
-  double normalised_entropy = 0;  // mean H_i / ln n_i
+  double normalised_entropy = 0;  // mean H_i / ln n_i over the queries that have a choice (n_i > 1)
   double confidence = 0;          // mean max_j A_ij (Voita et al. 2019, arXiv 1905.09418)
   double sink = 0;                // mean A_i0 over i ≥ 1 (Xiao et al. 2023, 2309.17453; Gu et al. 2410.10781)
   double distance = 0;            // Σ A_ij |i − j| / Σ A_ij (Vig & Belinkov 2019, arXiv 1906.04284)
@@ -26,8 +25,10 @@ struct Link {
   double weight = 0;         // A_ij
   double lift = 0;           // A_ij · n_i: how many times a uniform share
   double norm_weighted = 0;  // ‖W_O (A_ij v_j)‖ (Kobayashi et al. 2020, arXiv 2004.10102)
-  double local_effect =
-      0;  // ‖W_O Δo‖, Δo = A/(1−A)·(o − v_j): the exact change of this head's output had the edge not been there
+  /// ‖W_O Δo‖, Δo = A/(1−A)·(o − v_j): the exact change of this head's output had the edge not been there. Infinity
+  /// when the edge is all that the row has (1 − A is within a float's rounding of 0): nothing would be left to attend
+  /// to.
+  double local_effect = 0;
 };
 
 struct LinkQuery {
@@ -35,6 +36,7 @@ struct LinkQuery {
   int top = 5;
   std::vector<int> layers, heads;  // empty: all
   std::string kind;                // empty: the model's self-attention
+  bool skip_special = false;       // leave out links to [CLS], [SEP], …; and from them, unless `token` names one
 };
 
 }  // namespace fovea

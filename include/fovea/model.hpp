@@ -1,12 +1,13 @@
 // load("…"): a model from a Hugging Face folder. model("text"): a run that can be looked into.
 #pragma once
-#include <fovea/look.hpp>
-#include <fovea/tensor.hpp>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <fovea/look.hpp>
+#include <fovea/tensor.hpp>
 
 namespace fovea {
 

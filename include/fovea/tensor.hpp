@@ -3,12 +3,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <fovea/dtype.hpp>
-#include <fovea/error.hpp>
 #include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
+
+#include <fovea/dtype.hpp>
+#include <fovea/error.hpp>
 
 namespace fovea {
 
