@@ -1,6 +1,9 @@
 # fovea_layer(NAME DEPENDS other layers… LINKS outside libraries…): one static library from the *.cpp of a folder.
 
 set(FOVEA_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wold-style-cast -Werror)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  list(APPEND FOVEA_WARNINGS -Wno-sign-conversion)  # which g++ leaves out of -Wconversion in C++
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND FOVEA_WARNINGS -Wno-restrict)  # g++ 12 sees overlaps in `const char* + std::string` (GCC bug 105651)
 endif()
@@ -11,6 +14,9 @@ function(fovea_flags target)
   if(FOVEA_SANITIZE)
     target_compile_options(${target} PUBLIC -fsanitize=${FOVEA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
     target_link_options(${target} PUBLIC -fsanitize=${FOVEA_SANITIZE})
+  endif()
+  if(FOVEA_SANITIZE STREQUAL "thread")
+    target_compile_options(${target} PUBLIC -fsanitize-ignorelist=${PROJECT_SOURCE_DIR}/cmake/tsan_ignore.txt)
   endif()
 endfunction()
 

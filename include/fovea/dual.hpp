@@ -13,6 +13,21 @@ namespace fovea {
 template <class T>
 concept Number = std::is_arithmetic_v<T>;
 
+namespace detail {
+template <class V>
+struct PrecisionOf {
+  using type = V;
+};
+template <class V>
+struct PrecisionOf<Dual<V>> {
+  using type = V;
+};
+}  // namespace detail
+/// The number that V computes in. A functor's constants go to it before they meet each other: 1 / cap in float would leave a
+/// float's error in the double reference.
+template <class V>
+using Precision = typename detail::PrecisionOf<V>::type;
+
 template <class V>
 constexpr Dual<V> operator+(Dual<V> a, Dual<V> b) {
   return {a.value + b.value, a.slope + b.slope};

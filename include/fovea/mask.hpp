@@ -115,8 +115,8 @@ Range tile_span(const M& m, const Tile& t) {
 class AnyMask {
  public:
   AnyMask() = default;  // everything is visible
-  template <Mask M>
-  requires(!std::same_as<M, AnyMask>) AnyMask(M m)
+  template <class M>  // asked in this order, or Mask<AnyMask> would ask whether AnyMask is made of an AnyMask
+  requires(!std::same_as<M, AnyMask> && Mask<M>) AnyMask(M m)
       : self_(std::make_shared<const M>(std::move(m))) {  // NOLINT: any mask is an AnyMask
     view_ = {self_.get(), [](const void* p, const Site& s) { return (*static_cast<const M*>(p))(s); },
              [](const void* p, const Tile& t) { return tile_span(*static_cast<const M*>(p), t); },

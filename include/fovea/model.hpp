@@ -75,16 +75,18 @@ class Model {
   /// is cut and *cut receives the number of tokens left out.
   Run operator()(std::string_view text, bool truncate = false, int* cut = nullptr) const;
   /// One vector per text, F32 [texts, width], pooled and normalised as the folder's modules.json says (mean pooling
-  /// where it is silent).
+  /// where it is silent). Too long a text as above; *cut receives the tokens left out of all texts together.
   Tensor embed(std::span<const std::string> texts, bool truncate = false, int* cut = nullptr) const;
-  /// The `top` likeliest tokens at each [MASK] of the text.
+  /// The `top` likeliest tokens at each [MASK] of the text, in the order of the text.
   std::vector<std::vector<Guess>> fill(std::string_view text, int top = 5) const;
-  /// Labels of a text (or of a pair), most probable first.
+  /// Labels of a text (or of a pair), most probable first: they sum to 1, or stand each for itself where config.json says
+  /// multi_label_classification. For `regression` the number is the model's own output, no probability.
   std::vector<Label> classify(std::string_view text, std::string_view pair = {}) const;
 
  private:
   friend Model load(const std::string&);
   struct Parts;
+  explicit Model(std::shared_ptr<const Parts> parts);
   std::shared_ptr<const Parts> parts_;
 };
 

@@ -32,7 +32,8 @@ struct SoftCap {
   float cap;
   template <class V>
   V operator()(V s, const Site&) const {
-    return tanh(s * (1 / cap)) * cap;
+    using T = Precision<V>;
+    return tanh(s * (T(1) / T(cap))) * T(cap);
   }
 };
 struct Alibi {
@@ -44,7 +45,8 @@ struct Alibi {
   template <class V>
   V operator()(V s, const Site& at) const {
     const int distance = at.query + align.offset(at.queries, at.keys) - at.key;
-    return s - slope[at.head] * static_cast<float>(distance < 0 ? -distance : distance);
+    using T = Precision<V>;
+    return s - T(slope[at.head]) * T(distance < 0 ? -distance : distance);
   }
   std::string complaint(const Extents& e) const {
     if (static_cast<int>(slopes->size()) == e.heads) return {};
@@ -89,6 +91,8 @@ inline Alibi alibi(std::vector<float> slopes, Align align = bottom_right) { retu
 std::vector<float> alibi_slopes(int heads);
 template <class F>
 constexpr Custom<F> score(F f) {
+  static_assert(std::is_invocable_v<const F&, Dual<double>, const Site&>,
+                "score: write the functor for any value (auto), not for float alone: its slope is found by running it on Dual");
   return {std::move(f)};
 }
 
@@ -98,6 +102,16 @@ constexpr Then<A, B> operator|(A a, B b) {
 }
 
 namespace detail {
+
+#if defined(__clang__)
+#define FOVEA_TILE_LOOP gnu::flatten
+#define FOVEA_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
+#define FOVEA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define FOVEA_TILE_LOOP gnu::flatten, gnu::optimize("O3")
+#define FOVEA_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"
+#define FOVEA_INDEPENDENT _Pragma("GCC ivdep")
+#endif
 
 /// The tile loop. The functor is copied to the stack and rows are said not to overlap what it reads, or no compiler
 /// vectorises it.
@@ -109,11 +123,11 @@ template <class S>
   for (int q = at.query.begin; q < at.query.end; ++q) {
     float* row = tile.data + (q - at.query.begin) * tile.query_stride;
     if (tile.key_stride == 1) {
-#pragma GCC ivdep
+      FOVEA_INDEPENDENT
       for (int k = 0; k < keys; ++k)
         row[k] = static_cast<float>(f(row[k], Site{at.batch, at.head, q, at.key.begin + k, at.queries, at.keys}));
     } else {
-#pragma GCC ivdep
+      FOVEA_INDEPENDENT
       for (int k = 0; k < keys; ++k)
         row[k * tile.key_stride] = static_cast<float>(
             f(row[k * tile.key_stride], Site{at.batch, at.head, q, at.key.begin + k, at.queries, at.keys}));
@@ -123,11 +137,6 @@ template <class S>
 #if defined(__x86_64__) && defined(__GNUC__)
 // The user's file is built with the user's flags. These are the same loop for each width of machine, vectorised
 // whatever -O says; the kernel that runs takes its own.
-#if defined(__clang__)
-#define FOVEA_TILE_LOOP gnu::flatten
-#else
-#define FOVEA_TILE_LOOP gnu::flatten, gnu::optimize("O3")
-#endif
 template <class S>
 [[FOVEA_TILE_LOOP]] void apply_scalar(const void* s, const ScoreTile& t) {
   apply_rows(*static_cast<const S*>(s), t);
@@ -137,11 +146,9 @@ template <class S>
   apply_rows(*static_cast<const S*>(s), t);
 }
 template <class S>
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"), FOVEA_TILE_LOOP]] void
-apply_avx512(const void* s, const ScoreTile& t) {
+[[gnu::target(FOVEA_AVX512), FOVEA_TILE_LOOP]] void apply_avx512(const void* s, const ScoreTile& t) {
   apply_rows(*static_cast<const S*>(s), t);
 }
-#undef FOVEA_TILE_LOOP
 #else
 template <class S>
 void apply_scalar(const void* s, const ScoreTile& t) {
@@ -156,14 +163,17 @@ void apply_avx512(const void* s, const ScoreTile& t) {
   apply_scalar<S>(s, t);
 }
 #endif
+#undef FOVEA_TILE_LOOP
+#undef FOVEA_AVX512
+#undef FOVEA_INDEPENDENT
 }  // namespace detail
 
 /// A score chosen at run time. It is a Score itself: `AnyScore s; if (cap) s = s | softcap(cap);`.
 class AnyScore {
  public:
   AnyScore() = default;  // the logit as it is
-  template <Score S>
-  requires(!std::same_as<S, AnyScore>) AnyScore(S s) {  // NOLINT: any score is an AnyScore
+  template <class S>
+  requires(!std::same_as<S, AnyScore> && Score<S>) AnyScore(S s) {  // NOLINT: any score is an AnyScore
     if constexpr (!std::same_as<S, Identity>) append(std::move(s));
   }
   template <class V>

@@ -98,8 +98,8 @@ PreparedProblem::PreparedProblem(const TensorView& q, const TensorView& k, const
       throw Error(fmt::format("sinks has {} entries for {} heads; give one per head", spec.sinks.size(), p.heads));
     p.sinks = spec.sinks.data();
   }
-  if (spec.packed.queries.data()) {
-    if (spec.lengths.queries.data() || spec.lengths.keys.data())
+  if (!spec.packed.queries.empty() || !spec.packed.keys.empty()) {
+    if (!spec.lengths.queries.empty() || !spec.lengths.keys.empty())
       throw Error("lengths and packed exclude each other: packed sequences have no padding");
     set_packed(spec.packed);
   } else {
@@ -114,9 +114,9 @@ PreparedProblem::PreparedProblem(const TensorView& q, const TensorView& k, const
 
 void PreparedProblem::set_lengths(const Lengths& lengths) {
   Problem& p = problem;
-  if (lengths.queries.data())
+  if (!lengths.queries.empty())
     q_lengths_ = checked_lengths("q_lengths", lengths.queries, p.batches, p.queries), p.q_lengths = q_lengths_.data();
-  if (lengths.keys.data())
+  if (!lengths.keys.empty())
     kv_lengths_ = checked_lengths("kv_lengths", lengths.keys, p.batches, p.keys), p.kv_lengths = kv_lengths_.data();
 }
 

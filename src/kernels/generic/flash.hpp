@@ -158,16 +158,23 @@ inline void softmax_strip(const Scratch& s, int row, int rows) {
   }
 }
 
-/// O = α∘O + P·V where V holds NaN or infinity behind some row's mask: 0 · NaN must not leak, so hidden keys are
-/// stepped over.
+/// A score of −∞ (from a bias, say) hides its key as a mask does.
+inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits) {
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < kTileKeys; ++j)
+      if (s.scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
+}
+
+/// O = α∘O + P·V where V holds NaN or infinity behind some row's mask: 0 · NaN must not leak, so hidden keys are stepped over.
+/// The same sums in the same order as product(): other rows keep their bits.
 inline void add_values_around_mask(const Scratch& s, int row, int rows, int padded, const std::uint64_t* bits) {
   for (int i = 0; i < rows; ++i) {
     float* o = s.out + (row + i) * padded;
-    for (int d = 0; d < padded; d += kLanes) store(o + d, load(o + d) * s.alpha[i]);
-    for (int j = 0; j < kTileKeys; ++j) {
-      if (!(bits[i] >> j & 1)) continue;
-      const Vec weight = s.scores[i * kTileKeys + j];
-      for (int d = 0; d < padded; d += kLanes) store(o + d, fma(weight, load(s.values + j * padded + d), load(o + d)));
+    for (int d = 0; d < padded; d += kLanes) {
+      Vec sum = 0.0f;
+      for (int j = 0; j < kTileKeys; ++j)
+        if (bits[i] >> j & 1) sum = fma(s.scores[i * kTileKeys + j], load(s.values + j * padded + d), sum);
+      store(o + d, fma(load(o + d), s.alpha[i], sum));
     }
   }
 }
@@ -253,6 +260,7 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
         packed = true;
       }
       score_strip(p, w, s, row, rows, keys, bits);
+      if (!finite) hide_minus_infinity(s, rows, bits);
       softmax_strip(s, row, rows);
       if (finite)
         product(rows, padded, kTileKeys, s.scores, kTileKeys, s.values, padded, s.out + row * padded, padded, s.alpha);

@@ -20,7 +20,7 @@ inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, st
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < Vecs; ++j) sum[i][j] = alpha ? load(c + i * ldc + j * kLanes) * alpha[i] : Vec(0.0f);
+    for (int j = 0; j < Vecs; ++j) sum[i][j] = 0.0f;
   for (int d = 0; d < depth; ++d) {
     Vec right[Vecs];
 #pragma GCC unroll 8
@@ -35,7 +35,11 @@ inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, st
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < Vecs; ++j) store(c + i * ldc + j * kLanes, sum[i][j]);
+    for (int j = 0; j < Vecs; ++j) {
+      // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536 keys.
+      float* to = c + i * ldc + j * kLanes;
+      store(to, alpha ? fma(load(to), alpha[i], sum[i][j]) : sum[i][j]);
+    }
 }
 
 /// The last rows of a product: fewer than kTileRows.

@@ -1,0 +1,64 @@
+// The flags that describe an attention problem, shared by attend, explain and bench.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fovea/attention.hpp>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace fovea::cli {
+
+/// --causal --window --align --softcap --alibi --scale --order --kernel: what stands between the logits and the softmax.
+class AttentionFlags {
+ public:
+  void declare(CLI::App& app);
+  /// The mask that the flags alone describe; reads nothing of any batch or head.
+  AnyMask mask() const;
+  /// Scores in the order asked for. ALiBi counts as a bias: with a soft-cap, both stand on the same side of it.
+  struct Scores { AnyScore until_bias, after_bias; };
+  Scores scores(int heads, const std::optional<Bias>& bias) const;
+  /// Mask, scores, scale and kernel of the flags. UsageError when a flag's value makes no sense.
+  AttentionSpec spec(int heads, const std::optional<Bias>& bias = std::nullopt) const;
+  /// How many keys the queries of one head see under mask(), all together.
+  std::int64_t visible_pairs(int queries, int keys) const;
+
+ private:
+  Align align() const;
+  bool causal_ = false, alibi_ = false;
+  std::string window_, align_ = "bottom-right", order_ = "softcap-bias", kernel_;
+  std::optional<double> softcap_, scale_;
+};
+
+/// --shape --q --kv --kv-heads --value-dim --dtype: a problem without numbers.
+class ShapeFlags {
+ public:
+  void declare(CLI::App& app);
+  /// True when any of them was given.
+  bool given() const;
+  struct Problem {
+    DType dtype = DType::F32;
+    int batch = 1, heads = 1, kv_heads = 1, queries = 1, keys = 1, head_dim = 1, value_dim = 1;
+    Shape q() const { return {batch, queries, heads, head_dim}; }
+    Shape k() const { return {batch, keys, kv_heads, head_dim}; }
+    Shape v() const { return {batch, keys, kv_heads, value_dim}; }
+  };
+  Problem problem() const;
+
+ private:
+  std::string shape_ = "1x8x4096x64", dtype_ = "f32";
+  std::optional<int> q_, kv_, kv_heads_, value_dim_;
+  std::vector<const CLI::Option*> options_;
+};
+
+/// "f32" or "F32", and so for f64, bf16, f16; UsageError naming the flag otherwise.
+DType dtype_of_flag(const std::string& flag, const std::string& name);
+/// A whole number within [least, most], all of the text; UsageError naming the flag otherwise.
+std::int64_t number_of_flag(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most);
+
+}  // namespace fovea::cli

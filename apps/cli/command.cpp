@@ -1,0 +1,133 @@
+#include "command.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/threads.hpp>
+
+#include "attention_flags.hpp"
+#include "table.hpp"
+#include "utf8.hpp"
+
+namespace fovea::cli {
+
+void warn(std::string_view line) { fmt::print(stderr, "fovea: {}\n", printable(line)); }
+void note(std::string_view line) {
+  if (isatty(STDERR_FILENO)) warn(line);
+}
+
+void Common::declare(CLI::App& app, bool with_threads) {
+  app.add_flag("--json", json, "one JSON object on standard output instead of tables");
+  if (!with_threads) return;
+  const auto apply = [](const std::string& n) { set_threads(static_cast<int>(number_of_flag("--threads", n, 1, 1024))); };
+  app.add_option_function<std::string>("--threads", apply, "threads to compute with (default: what the machine offers); never changes a result")
+      ->type_name("N");
+}
+
+void print_json(const Json& object) {
+  fmt::print("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+double short_decimal(float x) { return std::strtod(fmt::format("{}", x).c_str(), nullptr); }
+
+// ------------------------------------------------------------------------------------------------------------------ texts
+
+void check_utf8(std::string_view text) {
+  if (const auto at = first_bad_utf8(text))
+    throw Error(fmt::format("the text is not UTF-8: byte {} is 0x{:02x}; convert it first (iconv -t UTF-8)", *at,
+                            static_cast<unsigned>(static_cast<unsigned char>(text[*at]))));
+}
+
+std::string text_or_stdin(const CLI::Option& option, const std::string& value) {
+  std::string text = value;
+  if (option.count() == 0) {
+    if (isatty(STDIN_FILENO)) note("reading the text from the terminal; end it with Ctrl-D");
+    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  }
+  if (text.empty()) throw Error("the text is empty: give it as an argument or on standard input");
+  check_utf8(text);
+  return text;
+}
+
+std::vector<std::string> stdin_lines() {
+  if (isatty(STDIN_FILENO)) note("reading texts from the terminal, one a line; end with Ctrl-D");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(std::cin, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.empty()) continue;
+    check_utf8(line);
+    lines.push_back(std::move(line));
+  }
+  if (lines.empty()) throw Error("there is no text: give it as an argument or on standard input, one text a line");
+  return lines;
+}
+
+// --------------------------------------------------------------------------------------------------------------- spelling
+
+namespace {
+
+/// Edits (insert, delete, replace, swap neighbours) that turn a into b.
+int edit_distance(std::string_view a, std::string_view b) {
+  const std::size_t width = b.size() + 1;
+  std::vector<int> d((a.size() + 1) * width);  // [a + 1, b + 1]
+  for (std::size_t i = 0; i <= a.size(); ++i)
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      int& cell = d[i * width + j];
+      if (i == 0 || j == 0) {
+        cell = static_cast<int>(i + j);
+        continue;
+      }
+      cell = std::min({d[(i - 1) * width + j] + 1, d[i * width + j - 1] + 1,
+                       d[(i - 1) * width + j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        cell = std::min(cell, d[(i - 2) * width + j - 2] + 1);
+    }
+  return d.back();
+}
+
+}  // namespace
+
+std::string nearest(std::string_view word, std::span<const std::string> candidates) {
+  std::string best;
+  int fewest = 1 + static_cast<int>(word.size()) / 3;
+  for (const std::string& candidate : candidates) {
+    const bool prefix = word.size() >= 3 && candidate.starts_with(word);
+    const int edits = prefix ? 1 : edit_distance(word, candidate);
+    if (edits < fewest || (edits == fewest && best.empty())) best = candidate, fewest = edits;
+  }
+  return best;
+}
+
+// ------------------------------------------------------------------------------------------------------------- interrupts
+
+void watch_interrupts() {
+  // Blocked here, before any other thread starts, the signals reach nobody but the thread that waits for them. Nothing needs to be
+  // cleaned up: an output file takes its name only when it is whole.
+  static sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([] {
+    int signal = 0;
+    while (sigwait(&signals, &signal) != 0) {
+    }
+    constexpr char kWords[] = "fovea: interrupted\n";
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, kWords, sizeof kWords - 1);
+    _exit(128 + signal);
+  }).detach();
+}
+
+}  // namespace fovea::cli

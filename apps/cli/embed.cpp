@@ -1,0 +1,122 @@
+// fovea embed: sentence embeddings, pooled and normalised as the model's folder says.
+#include <cmath>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/model.hpp>
+
+#include "command.hpp"
+#include "io/safetensors_writer.hpp"
+#include "model_flags.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+namespace {
+
+struct Options {
+  Common common;
+  ModelFlags model;
+  std::vector<std::string> texts;
+  std::string output;
+};
+
+double cosine(std::span<const float> a, std::span<const float> b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    ab += x * y, aa += x * x, bb += y * y;
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
+}
+
+std::span<const float> row(const Tensor& embeddings, std::size_t i) {
+  const auto dim = static_cast<std::size_t>(embeddings.shape()[1]);
+  return embeddings.values<float>().subspan(i * dim, dim);
+}
+
+void print(const Options& o, const Tensor& embeddings) {
+  constexpr std::size_t kNumbers = 4, kCompared = 8;
+  const auto dim = static_cast<std::size_t>(embeddings.shape()[1]), count = o.texts.size();
+  say(fmt::format("{} text{}, {} numbers each", count, count == 1 ? "" : "s", dim), 2);
+  fmt::print("\n");
+  Table vectors({{"#", true, false, Ink::Dim}, {"text", false, true}, {"length", true}, {"starts with"}});
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::span vector = row(embeddings, i);
+    double squares = 0;
+    for (const float x : vector) squares += static_cast<double>(x) * static_cast<double>(x);
+    std::string numbers;
+    for (std::size_t d = 0; d < std::min(kNumbers, dim); ++d) numbers += fmt::format("{}{:.3f}", d == 0 ? "" : " ", vector[d]);
+    vectors.row({std::to_string(i + 1), o.texts[i], fmt::format("{:.4f}", std::sqrt(squares)), numbers + (dim > kNumbers ? " …" : "")});
+  }
+  vectors.print();
+  if (count > 1) {
+    const std::size_t compared = std::min(count, kCompared);
+    fmt::print("\n");
+    say(compared < count ? fmt::format("cosine similarity of the first {} (--json has all embeddings)", compared) : "cosine similarity", 2);
+    std::vector<Table::Column> columns{{"#", true, false, Ink::Dim}};
+    for (std::size_t i = 0; i < compared; ++i) columns.push_back({std::to_string(i + 1), true});
+    columns.push_back({"text", false, true});
+    Table similarities(columns);
+    for (std::size_t i = 0; i < compared; ++i) {
+      std::vector<std::string> cells{std::to_string(i + 1)};
+      for (std::size_t j = 0; j < compared; ++j) cells.push_back(fmt::format("{:.3f}", cosine(row(embeddings, i), row(embeddings, j))));
+      cells.push_back(o.texts[i]);
+      similarities.row(cells);
+    }
+    similarities.print();
+  }
+  if (o.output.empty() && count == 1) {
+    fmt::print("\n");
+    suggest({{"fovea", "embed", "--model", o.model.model, o.texts.front(), "A second text to compare it with"}});
+  }
+}
+
+Json to_json(const Options& o, const Tensor& embeddings) {
+  Json rows = Json::array();
+  for (std::size_t i = 0; i < o.texts.size(); ++i) {
+    Json vector = Json::array();
+    for (const float x : row(embeddings, i)) vector.push_back(short_decimal(x));
+    rows.push_back(std::move(vector));
+  }
+  return {{"model", o.model.model}, {"dim", embeddings.shape()[1]}, {"embeddings", std::move(rows)}};
+}
+
+void run(Options& o) {
+  const Model model = o.model.load();
+  if (o.texts.empty()) o.texts = stdin_lines();
+  for (const std::string& text : o.texts) {
+    check_utf8(text);
+    if (text.empty()) throw Error("a text is empty; there is nothing to embed");
+  }
+  int cut = 0;
+  const Tensor embeddings = model.embed(o.texts, o.model.truncate, &cut);  // F32 [texts, width]
+  ModelFlags::report_cut(cut);
+  if (!o.output.empty()) {
+    const io::NamedTensor named{"embeddings", embeddings.view()};
+    io::write_safetensors(o.output, {&named, 1});
+    note(fmt::format("wrote {}", o.output));
+  }
+  if (o.common.json) print_json(to_json(o, embeddings));
+  else print(o, embeddings);
+}
+
+Job declare(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
+  app.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")->type_name("FILE.safetensors");
+  o->model.declare(app);
+  o->common.declare(app);
+  return [o] { run(*o); };
+}
+
+}  // namespace
+
+const Command kEmbed{"embed", "sentence embeddings, pooled and normalised as the model's folder says", "[TEXT …] --model MODEL [options]",
+                     "  fovea embed --model build/models/minilm \"A cat sat down\" \"A kitten took a seat\" \"Stocks fell\"\n"
+                     "  printf 'one text\\nanother\\n' | fovea embed --model build/models/minilm --json\n"
+                     "  fovea embed --model build/models/minilm \"A cat sat down\" -o cat.safetensors\n",
+                     declare};
+
+}  // namespace fovea::cli

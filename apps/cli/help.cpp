@@ -1,0 +1,86 @@
+// The program's first screen and each command's --help, wrapped to the terminal.
+#include <algorithm>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "command.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+namespace {
+
+constexpr int kMostColumns = 100;  // longer lines of prose are hard to read, however wide the terminal
+
+int columns() { return std::min(terminal().width, kMostColumns); }
+
+/// "  name   description", the description wrapped beside the name or, when the name is long, below it.
+std::string entry(const std::string& name, const std::string& text, int margin) {
+  std::string out = "  " + paint(Ink::Bold, name);
+  int at = 2 + display_width(name);
+  if (at + 2 > margin && !text.empty()) out += '\n', at = 0;
+  for (const std::string& line : wrap(text, columns() - margin)) {
+    out += std::string(static_cast<std::size_t>(margin - at), ' ') + line + '\n';
+    at = 0;
+  }
+  return out;
+}
+
+std::string option_name(const CLI::Option& option) {
+  if (option.get_positional()) return option.get_name(true);
+  std::string names;
+  for (const std::string& s : option.get_snames()) names += (names.empty() ? "-" : ", -") + s;
+  for (const std::string& s : option.get_lnames()) names += (names.empty() ? "--" : ", --") + s;
+  if (option.get_type_size() != 0 && !option.get_type_name().empty()) names += " " + option.get_type_name();
+  return names;
+}
+
+std::string section(const char* title) { return "\n" + paint(Ink::Accent, title) + "\n"; }
+
+std::string paragraph(std::string_view text) {
+  std::string out;
+  for (const std::string& line : wrap(text, columns())) out += line + '\n';
+  return out;
+}
+
+}  // namespace
+
+std::string program_help() {
+  std::string out = paragraph("fovea: attention you can compute, run and look inside.");
+  out += section("Usage") + "  fovea COMMAND …\n";
+  out += section("Commands");
+  std::size_t longest = 0;
+  for (const Command* c : commands()) longest = std::max(longest, std::string_view(c->name).size());
+  for (const Command* c : commands()) out += entry(c->name, c->summary, static_cast<int>(longest) + 4);
+  out += section("For all commands");
+  out += entry("--json", "one JSON object on standard output, everything else on standard error", 14);
+  out += entry("--help", "options and examples of a command; --version prints the version", 14);
+  out += paragraph("\nMODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json) or an org/name that is "
+                   "already in the local hub cache. Nothing is downloaded.");
+  out += section("Examples");
+  out += "  fovea info\n"
+         "  fovea explain --shape 1x4096x32x128 --kv-heads 8 --causal\n"
+         "  fovea look --help\n";
+  return out;
+}
+
+std::string command_help(const Command& command, const CLI::App& app) {
+  std::string out = paragraph(fmt::format("fovea {}: {}", command.name, app.get_description()));
+  out += section("Usage") + fmt::format("  fovea {} {}\n", command.name, command.usage);
+  const auto group_of = [](const CLI::Option* o) { return o->get_positional() ? "Arguments" : o->get_group(); };
+  std::vector<std::string> groups;
+  for (const CLI::Option* o : app.get_options())
+    if (std::find(groups.begin(), groups.end(), group_of(o)) == groups.end()) groups.push_back(group_of(o));
+  std::rotate(groups.begin(), groups.begin() + 1, groups.end());  // the first holds --help and what is common: last
+  for (const std::string& group : groups) {
+    out += section(group.c_str());
+    for (const CLI::Option* o : app.get_options())
+      if (group_of(o) == group) out += entry(option_name(*o), o->get_description(), 28);
+  }
+  if (!app.get_footer().empty()) out += "\n" + paragraph(app.get_footer());
+  out += section("Examples");
+  out += command.examples;
+  return out;
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,113 @@
+// fovea look: runs a model on a text and shows what attended to what.
+#include "look.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "attention_flags.hpp"
+#include "models/encoder.hpp"
+
+namespace fovea::cli {
+namespace {
+
+constexpr int kLinks = 8;  // what a screen of 24 lines has room for, below the heads
+
+Json to_json(const Run& run, const Findings& found) {
+  const models::Summary& m = run.model();
+  Json tokens = Json::array(), heads = Json::array(), links = Json::array();
+  for (const Token& t : run.tokens)
+    tokens.push_back({{"index", t.index}, {"id", t.id}, {"text", t.text}, {"begin", t.begin}, {"end", t.end}});
+  for (const HeadView& view : found.heads) {
+    const HeadStatistics& s = view.statistics;
+    heads.push_back({{"kind", s.kind}, {"layer", s.layer}, {"head", s.head}, {"entropy", s.entropy}, {"confidence", s.confidence},
+                     {"sink", s.sink}, {"distance", s.distance}, {"previous", s.previous},
+                     {"normalised_entropy", s.normalised_entropy}, {"special", view.special}, {"self", view.self},
+                     {"next", view.next}, {"name", view.name()}});
+  }
+  for (const Link& l : found.links)
+    links.push_back({{"kind", l.kind}, {"layer", l.layer}, {"head", l.head}, {"query", l.query}, {"key", l.key},
+                     {"weight", l.weight}, {"lift", l.lift}, {"norm_weighted", l.norm_weighted}, {"local_effect", l.local_effect}});
+  return {{"model", {{"family", m.family}, {"layers", m.layers}, {"heads", m.heads}, {"kv_heads", m.kv_heads}, {"head_dim", m.head_dim}}},
+          {"tokens", tokens},
+          {"heads", heads},
+          {"links", links},
+          {"proof", {{"max_abs_error", found.max_abs_error}}}};
+}
+
+/// --layer and --head name what the model has, or nothing is shown as if it were all.
+void check_lists(const LookOptions& o, const models::Summary& m) {
+  const auto check = [](const char* flag, const std::vector<int>& list, int count) {
+    for (const int i : list)
+      if (i >= count) throw Error(fmt::format("{} {}: this model has {}, 0 to {}", flag, i, count, count - 1));
+  };
+  check("--layer", o.layers, m.layers);
+  check("--head", o.heads, m.heads);
+}
+
+Findings look_into(const LookOptions& o, const Run& run) {
+  Findings f;
+  if (!o.token.empty()) f.queries = run.find(o.token);
+  LinkQuery query;
+  query.token = o.token;
+  query.top = o.top > 0 ? o.top : kLinks;
+  query.layers = o.layers, query.heads = o.heads, query.kind = o.kind;
+  query.skip_special = !o.special;
+  f.links = run.links(query);
+  f.heads = view_heads(run, o.kind, o.layers, o.heads);
+  f.max_abs_error = run.max_abs_error();
+  return f;
+}
+
+void run_look(LookOptions& o, const CLI::Option& text) {
+  o.layers = list_of_flag("--layer", o.layer);
+  o.heads = list_of_flag("--head", o.head);
+  if (o.export_file.empty() && (o.force || !o.rows.empty())) throw UsageError("--rows and --force belong to --export");
+  const Model model = o.model.load();
+  check_lists(o, model.summary());
+  o.text = text_or_stdin(text, o.text);
+  int cut = 0;
+  const Run run = model(o.text, o.model.truncate, &cut);
+  ModelFlags::report_cut(cut);
+  if (!o.export_file.empty()) export_look(o, run);  // refuses before anything is printed
+  const Findings found = look_into(o, run);
+  o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
+}
+
+Job declare(CLI::App& app) {
+  auto o = std::make_shared<LookOptions>();
+  const CLI::Option* text = app.add_option("TEXT", o->text, "the text to read (default: standard input)")->type_name("TEXT");
+  app.add_option("--token", o->token, "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
+      ->type_name("WORD[#k]|INDEX")->group("What to look at");
+  app.add_option("--layer", o->layer, "all (default), or a list as in 0,2-4")->type_name("LIST")->group("What to look at");
+  app.add_option("--head", o->head, "all (default), or a list as in 0,2-4")->type_name("LIST")->group("What to look at");
+  app.add_option("--kind", o->kind, "encoder, decoder or cross (default: the model's self-attention)")
+      ->type_name("KIND")->check(CLI::IsMember({"encoder", "decoder", "cross"}))->group("What to look at");
+  app.add_option_function<std::string>("--top", [o](const std::string& n) {
+       o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000));
+     }, fmt::format("how many links (default {})", kLinks))->type_name("K")->group("What to look at");
+  const CLI::Option* special = app.add_flag("--special,!--no-special", o->special, "links to and from [CLS], [SEP] and the like too "
+                                            "(default: with --json, not in tables)")->group("What to look at");
+  app.add_option("--export", o->export_file, "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
+                 "hidden.KIND.LAYER [tokens, width], all F32; hidden layer 0 is the embedding")->type_name("FILE.safetensors")->group("Export");
+  app.add_option("--rows", o->rows, "export the queries A to B−1 only")->type_name("A:B")->group("Export");
+  app.add_flag("--force", o->force, "export more than 1 GiB")->group("Export");
+  o->model.declare(app);
+  o->common.declare(app);
+  app.footer("weight: where it looked. lift: how many times a uniform share. local effect: how far this head's output, as the next "
+             "layer reads it, would move had the edge not been there; an estimate of what the link did, not a measurement.");
+  return [o, text, special] {
+    if (special->count() == 0) o->special = o->common.json;
+    run_look(*o, *text);
+  };
+}
+
+}  // namespace
+
+const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
+                    "  fovea look --model build/models/minilm \"The bank by the river was flooded\" --token bank\n"
+                    "  echo \"The bank by the river was flooded\" | fovea look --model build/models/minilm --layer 3-5 --json\n"
+                    "  fovea look --model build/models/minilm \"A short text\" --export attention.safetensors\n",
+                    declare};
+
+}  // namespace fovea::cli

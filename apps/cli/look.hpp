@@ -1,0 +1,35 @@
+// The parts of fovea look: what was asked, the screen, the export.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fovea/model.hpp>
+
+#include "command.hpp"
+#include "look_heads.hpp"
+#include "model_flags.hpp"
+
+namespace fovea::cli {
+
+struct LookOptions {
+  Common common;
+  ModelFlags model;
+  std::string text, token, layer = "all", head = "all", kind, export_file, rows;
+  bool force = false, special = false;
+  int top = 0;              // 0: as many as fit a screen
+  std::vector<int> layers, heads;  // of `layer` and `head`; empty: all
+};
+
+/// What a run says, once it is asked.
+struct Findings {
+  std::vector<int> queries;      // the positions that --token means; empty: all
+  std::vector<HeadView> heads;   // in the order (layer, head)
+  std::vector<Link> links;       // largest weight first
+  double max_abs_error = 0;
+};
+
+void print_look(const LookOptions& o, const Run& run, const Findings& found);
+void export_look(const LookOptions& o, const Run& run);
+
+}  // namespace fovea::cli

@@ -1,0 +1,151 @@
+// What fovea look shows a person: one screen of 80 × 30, with more columns where the terminal has room for them.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "look.hpp"
+#include "models/encoder.hpp"
+#include "table.hpp"
+#include "utf8.hpp"
+
+namespace fovea::cli {
+namespace {
+
+constexpr std::size_t kHeads = 6;  // rows of the first table
+constexpr int kWide = 120;         // columns from which there is room for more
+
+std::string head_name(int layer, int head) { return fmt::format("{}·{}", layer, head); }
+std::string percent(double share) { return fmt::format("{:.0f}%", 100 * share); }
+
+/// The special tokens of the text, each once: "[CLS] and [SEP]".
+std::string special_names(const Run& run) {
+  std::vector<std::string> names;
+  for (const Token& t : run.tokens)
+    if (t.special && std::find(names.begin(), names.end(), t.text) == names.end()) names.push_back(t.text);
+  std::string all;
+  for (std::size_t i = 0; i < names.size(); ++i) all += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
+  return all;
+}
+
+/// The text around bytes [begin, end), within `width` columns; what is cut off shows as ….
+std::string excerpt(const std::string& text, int begin, int end, int width) {
+  const std::string before = printable(std::string_view(text).substr(0, static_cast<std::size_t>(begin)));
+  const std::string word = printable(std::string_view(text).substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+  const std::string after = printable(std::string_view(text).substr(static_cast<std::size_t>(end)));
+  const int room = std::max(0, width - display_width(word));
+  // Half of the room for each side, and what one side leaves for the other.
+  const int left = std::max(room / 2, room - display_width(after));
+  std::string tail = before;
+  if (display_width(tail) > left) {
+    std::string_view rest = before;
+    while (!rest.empty() && display_width(rest) > left - 1) next_code_point(rest);
+    tail = left > 0 ? "…" + std::string(rest) : "";
+  }
+  const std::string front = fit(after, room - display_width(tail));
+  return tail + paint(Ink::Bold, fit(word, width)) + front;
+}
+
+void print_text(const Run& run, const Findings& found) {
+  const models::Summary& m = run.model();
+  say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim, run.tokens.size()), 2, Ink::Dim);
+  int begin = 0, end = 0;
+  if (!found.queries.empty()) {
+    begin = run.tokens[static_cast<std::size_t>(found.queries.front())].begin;
+    end = run.tokens[static_cast<std::size_t>(found.queries.back())].end;
+  }
+  fmt::print("{}\n\n", excerpt(run.text, begin, std::max(begin, end), terminal().width));
+}
+
+void print_heads(const Run& run, const Findings& found) {
+  std::vector<HeadView> heads = found.heads;
+  rank_heads(heads);
+  const std::size_t shown = std::min(heads.size(), kHeads);
+  const bool wide = terminal().width >= kWide;
+  say(fmt::format("Heads worth a look ({} of {}; layer·head, from 0)", shown, heads.size()), 2, Ink::Bold);
+  std::vector<Table::Column> columns{{"head", true, false, Ink::Accent}, {"looks at"}, {""}, {"previous", true}, {"first", true},
+                                     {"special", true}, {"distance", true}};
+  if (wide) columns.insert(columns.end(), {{"self", true}, {"next", true}, {"confidence", true}, {"entropy", true}});
+  columns.push_back({"mostly"});
+  Table table(columns);
+  const double most = std::log(static_cast<double>(std::max<std::size_t>(run.tokens.size(), 2)));
+  for (std::size_t i = 0; i < shown; ++i) {
+    const HeadStatistics& s = heads[i].statistics;
+    std::vector<std::string> row{head_name(s.layer, s.head), fmt::format("≈ {:.1f} tokens", std::exp(s.entropy)), bar(s.entropy / most, 8),
+                                 percent(s.previous), percent(s.sink), percent(heads[i].special), fmt::format("{:.1f}", s.distance)};
+    if (wide) {
+      const std::vector<std::string> more{percent(heads[i].self), percent(heads[i].next), fmt::format("{:.2f}", s.confidence),
+                                          fmt::format("{:.2f} nats", s.entropy)};
+      row.insert(row.end(), more.begin(), more.end());
+    }
+    row.push_back(heads[i].name());
+    table.row(row);
+  }
+  table.print();
+  fmt::print("\n");
+}
+
+std::string effect_text(double effect) { return std::isinf(effect) ? "all it had" : fmt::format("{:.3f}", effect); }
+
+void print_links(const LookOptions& o, const Run& run, const Findings& found) {
+  const auto token = [&run](int i) -> const Token& { return run.tokens[static_cast<std::size_t>(i)]; };
+  const bool wide = terminal().width >= kWide, one = found.queries.size() == 1;
+  const std::string specials = special_names(run);
+  const std::string title = one ? fmt::format("What {} (token {}) looks at", token(found.queries.front()).text, found.queries.front())
+                            : o.token.empty() ? "The strongest links" : fmt::format("What the tokens of {} look at", o.token);
+  const std::string without = o.special || specials.empty() ? "" : fmt::format("; {} left out, --special shows them", specials);
+  say(fmt::format("{} (the {} strongest{})", title, found.links.size(), without), 2, Ink::Bold);
+  std::vector<Table::Column> columns;
+  if (!one) columns.insert(columns.end(), {{"query", false, true}, {"#", true, false, Ink::Dim}});
+  columns.insert(columns.end(), {{"key", false, true, Ink::Bold}, {"#", true, false, Ink::Dim}, {"head", true, false, Ink::Accent},
+                                 {"weight", true}, {"", false, false, Ink::Accent}, {"lift", true}, {"local effect", true}});
+  if (wide) columns.push_back({"norm-weighted", true});
+  Table table(columns);
+  for (const Link& l : found.links) {
+    const Token& key = token(l.key);
+    std::vector<std::string> row;
+    if (!one) row = {token(l.query).text, std::to_string(l.query)};
+    const std::vector<std::string> cells{key.text, std::to_string(l.key), head_name(l.layer, l.head), fmt::format("{:.3f}", l.weight),
+                                         bar(l.weight, wide ? 40 : 12), fmt::format("{:.1f}×", l.lift), effect_text(l.local_effect)};
+    row.insert(row.end(), cells.begin(), cells.end());
+    if (wide) row.push_back(fmt::format("{:.3f}", l.norm_weighted));
+    table.row(row);
+  }
+  table.print();
+  fmt::print("\n");
+}
+
+void print_proof(const Run& run, const Findings& found) {
+  const models::Summary& m = run.model();
+  const auto rows = static_cast<std::int64_t>(run.tokens.size()) * m.layers * m.heads;
+  say(fmt::format("proof: shown weights are within {:.1e} of the output the kernel produced (max |ΣA·v − o| over {} rows)",
+                  found.max_abs_error, count_text(rows)), 7);
+}
+
+/// Commands that lead on from here; none where the text came by a pipe and could not be pasted again.
+void print_next(const LookOptions& o, const Run& run, const Findings& found) {
+  constexpr std::size_t kLongest = 200;
+  if (found.links.empty() || run.text.size() > kLongest || run.text.find('\n') != std::string::npos) return;
+  const Link& top = found.links.front();
+  const std::vector<std::string> base{"fovea", "look", "--model", o.model.model, run.text};
+  const auto with = [&base](std::initializer_list<std::string> more) {
+    std::vector<std::string> command = base;
+    command.insert(command.end(), more);
+    return command;
+  };
+  if (o.token.empty()) return suggest({with({"--token", std::to_string(top.query)}), with({"--json"})});
+  suggest({with({"--token", std::to_string(top.key)}),
+           with({"--layer", std::to_string(top.layer), "--head", std::to_string(top.head)})});
+}
+
+}  // namespace
+
+void print_look(const LookOptions& o, const Run& run, const Findings& found) {
+  print_text(run, found);
+  print_heads(run, found);
+  print_links(o, run, found);
+  print_proof(run, found);
+  print_next(o, run, found);
+}
+
+}  // namespace fovea::cli

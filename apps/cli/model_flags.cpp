@@ -1,0 +1,81 @@
+#include "model_flags.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "attention_flags.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+
+void ModelFlags::declare(CLI::App& app, bool with_truncate) {
+  app.add_option("--model", model, "a folder in Hugging Face layout, or an org/name in the local hub cache")->type_name("MODEL");
+  if (with_truncate) app.add_flag("--truncate", truncate, "cut a text that is longer than the model's positions, and say how much");
+}
+
+Model ModelFlags::load() const {
+  if (model == "demo")
+    throw Error("the embedded demo model is not part of this build; give --model FOLDER (config.json, model.safetensors, tokenizer.json)");
+  return fovea::load(model);
+}
+
+void ModelFlags::report_cut(int cut) {
+  if (cut > 0) warn(fmt::format("--truncate left out {} token{} at the end, beyond the model's positions", cut, cut == 1 ? "" : "s"));
+}
+
+std::vector<int> list_of_flag(const std::string& flag, const std::string& text) {
+  std::vector<int> list;
+  if (text.empty() || text == "all") return list;
+  constexpr int kMost = 100'000;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    const std::string_view item = std::string_view(text).substr(at, end - at);
+    const std::size_t dash = item.find('-');
+    const auto first = static_cast<int>(number_of_flag(flag, item.substr(0, dash), 0, kMost));
+    const auto last = dash == item.npos ? first : static_cast<int>(number_of_flag(flag, item.substr(dash + 1), first, kMost));
+    for (int i = first; i <= last; ++i) list.push_back(i);
+    at = end + 1;
+  }
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  return list;
+}
+
+std::string shell_word(const std::string& word) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("-_./:=,+@%").find(c) != std::string_view::npos; };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  const bool double_quotes = word.find_first_of("\"$`\\!") == std::string::npos;
+  if (double_quotes) return '"' + word + '"';
+  std::string quoted = "'";
+  for (const char c : word) c == '\'' ? quoted += "'\\''" : quoted += c;
+  return quoted + "'";
+}
+
+void suggest(const std::vector<std::vector<std::string>>& commands) {
+  constexpr int kMargin = 6;
+  const std::string margin(kMargin, ' ');
+  bool first = true;
+  for (const auto& command : commands) {
+    std::string line = first ? paint(Ink::Dim, "next: ") : margin;
+    int used = kMargin;
+    first = false;
+    for (std::size_t i = 0; i < command.size(); ++i) {
+      const std::string word = shell_word(command[i]);
+      const int width = display_width(word) + (i == 0 ? 0 : 1);
+      if (i > 0 && used + width + (i + 1 < command.size() ? 2 : 0) > terminal().width) {
+        fmt::print("{} \\\n", line);
+        line = margin + "  ", used = kMargin + 2;
+      } else if (i > 0) {
+        line += ' ';
+      }
+      line += word;
+      used += width;
+    }
+    fmt::print("{}\n", line);
+  }
+}
+
+}  // namespace fovea::cli

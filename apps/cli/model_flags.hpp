@@ -1,0 +1,29 @@
+// The flags of commands that run a model on text: --model and --truncate, and what to say about them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include <fovea/model.hpp>
+
+#include "command.hpp"
+
+namespace fovea::cli {
+
+struct ModelFlags {
+  std::string model = "demo";
+  bool truncate = false;
+  void declare(CLI::App& app, bool with_truncate = true);
+  Model load() const;
+  /// What --truncate left out is always said.
+  static void report_cut(int cut);
+};
+
+/// "0,2-4" → 0, 2, 3, 4; "all" → empty. UsageError naming the flag.
+std::vector<int> list_of_flag(const std::string& flag, const std::string& text);
+
+/// A word as a POSIX shell reads it back: quoted only where it must be.
+std::string shell_word(const std::string& word);
+/// "next: <command>" to stdout, each to be pasted: lines too long for the terminal continue after a backslash.
+void suggest(const std::vector<std::vector<std::string>>& commands);
+
+}  // namespace fovea::cli

@@ -1,0 +1,98 @@
+// fovea run TASK: a model's own job: filling in [MASK], or naming the class of a text.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/model.hpp>
+
+#include "attention_flags.hpp"
+#include "command.hpp"
+#include "model_flags.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+namespace {
+
+struct Options {
+  Common common;
+  ModelFlags model;
+  std::string task, text, pair;
+  int top = 5;
+};
+
+constexpr int kBar = 30;
+
+void fill_mask(const Options& o, const Model& model) {
+  const std::vector<std::vector<Guess>> masks = model.fill(o.text, o.top);
+  if (o.common.json) {
+    Json all = Json::array();
+    for (const auto& guesses : masks) {
+      Json list = Json::array();
+      for (const Guess& g : guesses) list.push_back({{"text", g.text}, {"id", g.id}, {"probability", g.probability}});
+      all.push_back(std::move(list));
+    }
+    return print_json({{"task", o.task}, {"model", o.model.model}, {"masks", std::move(all)}});
+  }
+  say(o.text, 2);
+  for (std::size_t i = 0; i < masks.size(); ++i) {
+    fmt::print("\n");
+    if (masks.size() > 1) say(fmt::format("mask {}", i + 1), 2, Ink::Bold);
+    Table table({{"token", false, true, Ink::Bold}, {"id", true, false, Ink::Dim}, {"probability", true}, {"", false, false, Ink::Accent}});
+    for (const Guess& g : masks[i]) table.row({g.text, std::to_string(g.id), fmt::format("{:.4f}", g.probability), bar(g.probability, kBar)});
+    table.print();
+  }
+}
+
+void classify(const Options& o, const Model& model) {
+  const std::vector<Label> labels = model.classify(o.text, o.pair);
+  if (o.common.json) {
+    Json list = Json::array();
+    for (const Label& l : labels) list.push_back({{"label", l.name}, {"probability", l.probability}});
+    return print_json({{"task", o.task}, {"model", o.model.model}, {"labels", std::move(list)}});
+  }
+  say(o.text, 2);
+  if (!o.pair.empty()) say(o.pair, 2);
+  fmt::print("\n");
+  Table table({{"label", false, true, Ink::Bold}, {"probability", true}, {"", false, false, Ink::Accent}});
+  for (const Label& l : labels) table.row({l.name, fmt::format("{:.4f}", l.probability), bar(l.probability, kBar)});
+  table.print();
+}
+
+void run(Options& o, const CLI::Option& text) {
+  const bool fill = o.task == "fill-mask";
+  if (!fill && o.task != "classify") {
+    const std::vector<std::string> tasks{"fill-mask", "classify"};
+    const std::string meant = nearest(o.task, tasks);
+    throw UsageError(fmt::format("unknown task '{}'{}; there are fill-mask and classify", o.task,
+                                 meant.empty() ? "" : fmt::format(", did you mean {}?", meant)));
+  }
+  if (fill && !o.pair.empty()) throw UsageError("--pair belongs to classify");
+  const Model model = o.model.load();
+  o.text = text_or_stdin(text, o.text);
+  check_utf8(o.pair);
+  fill ? fill_mask(o, model) : classify(o, model);
+}
+
+Job declare(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")->required()
+      ->type_name("TASK");
+  const CLI::Option* text = app.add_option("TEXT", o->text, "the text (default: standard input)")->type_name("TEXT");
+  app.add_option("--pair", o->pair, "for classify: the second text of a pair")->type_name("TEXT");
+  app.add_option_function<std::string>("--top", [o](const std::string& n) {
+       o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000));
+     }, "for fill-mask: how many tokens a mask (default 5)")->type_name("K");
+  o->model.declare(app, false);
+  o->common.declare(app);
+  return [o, text] { run(*o, *text); };
+}
+
+}  // namespace
+
+const Command kRun{"run", "a model's own job: fill-mask or classify", "TASK [TEXT] --model MODEL [options]",
+                   "  fovea run fill-mask --model path/to/bert-base-uncased \"The capital of France is [MASK].\"\n"
+                   "  fovea run classify --model path/to/classifier \"What a lovely day\" --json\n"
+                   "  fovea run classify --model path/to/entailment \"It rains\" --pair \"It is wet outside\"\n",
+                   declare};
+
+}  // namespace fovea::cli

@@ -1,0 +1,50 @@
+// From text to what a model reads: token ids, with the spans of text that they stand for.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fovea/model.hpp>
+
+#include "io/tokenizer.hpp"
+#include "models/encoder.hpp"
+
+namespace fovea::look {
+
+struct Reading {
+  models::Sequence sequence;
+  std::vector<Token> tokens;
+  int cut = 0;  // tokens left out at the end of the text
+};
+
+enum class TooLong { Refuse, Cut };
+
+/// The token that stands for a hidden word.
+struct MaskToken {
+  std::string text;
+  int id = 0;
+};
+
+/// A folder's tokenizer, and the length that the model beside it can take.
+class Reader {
+ public:
+  /// Error when the tokenizer has ids that the model doesn't.
+  Reader(const std::filesystem::path& folder, const models::Summary& model);
+
+  /// The text, and a second one unless `pair` is empty, with what the model expects around them. Where that is more than the model
+  /// has positions: Error with both counts, or tokens are left out from the end and what was added stays, as transformers cuts one
+  /// text. `what` names the text in messages.
+  Reading read(std::string_view text, std::string_view pair, TooLong too_long, std::string_view what) const;
+  /// A token as text; empty for an id that the model has and the tokenizer doesn't.
+  std::string spelled(int id) const;
+  /// As special_tokens_map.json or tokenizer_config.json names it, else [MASK] or <mask> where the tokenizer has one.
+  MaskToken mask() const;
+
+ private:
+  std::filesystem::path folder_;
+  io::Tokenizer tokenizer_;
+  int positions_;
+};
+
+}  // namespace fovea::look

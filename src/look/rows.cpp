@@ -1,0 +1,83 @@
+#include "look/rows.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include <fmt/format.h>
+
+namespace fovea::look {
+namespace {
+
+/// The part of the packed time that is one sequence; without packing there is only one.
+Range extent(std::span<const int> ends, int sequence, std::int64_t time) {
+  if (ends.empty()) return {0, static_cast<int>(time)};
+  const auto s = static_cast<std::size_t>(sequence);
+  return {s == 0 ? 0 : ends[s - 1], ends[s]};
+}
+
+}  // namespace
+
+HeadRows::HeadRows(const models::LayerRecord& record, int sequence, int head)
+    : record_(&record), sequence_(sequence), head_(head), values_(record.v.to(DType::F32)) {
+  const int heads = static_cast<int>(record.q.shape()[2]), kv_heads = static_cast<int>(record.v.shape()[2]);
+  if (head < 0 || head >= heads)
+    throw Error(fmt::format("head {}: layer {} has heads 0 to {}; choose one of them", head, record.layer, heads - 1));
+  kv_head_ = head / (heads / kv_heads);
+  const Packed& packed = record.attention.spec().packed;
+  queries_ = extent(packed.queries, sequence, record.q.shape()[1]);
+  keys_ = extent(packed.keys, sequence, record.k.shape()[1]);
+}
+
+int HeadRows::band() const {
+  constexpr int kElements = 1 << 19;  // 2 MB of weights a thread: a band of 64 rows up to 8,192 keys, of 8 rows at 65,536
+  return std::clamp(kElements / std::max(keys(), 1), 1, kTileQueries);
+}
+
+std::vector<float> HeadRows::weights(Range rows) const { return record_->attention.weights(sequence_, head_, rows); }
+
+double HeadRows::sink(int query) const {
+  const bool sinks = !record_->attention.spec().sinks.empty();
+  return sinks ? static_cast<double>(record_->attention.sink_weight({sequence_, head_, query})) : 0;
+}
+
+int HeadRows::visible(int query) const {
+  const MaskView& mask = record_->attention.spec().mask.view();
+  if (!mask.self) return keys();
+  Tile tile{sequence_, head_, {query, query + 1}, {}, queries(), keys()};
+  const Range span = mask.span(mask.self, tile);
+  int seen = 0;
+  for (int key = span.begin; key < span.end; key += kTileKeys) {
+    tile.key = {key, std::min(key + kTileKeys, span.end)};
+    std::uint64_t bits = 0;
+    const Cover cover = mask.bits(mask.self, tile, &bits);
+    if (cover == Cover::Full) seen += tile.key.end - tile.key.begin;
+    if (cover == Cover::Partial) seen += std::popcount(bits);
+  }
+  return seen;
+}
+
+double HeadRows::max_abs_error(int query, std::span<const float> row) const {
+  return record_->attention.max_abs_error({sequence_, head_, query}, row);
+}
+
+std::span<const float> HeadRows::value(int key) const {
+  const Shape& shape = values_.shape();
+  const std::int64_t at = ((keys_.begin + key) * shape[2] + kv_head_) * shape[3];
+  return {values_.data<float>() + at, static_cast<std::size_t>(shape[3])};
+}
+
+double HeadRows::projected_norm(std::span<const double> x) const {
+  const TensorView& w = record_->output_weight;  // [width, heads · value_dim]
+  const float* slice = static_cast<const float*>(w.data) + head_ * value_dim() * w.strides[1];
+  double squares = 0;
+  for (std::int64_t r = 0; r < w.shape[0]; ++r) {
+    double y = 0;
+    for (std::size_t c = 0; c < x.size(); ++c)
+      y += static_cast<double>(slice[r * w.strides[0] + static_cast<std::int64_t>(c) * w.strides[1]]) * x[c];
+    squares += y * y;
+  }
+  return std::sqrt(squares);
+}
+
+}  // namespace fovea::look

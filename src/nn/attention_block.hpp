@@ -1,0 +1,55 @@
+// Multi-head attention as a layer: projections around attend(). Queries come from x; keys and values from x too, or from a memory.
+#pragma once
+#include <cstdint>
+#include <fovea/attention.hpp>
+#include <string_view>
+
+#include "nn/linear.hpp"
+
+namespace fovea::nn {
+
+/// Vaswani et al. 2017, arXiv 1706.03762; grouped queries (kv_heads < heads) as Ainslie et al. 2023, 2305.13245.
+struct AttentionShape {
+  std::int64_t width = 0;         // of x and of the output
+  std::int64_t memory_width = 0;  // of what keys and values are made from; width for self-attention
+  int heads = 0, kv_heads = 0;    // kv_heads divides heads
+  int head_dim = 0, value_dim = 0;
+};
+
+/// One projection: its scope below the block's, and whether it has a bias.
+struct Projection {
+  std::string_view scope;
+  Bias bias = Bias::Present;
+};
+struct AttentionNames { Projection query, key, value, output; };
+
+/// What one pass leaves behind to be looked at; q, k, v are what the kernel read, and what `attention` borrows.
+struct AttentionTrace {
+  Tensor q, k, v;  // [1, tokens, heads, head_dim], [1, keys, kv_heads, head_dim], [1, keys, kv_heads, value_dim]
+  Attention attention;
+};
+
+class AttentionBlock {
+ public:
+  AttentionBlock() = default;
+  AttentionBlock(const Weights& weights, const AttentionNames& names, const AttentionShape& shape);
+
+  /// x F32 [tokens, width], memory F32 [keys, memory_width] → F32 [tokens, width]. `spec` says what is visible: sequences packed
+  /// along time, a mask on top. With a trace, the pass can be asked for its weights afterwards, as long as what `spec` borrows lives.
+  Tensor operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const;
+  /// Self-attention: x is its own memory.
+  Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const {
+    return (*this)(x, x, spec, trace);
+  }
+
+  const AttentionShape& shape() const { return shape_; }
+  /// W_O, F32 [width, heads · value_dim]: head h writes through columns [h · value_dim, (h + 1) · value_dim).
+  const Tensor& output_weight() const { return output_weight_; }
+
+ private:
+  AttentionShape shape_;
+  PackedLinear query_, key_, value_, output_;
+  Tensor output_weight_;
+};
+
+}  // namespace fovea::nn

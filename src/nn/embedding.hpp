@@ -1,0 +1,28 @@
+// A table of vectors, looked up by id.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "nn/weights.hpp"
+
+namespace fovea::nn {
+
+class Embedding {
+ public:
+  Embedding() = default;
+  /// `weight` [rows, width], kept as stored: rows are widened as they are read, so that 16-bit tables stay small.
+  Embedding(const Weights& weights, std::int64_t rows, std::int64_t width);
+
+  std::int64_t rows() const { return table_.empty() ? 0 : table_.shape()[0]; }
+  const Tensor& table() const { return table_; }  // [rows, width], any float dtype
+  /// Throws Error unless every id is a row; `what` names an id in the message ("token id").
+  void check(std::span<const int> ids, std::string_view what) const;
+  /// Row ids[i] is added to row i of x, F32 [ids, width]. The ids are known to be in range.
+  void add_to(Tensor& x, std::span<const int> ids) const;
+
+ private:
+  Tensor table_;
+};
+
+}  // namespace fovea::nn

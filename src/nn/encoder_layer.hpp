@@ -1,0 +1,46 @@
+// One layer of a transformer encoder: self-attention and feed-forward, each with a residual and a norm.
+#pragma once
+#include <string_view>
+
+#include "nn/attention_block.hpp"
+#include "nn/feed_forward.hpp"
+#include "nn/norm.hpp"
+
+namespace fovea::nn {
+
+/// Where the norm stands: after the residual sum (Vaswani et al. 2017; BERT), or before each half (Xiong et al. 2020,
+/// arXiv 2002.04745; most models since).
+enum class NormOrder { Post, Pre };
+
+struct EncoderLayerShape {
+  AttentionShape attention;
+  std::int64_t feed_forward = 0;
+  Activation activation = Activation::Gelu;
+  float eps = 0;
+  NormOrder order = NormOrder::Post;
+};
+
+/// Scopes of the parts below the layer's. The first norm belongs to the attention half, the second to the feed-forward half.
+struct EncoderLayerNames {
+  AttentionNames attention;
+  std::string_view attention_norm;
+  FeedForwardNames feed_forward;
+  std::string_view feed_forward_norm;
+};
+
+class EncoderLayer {
+ public:
+  EncoderLayer() = default;
+  EncoderLayer(const Weights& weights, const EncoderLayerNames& names, const EncoderLayerShape& shape);
+  /// x F32 [tokens, width] → a new tensor of that shape; x is left as it is.
+  Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const;
+  const AttentionBlock& attention() const { return attention_; }
+
+ private:
+  AttentionBlock attention_;
+  FeedForward feed_forward_;
+  LayerNorm attention_norm_, feed_forward_norm_;
+  NormOrder order_ = NormOrder::Post;
+};
+
+}  // namespace fovea::nn

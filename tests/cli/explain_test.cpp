@@ -1,0 +1,125 @@
+// fovea explain, info and bench attention: what they say of problems and of this machine.
+#include <gtest/gtest.h>
+
+#include "program.hpp"
+#include "tensor_file.hpp"
+
+namespace fovea::testing {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+TEST(Explain, CountsVisiblePairs) {
+  const auto visible = [](Words flags) {
+    flags.insert(flags.begin(), {"explain", "--json"});
+    return json_of(fovea(flags))["visible_pairs"].get<std::int64_t>();
+  };
+  EXPECT_EQ(visible({"--shape", "2x3x10x8"}), 2 * 3 * 100);
+  EXPECT_EQ(visible({"--shape", "2x3x10x8", "--causal"}), 2 * 3 * 55);
+  EXPECT_EQ(visible({"--shape", "1x1x10x8", "--kv", "12", "--causal"}), 75);
+  EXPECT_EQ(visible({"--shape", "1x1x10x8", "--kv", "12", "--causal", "--align", "top-left"}), 55);
+  EXPECT_EQ(visible({"--shape", "1x1x100x8", "--window", "2:1"}), 100 + 99 + 98 + 99);
+  EXPECT_EQ(visible({"--shape", "1x1x65536x64", "--causal"}), std::int64_t{65536} * 65537 / 2);
+  EXPECT_EQ(visible({"--q", "1", "--kv", "32768"}), 8 * 32768);
+  EXPECT_EQ(visible({"--shape", "1x1x5x8", "--causal", "--align", "-10"}), 0);
+}
+
+TEST(Explain, SaysWhyBetterKernelsWereRefused) {
+  const Json fast = json_of(fovea({"explain", "--json", "--shape", "1x8x4096x64"}));
+  EXPECT_EQ(fast["candidates"].back()["name"], fast["kernel"]);
+  EXPECT_TRUE(fast["candidates"].back()["accepted"]);
+  EXPECT_GT(fast["items"], 0);
+  EXPECT_GT(fast["scratch_bytes"], 0);
+  EXPECT_EQ(fast["q"], (std::vector<int>{1, 4096, 8, 64}));
+
+  const Json exact = json_of(fovea({"explain", "--json", "--dtype", "f64"}));
+  EXPECT_EQ(exact["kernel"], "reference");
+  ASSERT_GT(exact["candidates"].size(), 1u);
+  for (const Json& c : exact["candidates"])
+    if (c["name"] != "reference") EXPECT_NE(c["refusal"].get<std::string>().find("F64"), std::string::npos);
+
+  const Json scalar = json_of(fovea({"explain", "--json"}, {"", {{"FOVEA_ISA", "scalar"}}}));
+  EXPECT_EQ(scalar["kernel"], "flash_scalar");
+  EXPECT_EQ(json_of(fovea({"explain", "--json", "--kernel", "flash_scalar"}))["kernel"], "flash_scalar");
+  const Outcome table = fovea({"explain", "--dtype", "f64"});
+  EXPECT_NE(table.out.find("F64 inputs ask for more"), std::string::npos) << table.out;
+}
+
+TEST(Explain, ReadsFilesWithTheirMasksAndLengths) {
+  const ScratchFolder folder;
+  const std::string in = folder / "in.safetensors";
+  TensorMap tensors{{"q", random_f32({2, 4, 4, 8}, 1)}, {"k", random_f32({2, 6, 2, 8}, 2)}, {"v", random_f32({2, 6, 2, 8}, 3)}};
+  save(in, tensors);
+  EXPECT_EQ(json_of(fovea({"explain", in, "--json"}))["visible_pairs"], 2 * 4 * 24);
+  std::string mask(24, '\1');
+  mask[3] = mask[7] = 0;
+  tensors["mask"] = {"BOOL", {1, 1, 4, 6}, mask};
+  save(in, tensors);
+  EXPECT_EQ(json_of(fovea({"explain", in, "--json"}))["visible_pairs"], 2 * 4 * 22);
+  tensors.erase("mask");
+  tensors["kv_lengths"] = file_tensor<std::int32_t>("I32", {2}, {6, 3});
+  save(in, tensors);
+  EXPECT_EQ(json_of(fovea({"explain", in, "--json"}))["visible_pairs"], 4 * (4 * 6 + 4 * 3));
+  expect_error(fovea({"explain", in, "--shape", "1x1x1x1"}), 2, {"exclude each other"});
+}
+
+TEST(Explain, BadProblemsAreOneLine) {
+  expect_error(fovea({"explain", "--shape", "1x8x4096"}), 2, {"--shape", "BxHxSxD"});
+  expect_error(fovea({"explain", "--shape", "1x8xabcx64"}), 2, {"--shape", "abc"});
+  expect_error(fovea({"explain", "--shape", "1x8x99999999999x64"}), 2, {"--shape"});
+  expect_error(fovea({"explain", "--shape", "1x8x16x0"}), 2, {"--shape"});
+  expect_error(fovea({"explain", "--shape", "1x8x16x64", "--kv-heads", "3"}), 1, {"kv_heads (3) must divide heads (8)"});
+  expect_error(fovea({"explain", "--kv-heads", "0"}), 2, {"--kv-heads"});
+  expect_error(fovea({"explain", "--dtype", "int4"}), 2, {"--dtype", "bf16"});
+  expect_error(fovea({"explain", "--kernel", "best"}), 1, {"unknown kernel 'best'"});
+  expect_error(fovea({"explain", "--kernel", "flash_scalar", "--dtype", "f64"}), 1, {"flash_scalar", "F64"});
+  expect_error(fovea({"explain", "--scale", "nan"}), 2, {"--scale nan", "finite"});
+  expect_error(fovea({"explain"}, {"", {{"FOVEA_ISA", "avx3"}}}), 1, {"FOVEA_ISA=avx3"});
+}
+
+TEST(Info, NamesTheMachine) {
+  const Json info = json_of(fovea({"info", "--json"}));
+  EXPECT_GE(info["threads"], 1);
+  EXPECT_GT(info["memory_bytes"], 1'000'000);
+  EXPECT_EQ(info["isa"], info["usable_isas"].back());
+  EXPECT_TRUE(info["FOVEA_ISA"].is_null());
+  EXPECT_EQ(info["kernels"].back()["name"], "reference");
+  const Json scalar = json_of(fovea({"info", "--json"}, {"", {{"FOVEA_ISA", "scalar"}}}));
+  EXPECT_EQ(scalar["isa"], "scalar");
+  EXPECT_EQ(scalar["FOVEA_ISA"], "scalar");
+  for (const Json& k : scalar["kernels"])
+    if (k["name"] == "flash_avx2") EXPECT_FALSE(k["usable"]);
+  expect_error(fovea({"info", "--tokens", "5"}), 2, {"--tokens", "--model"});
+  expect_error(fovea({"info", "--model", "no/such/folder"}), 1, {"no/such/folder"});
+}
+
+TEST(Bench, AttentionReportsTheContractsFields) {
+  const Json b = json_of(fovea({"bench", "attention", "--shape", "1x2x128x32", "--causal", "--json"}));
+  Words keys;
+  for (const auto& [key, value] : b.items()) keys.push_back(key);
+  EXPECT_EQ(keys, (Words{"kernel", "shape", "dtype", "seconds", "gflops", "ceiling", "fraction", "peak_rss_bytes"}));
+  EXPECT_LE(b["seconds"]["min"], b["seconds"]["median"]);
+  const double pairs = 2 * 128 * 129 / 2;
+  EXPECT_NEAR(b["gflops"].get<double>(), 2 * pairs * 64 / b["seconds"]["min"].get<double>() * 1e-9, 1e-6);
+  EXPECT_NEAR(b["fraction"].get<double>(), b["gflops"].get<double>() / b["ceiling"]["gflops"].get<double>(), 1e-9);
+  EXPECT_GT(b["fraction"], 0);
+  EXPECT_LT(b["fraction"], 1.1) << "faster than the ceiling it stands beside";
+}
+
+TEST(Bench, DecodeIsMeasuredAgainstReading) {
+  const Json b = json_of(fovea({"bench", "attention", "--shape", "1x4x1x32", "--kv", "2000", "--decode", "--isa", "scalar", "--json"}));
+  EXPECT_EQ(b["shape"]["queries"], 1);
+  EXPECT_EQ(b["kernel"], "flash_scalar");
+  EXPECT_NEAR(b["read_gbps"].get<double>(), 2 * 4 * 2000 * 32 * 4 / b["seconds"]["min"].get<double>() * 1e-9, 1e-6);
+  EXPECT_NEAR(b["fraction"].get<double>(), b["read_gbps"].get<double>() / b["ceiling_gbps"].get<double>(), 1e-9);
+}
+
+TEST(Bench, BadProblemsAreOneLine) {
+  expect_error(fovea({"bench"}), 2, {"SUBJECT"});
+  expect_error(fovea({"bench", "attention", "--isa", "neon"}), 1, {"neon"});
+  expect_error(fovea({"bench", "model"}), 2, {"--model"});
+  expect_error(fovea({"bench", "attention", "--model", "x"}), 2, {"--model"});
+}
+
+}  // namespace
+}  // namespace fovea::testing

@@ -1,0 +1,58 @@
+// What a person sees: widths of 80 and 140 columns, colours on terminals only, and nothing wider than the screen.
+#include <gtest/gtest.h>
+
+#include "program.hpp"
+#include "tensor_file.hpp"
+
+namespace fovea::testing {
+namespace {
+
+/// Commands that need no model.
+std::vector<Words> plain_commands() {
+  return {{"--help"}, {"info"}, {"explain", "--shape", "2x32x65536x128", "--kv-heads", "8", "--causal"},
+          {"explain", "--dtype", "f64"}, {"explain", "--kernel", "reference", "--window", "3:4"},
+          {"attend", "--help"}, {"look", "--help"}, {"bench", "--help"}, {"embed", "--help"}, {"run", "--help"}, {"info", "--help"},
+          {"explain", "--help"}};
+}
+
+TEST(Terminal, NoLineIsWiderThanTheTerminal) {
+  for (const unsigned short columns : {80, 140})
+    for (const Words& line : plain_commands()) {
+      const Outcome o = fovea_on_terminal(line, columns);
+      EXPECT_EQ(o.status, 0) << o.out;
+      EXPECT_LE(widest_line(o.out), columns) << o.out;
+    }
+}
+
+TEST(Terminal, ColumnsComesBeforeTheTerminalAndEightyWithoutEither) {
+  const Words line{"explain", "--shape", "2x32x65536x128", "--kv-heads", "8", "--causal"};
+  EXPECT_LE(widest_line(fovea(line).out), 80u);
+  EXPECT_GT(widest_line(fovea(line, {"", {{"COLUMNS", "140"}}}).out), 80u);
+  EXPECT_LE(widest_line(fovea_on_terminal(line, 140, {"", {{"COLUMNS", "60"}}}).out), 60u);
+}
+
+TEST(Terminal, ColoursOnATerminalAndNowhereElse) {
+  const auto coloured = [](const std::string& text) { return text.find('\033') != std::string::npos; };
+  for (const Words& line : {Words{"--help"}, {"info"}, {"explain"}}) {
+    EXPECT_TRUE(coloured(fovea_on_terminal(line, 80).out));
+    EXPECT_FALSE(coloured(fovea(line).out));
+    EXPECT_FALSE(coloured(fovea_on_terminal(line, 80, {"", {{"NO_COLOR", "1"}}}).out));
+    EXPECT_TRUE(coloured(fovea_on_terminal(line, 80, {"", {{"NO_COLOR", ""}}}).out)) << "an empty NO_COLOR is none";
+    EXPECT_FALSE(coloured(fovea_on_terminal(line, 80, {"", {{"TERM", "dumb"}}}).out));
+    EXPECT_EQ(without_colours(fovea_on_terminal(line, 80).out), fovea_on_terminal(line, 80, {"", {{"NO_COLOR", "1"}}}).out);
+  }
+}
+
+TEST(Terminal, NotesAreForTerminalsOnly) {
+  const Words line{"bench", "attention", "--shape", "1x1x64x16"};
+  EXPECT_EQ(fovea(line).err, "");
+  EXPECT_NE(fovea_on_terminal(line, 80).out.find("probing"), std::string::npos);
+}
+
+TEST(Terminal, JsonIsTheSameOnATerminal) {
+  const Words line{"explain", "--json"};
+  EXPECT_EQ(fovea_on_terminal(line, 80).out, fovea(line).out);
+}
+
+}  // namespace
+}  // namespace fovea::testing

@@ -1,0 +1,128 @@
+// The command line itself: help, spelling, exit statuses, and examples that can be pasted.
+#include <gtest/gtest.h>
+
+#include "program.hpp"
+#include "tensor_file.hpp"
+
+namespace fovea::testing {
+namespace {
+
+const Words kCommands{"look", "embed", "run", "attend", "explain", "bench", "info"};
+
+TEST(Usage, FirstScreenNamesEveryCommand) {
+  const Outcome bare = fovea({}), asked = fovea({"--help"}), word = fovea({"help"});
+  EXPECT_EQ(bare.status, 0);
+  EXPECT_EQ(bare.out, asked.out);
+  EXPECT_EQ(bare.out, word.out);
+  EXPECT_EQ(bare.err, "");
+  for (const std::string& command : kCommands) EXPECT_NE(bare.out.find("\n  " + command + " "), std::string::npos) << command;
+  EXPECT_LE(lines_of(bare.out).size(), 30u);
+  EXPECT_TRUE(fovea({"--version"}).out.starts_with("fovea "));
+}
+
+TEST(Usage, EveryCommandHasHelpThatEndsWithExamples) {
+  for (const std::string& command : kCommands) {
+    const Outcome o = fovea({command, "--help"});
+    EXPECT_EQ(o.status, 0) << command;
+    EXPECT_EQ(o.err, "");
+    EXPECT_EQ(o.out, fovea({"help", command}).out);
+    EXPECT_EQ(o.out, fovea({command, "-h"}).out);
+    const std::size_t examples = o.out.find("\nExamples\n");
+    ASSERT_NE(examples, std::string::npos) << command;
+    EXPECT_NE(o.out.find("fovea " + command, examples), std::string::npos);
+    for (const std::string& line : lines_of(o.out.substr(examples + 10)))
+      EXPECT_FALSE(line.starts_with("Usage")) << "the examples come last";
+  }
+}
+
+TEST(Usage, UnknownWordsGetTheNearestOne) {
+  expect_error(fovea({"atend"}), 2, {"unknown command 'atend'", "did you mean attend?", "look, embed, run, attend, explain, bench, info"});
+  expect_error(fovea({"measure"}), 2, {"unknown command 'measure'", "look"});
+  expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
+  expect_error(fovea({"explain", "--casual"}), 2, {"explain: unknown flag --casual", "did you mean --causal?", "fovea explain --help"});
+  expect_error(fovea({"explain", "--kv-head", "2"}), 2, {"did you mean --kv-heads?"});
+  expect_error(fovea({"attend", "--weigths"}), 2, {"did you mean --weights?"});  // said before the arguments that are missing
+  expect_error(fovea({"info", "--xyzzyxyzzy"}), 2, {"unknown flag --xyzzyxyzzy (fovea"});
+  expect_error(fovea({"info", "extra"}), 2, {"unexpected argument 'extra'"});
+  expect_error(fovea({"look", "two", "words"}), 2, {"unexpected argument 'words'", "quote"});
+}
+
+TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
+  expect_error(fovea({"look", "x", "--html", "f.html"}), 2, {"unknown flag --html"});
+  expect_error(fovea({"look", "x", "--measure"}), 2, {"unknown flag --measure"});
+  expect_error(fovea({"bench", "attention", "--backward"}), 1, {"--backward"});
+  expect_error(fovea({"bench", "gemm"}), 2, {"gemm", "attention and model"});
+  expect_error(fovea({"run", "translate", "x"}), 2, {"translate", "fill-mask and classify"});
+  expect_error(fovea({"run", "fill-masks", "x"}), 2, {"did you mean fill-mask?"});
+}
+
+TEST(Usage, TheDemoModelIsNotPartOfThisBuild) {
+  for (const Words& line : {Words{"look", "x"}, {"embed", "x"}, {"run", "classify", "x"}, {"look", "x", "--model", "demo"}, {"info", "--model", "demo"}})
+    expect_error(fovea(line), 1, {"demo", "--model FOLDER"});
+}
+
+TEST(Usage, TextsMayBeNamedLikeCommandsAndStartWithDashes) {
+  // The folder is refused, so what came before it was understood.
+  expect_error(fovea({"look", "info", "--model", "no/such/folder"}), 1, {"no/such/folder"});
+  expect_error(fovea({"embed", "attend", "--model", "no/such/folder"}), 1, {"no/such/folder"});
+  expect_error(fovea({"look", "--model", "no/such/folder", "--", "--json"}), 1, {"no/such/folder"});
+}
+
+TEST(Usage, ErrorsStayOneLineWhateverTheNames) {
+  expect_error(fovea({"no\nsuch\033[31mcommand"}), 2, {"no␊such␛[31mcommand"});
+  expect_error(fovea({"attend", "a\nb.safetensors", "-o", "c"}), 1, {"b.safetensors"});
+}
+
+TEST(Usage, ListsOfLayersAreChecked) {
+  expect_error(fovea({"look", "x", "--layer", "two"}), 2, {"--layer", "two"});
+  expect_error(fovea({"look", "x", "--layer", "3-1"}), 2, {"--layer"});
+  expect_error(fovea({"look", "x", "--head", "1,"}), 2, {"--head"});
+  expect_error(fovea({"look", "x", "--kind", "sideways"}), 2, {"--kind", "sideways"});
+  expect_error(fovea({"look", "x", "--top", "0"}), 2, {"--top"});
+  expect_error(fovea({"look", "x", "--rows", "0:5"}), 2, {"--rows", "--export"});
+}
+
+TEST(Usage, AFullDiskUnderStandardOutputIsNoSuccess) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  const Outcome o = run_command({"sh", "-c", std::string(FOVEA_PROGRAM) + " info --json > /dev/full"});
+  expect_error(o, 1, {"standard output"});
+}
+
+/// The shell commands below "Examples": everything up to the end, as a person would paste it.
+std::string examples_of(const std::string& command) {
+  const std::string help = fovea({command, "--help"}).out;
+  return help.substr(help.find("\nExamples\n") + 10);
+}
+
+TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
+  const ScratchFolder folder;
+  std::filesystem::create_symlink(FOVEA_PROGRAM, folder.path / "fovea");
+  const std::string path = folder.path.string() + ":" + std::getenv("PATH");
+  if (run_command({"python3", "-c", ""}).status != 0) GTEST_SKIP() << "the example of attend makes its file with python3";
+  for (const char* command : {"attend", "explain", "info", "bench"}) {
+    std::string script = "set -e\n";
+    for (const std::string& line : lines_of(examples_of(command)))
+      if (line.find("--model") == std::string::npos) script += line + "\n";
+    const Outcome o = run_command({"sh", "-c", script}, {"", {{"PATH", path}}, folder.path});
+    EXPECT_EQ(o.status, 0) << script << o.err;
+  }
+  EXPECT_TRUE(load_tensors(folder / "out.safetensors").contains("out"));
+}
+
+TEST(Usage, ExamplesWithAModelParse) {
+  const ScratchFolder folder;
+  std::filesystem::create_symlink(FOVEA_PROGRAM, folder.path / "fovea");
+  const std::string path = folder.path.string() + ":" + std::getenv("PATH");
+  int tried = 0;
+  for (const std::string& command : kCommands)
+    for (const std::string& line : lines_of(examples_of(command))) {
+      if (line.find("--model") == std::string::npos) continue;
+      const Outcome o = run_command({"sh", "-c", line}, {"", {{"PATH", path}}, folder.path});
+      EXPECT_EQ(o.status, 1) << line << o.err;  // understood; the model is not in this folder
+      ++tried;
+    }
+  EXPECT_GE(tried, 10);
+}
+
+}  // namespace
+}  // namespace fovea::testing

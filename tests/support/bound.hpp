@@ -1,0 +1,179 @@
+// The contract's error bound, in its one place, and everything that holds an answer against it.
+//
+//   |o − o*| ≤ A·ε_out·|o*| + B·ε_acc·(1 + L)·Σ p|v| + tiny      L = scale·max_j |q||k_j| + what functors add to a logit
+//   |lse − lse*| ≤ A·ε_acc·|lse*| + B·ε_acc·(1 + L)
+//
+// o*, lse*, p: float64 reference. max_j over visible keys. ε: unit round-off (half a unit in the last place at 1). A = 1 because
+// the result is rounded once; B carries everything before that: the dot products of q and k, which move a weight by ε·L, the
+// exponential, and sums over keys in f32. `tiny`: what underflows. Weights below 2^-125 are 0, so 2^-125·Σ|v|, and what the
+// output's dtype cannot hold: 2^-126 (f32 and bf16 flush denormals), 2^-25 (half of the least f16).
+#pragma once
+#include "kernels/reference/reference.hpp"
+#include "support/isa.hpp"
+#include "support/problems.hpp"
+
+#include <fovea/cpu.hpp>
+
+namespace fovea::testing {
+
+inline constexpr double kA = 1;
+/// B of a row of that many keys.
+inline double b_of(std::int64_t keys) {
+  return 8 * std::max(1.0, std::sqrt(static_cast<double>(keys) / 4096));
+}
+
+constexpr double unit_roundoff(DType t) {
+  switch (t) {
+    case DType::F64: return 0x1p-53;
+    case DType::F32: return 0x1p-24;
+    case DType::BF16: return 0x1p-8;
+    case DType::F16: return 0x1p-11;
+    default: return 0;
+  }
+}
+constexpr double tiny(DType t) { return t == DType::F64 ? 0 : t == DType::F16 ? 0x1p-25 : 0x1p-126; }
+inline constexpr double kEpsAcc = 0x1p-24;
+inline constexpr double kInf = std::numeric_limits<double>::infinity();
+
+/// A number, and how far from it an answer may be. Sums and multiples carry their tolerance along.
+struct Approx {
+  double value = 0, tolerance = 0;
+  friend Approx operator+(Approx a, Approx b) { return {a.value + b.value, a.tolerance + b.tolerance}; }
+  friend Approx operator-(Approx a, Approx b) { return {a.value - b.value, a.tolerance + b.tolerance}; }
+  friend Approx operator*(double s, Approx a) { return {s * a.value, std::abs(s) * a.tolerance}; }
+};
+/// Within both tolerances; infinities and NaNs must match.
+inline bool close(Approx a, Approx b) {
+  if (std::isnan(a.value) || std::isnan(b.value)) return std::isnan(a.value) && std::isnan(b.value);
+  return a.value == b.value || std::abs(a.value - b.value) <= a.tolerance + b.tolerance;
+}
+
+/// out and lse of a case in double, each element with the tolerance of the engine that computed it.
+struct Answer {
+  std::string engine;                // "reference", "flash_avx2", …
+  std::int64_t time = 0, heads = 0, value_dim = 0;
+  std::vector<double> out, out_tol;  // [batch, time, heads, value_dim]
+  std::vector<double> lse, lse_tol;  // [batch, time, heads]
+
+  std::size_t row(std::int64_t b, std::int64_t t, std::int64_t h) const { return static_cast<std::size_t>((b * time + t) * heads + h); }
+  Approx o(std::int64_t b, std::int64_t t, std::int64_t h, std::int64_t d) const {
+    const std::size_t i = row(b, t, h) * static_cast<std::size_t>(value_dim) + static_cast<std::size_t>(d);
+    return {out[i], out_tol[i]};
+  }
+  Approx l(std::int64_t b, std::int64_t t, std::int64_t h) const { return {lse[row(b, t, h)], lse_tol[row(b, t, h)]}; }
+};
+
+/// The float64 reference, with what the bound needs beside it. Sums are over visible keys.
+struct Truth {
+  Answer answer;                      // tolerances: the reference's own round-off, some dozens of 2^-53
+  std::vector<double> spread, reach;  // Σ p|v| as out; 1 + L as lse
+  std::vector<double> mass;           // Σ|v| as out
+  std::int64_t keys = 0;              // of the longest batch row
+
+  explicit Truth(const Case& c) {
+    const CaseProblem problem(c);
+    const Problem& p = problem.p;
+    keys = p.keys;
+    const auto rows = static_cast<std::size_t>(c.batches()) * static_cast<std::size_t>(c.queries()) * static_cast<std::size_t>(c.heads());
+    const std::size_t all = rows * static_cast<std::size_t>(c.value_dim());
+    answer = {"reference", c.queries(), c.heads(), c.value_dim(), std::vector<double>(all), std::vector<double>(all),
+              std::vector<double>(rows, -kInf), std::vector<double>(rows)};
+    spread.resize(all), mass.resize(all), reach.resize(rows, 1);
+    for (int b = 0; b < p.batches; ++b)
+      for (int h = 0; h < p.heads; ++h) {
+        const std::vector<double> norms = key_norms(p, b, h / p.group());
+        for (int q = 0; q < p.queries_of(b); ++q) {
+          const auto [at_b, at_t] = problem.place(b, q);
+          set_row(p, b, h, q, norms, c.moves, answer.row(at_b, at_t, h));
+        }
+      }
+  }
+
+  /// What a kernel's answer may be off by.
+  double out_bound(std::size_t i, DType out) const {
+    const std::size_t row = i / static_cast<std::size_t>(answer.value_dim);
+    return kA * unit_roundoff(out) * std::abs(answer.out[i]) + b_of(keys) * kEpsAcc * reach[row] * spread[i] + underflow(i, out);
+  }
+  double underflow(std::size_t i, DType out) const { return out == DType::F64 ? 0 : tiny(out) + 0x1p-125 * mass[i]; }
+  double lse_bound(std::size_t row) const {
+    if (std::isinf(answer.lse[row])) return 0;
+    return kA * kEpsAcc * std::abs(answer.lse[row]) + b_of(keys) * kEpsAcc * reach[row];
+  }
+
+ private:
+  static std::vector<double> key_norms(const Problem& p, int b, int kv_head) {
+    std::vector<double> norms;
+    for (int j = 0; j < p.keys_of(b); ++j) norms.push_back(norm(p.k, p.k_offset(b, kv_head, j), p.head_dim));
+    return norms;
+  }
+  static double norm(const Operand& x, std::int64_t at, int n) {
+    double sum = 0;
+    for (int d = 0; d < n; ++d) {
+      const double e = load_element(x.dtype, x.data, at + d * x.dim);
+      sum += e * e;
+    }
+    return std::sqrt(sum);
+  }
+  void set_row(const Problem& p, int b, int h, int q, const std::vector<double>& norms, double moves, std::size_t at) {
+    const reference::ScoredRow r = reference::row(p, b, h, q);
+    const std::vector<double> o = reference::output(p, b, h, r);
+    double longest = 0;
+    std::vector<double> weighted(o.size()), whole(o.size());
+    for (std::size_t j = 0; j < r.score.size(); ++j) {
+      if (r.score[j] == -kInf) continue;
+      longest = std::max(longest, norms[j]);
+      const std::int64_t v = p.v_offset(b, h / p.group(), static_cast<int>(j));
+      for (std::size_t d = 0; d < o.size(); ++d) {
+        const double size = std::abs(load_element(p.v.dtype, p.v.data, v + static_cast<std::int64_t>(d) * p.v.dim));
+        weighted[d] += r.weight[j] * size, whole[d] += size;
+      }
+    }
+    reach[at] = 1 + std::abs(p.scale) * norm(p.q, p.q_offset(b, h, q), p.head_dim) * longest + moves;
+    answer.lse[at] = r.lse;
+    answer.lse_tol[at] = 64 * 0x1p-53 * (reach[at] + std::abs(std::isfinite(r.lse) ? r.lse : 0));
+    for (std::size_t d = 0; d < o.size(); ++d) {
+      const std::size_t i = at * o.size() + d;
+      answer.out[i] = o[d], spread[i] = weighted[d], mass[i] = whole[d];
+      answer.out_tol[i] = 64 * 0x1p-53 * reach[at] * weighted[d];
+    }
+  }
+};
+
+/// What attend() gives under the instruction set that is active, with the contract's bound as tolerance.
+inline Answer answer_of(const Case& c, const Attention& a, const Truth& truth) {
+  Answer x{std::string(a.kernel()), c.queries(), c.heads(), c.value_dim(), {}, {}, {}, {}};
+  for (std::int64_t i = 0, n = a.out.elements(); i < n; ++i) {
+    x.out.push_back(load_element(a.out.dtype(), a.out.raw(), i));
+    x.out_tol.push_back(truth.out_bound(static_cast<std::size_t>(i), a.out.dtype()));
+  }
+  x.lse.resize(truth.answer.lse.size());
+  for (std::size_t row = 0; row < x.lse.size(); ++row) x.lse_tol.push_back(truth.lse_bound(row));
+  for (std::int64_t b = 0; b < c.batches(); ++b)  // the library's lse is [batch, heads, time]
+    for (std::int64_t h = 0; h < c.heads(); ++h)
+      for (std::int64_t t = 0; t < c.queries(); ++t)
+        x.lse[x.row(b, t, h)] = static_cast<double>(a.lse.data<float>()[(b * c.heads() + h) * c.queries() + t]);
+  return x;
+}
+
+/// Every element of `got` within its tolerance of the truth.
+inline ::testing::AssertionResult within_bound(const Answer& got, const Truth& truth) {
+  const Answer& want = truth.answer;
+  if (got.out.size() != want.out.size() || got.lse.size() != want.lse.size())
+    return ::testing::AssertionFailure() << got.engine << ": " << got.out.size() << " numbers for " << want.out.size();
+  for (std::size_t i = 0; i < want.out.size(); ++i) {
+    if (close({got.out[i], got.out_tol[i]}, {want.out[i], 0})) continue;
+    const auto dim = static_cast<std::size_t>(want.value_dim), heads = static_cast<std::size_t>(want.heads), row = i / dim;
+    const auto time = static_cast<std::size_t>(want.time);
+    return ::testing::AssertionFailure() << fmt::format(
+               "{}: out[batch {}, query {}, head {}, dim {}] = {:.9g}, expected {:.9g}; off by {:.3g}, allowed {:.3g}", got.engine,
+               row / heads / time, row / heads % time, row % heads, i % dim, got.out[i], want.out[i],
+               std::abs(got.out[i] - want.out[i]), got.out_tol[i]);
+  }
+  for (std::size_t row = 0; row < want.lse.size(); ++row)
+    if (!close({got.lse[row], got.lse_tol[row]}, {want.lse[row], 0}))
+      return ::testing::AssertionFailure() << fmt::format("{}: lse of row {} (batch, query, head) = {:.9g}, expected {:.9g}, allowed {:.3g}",
+                                                          got.engine, row, got.lse[row], want.lse[row], got.lse_tol[row]);
+  return ::testing::AssertionSuccess();
+}
+
+}  // namespace fovea::testing
