@@ -77,7 +77,7 @@ struct Window : Band<Window> {
   constexpr Window(int l, int r, Align a) : left(l), right(r), align(a) {}
   constexpr Range keys(const Row& r) const {
     const int at = align.place(r);
-    return {left < 0 || at - left < 0 ? 0 : at - left, right < 0 ? r.keys : at + right + 1};
+    return {left < 0 || at < left ? 0 : at - left, right < 0 || right >= r.keys - at ? r.keys : at + right + 1};
   }
 };
 struct Prefix : Band<Prefix> {
@@ -94,16 +94,25 @@ struct Chunked : Band<Chunked> {
     const int at = align.place(r), chunk = (at >= 0 ? at / size : (at + 1) / size - 1) * size;
     return {std::max(0, chunk), chunk + size};
   }
+  std::string complaint(const Extents&) const {
+    return size > 0 ? "" : "chunked: the size is " + std::to_string(size) + "; expected at least 1";
+  }
 };
 struct Documents : Band<Documents> {
   std::shared_ptr<const std::vector<int>> ends;  // ascending; document i is [ends[i-1], ends[i])
   Align align;
   Documents(std::vector<int> e, Align a) : ends(std::make_shared<const std::vector<int>>(std::move(e))), align(a) {}
   Range keys(const Row& r) const {
-    const auto end = std::upper_bound(ends->begin(), ends->end(), align.place(r));
+    const int at = align.place(r);
+    if (at < 0) return {0, 0};  // before the first key, so in no document
+    const auto end = std::upper_bound(ends->begin(), ends->end(), at);
     if (end == ends->end())
       return {ends->empty() ? 0 : ends->back(), r.keys};  // what follows the last is one more document
     return {end == ends->begin() ? 0 : *(end - 1), *end};
+  }
+  std::string complaint(const Extents&) const {
+    const bool fine = std::is_sorted(ends->begin(), ends->end()) && (ends->empty() || ends->front() >= 0);
+    return fine ? "" : "documents: the ends must ascend from 0 or more";
   }
 };
 

@@ -32,11 +32,11 @@ struct Link {
 };
 
 struct LinkQuery {
-  std::string token;  // a selector, see Run::find; empty: every token
+  std::string token = {};  // a selector, see Run::find; empty: every token
   int top = 5;
-  std::vector<int> layers, heads;  // empty: all
-  std::string kind;                // empty: the model's self-attention
-  bool skip_special = false;       // leave out links to [CLS], [SEP], …; and from them, unless `token` names one
+  std::vector<int> layers = {}, heads = {};  // empty: all
+  std::string kind = {};                     // empty: the model's self-attention
+  bool skip_special = false;                 // leave out links to [CLS], [SEP], …; and from them, unless `token` names one
 };
 
 }  // namespace fovea

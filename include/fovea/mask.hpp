@@ -148,9 +148,10 @@ inline Range span_of(const AnyMask& m, const Tile& t) {
 /// used by many passes (every layer of a model, forward and backward). Memory: 8 bytes a query and partial tile.
 class BlockMap {
  public:
-  BlockMap(const AnyMask& mask, int batch, int heads, int queries, int keys);
+  BlockMap(const AnyMask& mask, int batches, int heads, int queries, int keys);
   bool operator()(const Site& s) const;
   Cover cover(const Tile& t) const;
+  std::string complaint(const Extents& e) const;
   double fill() const;  ///< the fraction of tiles that are not empty
 
  private:
@@ -160,7 +161,8 @@ class BlockMap {
     std::size_t words;
   };  // words: index of the tile's first word
   const Cell& cell(int batch, int head, int row, int column) const;
-  int heads_, rows_, columns_;
+  Extents extents_;
+  int rows_, columns_;
   std::shared_ptr<const std::vector<Cell>> cells_;
   std::shared_ptr<const std::vector<std::uint64_t>> words_;
 };

@@ -54,6 +54,9 @@ struct Blocks {
       for (int k = t.key.begin / size; k * size < t.key.end; ++k) at(t.head, q, k) ? any = true : all = false;
     return all ? Cover::Full : any ? Cover::Partial : Cover::Empty;
   }
+  std::string complaint(const Extents&) const {
+    return size > 0 ? "" : "blocks: the size is " + std::to_string(size) + "; expected at least 1";
+  }
 };
 /// A list of visible blocks {query_block, key_block}, the same for every head.
 Blocks blocks(int size, int query_blocks, int key_blocks, const std::vector<std::pair<int, int>>& visible);
@@ -96,6 +99,7 @@ struct Both : Band<Both<A, B>> {  // bands are closed under intersection
     const Range x = a.keys(r), y = b.keys(r);
     return {std::max(x.begin, y.begin), std::min(x.end, y.end)};
   }
+  std::string complaint(const Extents& e) const { return first_complaint(a, b, e); }
 };
 template <Mask A, Mask B>
 struct And {

@@ -35,6 +35,9 @@ struct SoftCap {
     using T = Precision<V>;
     return tanh(s * (T(1) / T(cap))) * T(cap);
   }
+  std::string complaint(const Extents&) const {
+    return cap > 0 && cap < HUGE_VALF ? "" : "softcap: the cap is " + std::to_string(cap) + "; expected a positive number";
+  }
 };
 struct Alibi {
   std::shared_ptr<const std::vector<float>> slopes;  // [heads]

@@ -18,7 +18,7 @@
 namespace fovea::io {
 namespace {
 
-constexpr std::int64_t kMaxToken = 16 << 20;
+constexpr std::int64_t kMaxToken = 4 << 20;
 
 /// The text as one stream of bytes. Refuses what the library's lexer would let through.
 class Stream {

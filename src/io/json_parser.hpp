@@ -40,7 +40,7 @@ struct JsonText {
 
 /// Refused, each with an Error of one line that names file and byte: what is not JSON (comments, trailing commas and NaN are not),
 /// anything after the value, a NUL, a byte order mark, invalid UTF-8, lone surrogates, numbers beyond double, a key that stands twice
-/// in one object (reported when that object ends), nesting deeper than max_depth, and a token or a blank of more than 16 MB.
+/// in one object (reported when that object ends), nesting deeper than max_depth, and a token or a blank of more than 4 MB.
 /// Memory: the keys of the objects that are open, and the longest token.
 void parse_json(const JsonText& text, JsonVisitor& visitor);
 

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <iterator>
-#include <memory>
-#include <new>
 #include <span>
 
 #include <fmt/format.h>
@@ -119,15 +116,11 @@ Tensor SafeTensors::tensor(std::string_view name) const {
     throw Error(fmt::format("{}: tensor {} is stored as {}; expected a dtype that can be computed with: convert it to F32, F16 or BF16",
                             source.name(), in_quotes(name), found.stored_as));
   }
-  // Not Tensor(dtype, shape), whose memory is zeroed: 90 MB of weights are read in 2/3 of the time.
-  constexpr std::size_t kAlign = 64;
-  const auto size = static_cast<std::size_t>(found.end - found.begin);
-  const std::shared_ptr<void> memory(std::aligned_alloc(kAlign, size / kAlign * kAlign + kAlign), [](void* p) { std::free(p); });
-  if (!memory) throw std::bad_alloc();
-  const std::span bytes(static_cast<std::byte*>(memory.get()), size);
+  Tensor tensor(*found.dtype, found.shape);
+  const std::span bytes(static_cast<std::byte*>(tensor.raw()), static_cast<std::size_t>(tensor.bytes()));
   source.read(found.begin, bytes);
   if (*found.dtype == DType::Bool) require_truth_values(source.name(), found.name, bytes);
-  return Tensor(*found.dtype, found.shape, memory.get(), memory);
+  return tensor;
 }
 
 }  // namespace fovea::io

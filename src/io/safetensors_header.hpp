@@ -15,7 +15,7 @@ namespace fovea::io {
 
 /// Limits that the format does not state. No model comes near: the largest in use have some 10⁵ tensors in all, 10³ a file.
 inline constexpr std::int64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's
-inline constexpr std::size_t kMaxFileTensors = 100'000;
+inline constexpr std::size_t kMaxFileTensors = 50'000;
 
 /// One tensor as a file holds it.
 struct TensorInfo {

@@ -45,7 +45,7 @@ void reduce_rows(Reduce how, const float* rows, std::int64_t n, std::int64_t wid
     for (std::int64_t i = 0; i < n; ++i) {
       const float x = rows[i * width + c];
       sum += (how == Reduce::WeightedMean ? static_cast<double>(i + 1) : 1.0) * static_cast<double>(x);
-      if (!(x <= most)) most = x;  // a NaN is not swallowed
+      if (x > most || std::isnan(x)) most = x;  // a NaN stays
     }
     to[c] = how == Reduce::Max ? most : static_cast<float>(sum / divisor);
   }

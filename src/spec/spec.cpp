@@ -13,7 +13,9 @@ Blocks blocks(int size, int query_blocks, int key_blocks, const std::vector<std:
 }
 
 BlockMap::BlockMap(const AnyMask& mask, int batches, int heads, int queries, int keys)
-    : heads_(heads), rows_((queries + kRows - 1) / kRows), columns_((keys + kTileKeys - 1) / kTileKeys) {
+    : extents_{batches, heads, queries, keys},
+      rows_((queries + kRows - 1) / kRows),
+      columns_((keys + kTileKeys - 1) / kTileKeys) {
   std::vector<Cell> cells;
   std::vector<std::uint64_t> words;
   std::uint64_t bits[kRows];
@@ -32,7 +34,7 @@ BlockMap::BlockMap(const AnyMask& mask, int batches, int heads, int queries, int
 
 const BlockMap::Cell& BlockMap::cell(int batch, int head, int row, int column) const {
   const auto plane =
-      static_cast<std::size_t>(batch) * static_cast<std::size_t>(heads_) + static_cast<std::size_t>(head);
+      static_cast<std::size_t>(batch) * static_cast<std::size_t>(extents_.heads) + static_cast<std::size_t>(head);
   const auto line = plane * static_cast<std::size_t>(rows_) + static_cast<std::size_t>(row);
   return (*cells_)[line * static_cast<std::size_t>(columns_) + static_cast<std::size_t>(column)];
 }
@@ -52,6 +54,18 @@ Cover BlockMap::cover(const Tile& t) const {
       all &= cover == Cover::Full;
     }
   return all ? Cover::Full : any ? Cover::Partial : Cover::Empty;
+}
+
+std::string BlockMap::complaint(const Extents& e) const {
+  if (e.batches == extents_.batches && e.heads == extents_.heads && e.queries == extents_.queries &&
+      e.keys == extents_.keys)
+    return {};
+  const auto list = [](const Extents& x) {
+    const int n[4] = {x.batches, x.heads, x.queries, x.keys};
+    return PerSite<bool>::list(n);
+  };
+  return "block map was made for [batch, heads, queries, keys] = " + list(extents_) + " and is asked for " + list(e) +
+         "; make one for these sizes";
 }
 
 double BlockMap::fill() const {

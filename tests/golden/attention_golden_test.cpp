@@ -1,8 +1,11 @@
-// Attention against PyTorch: data/attention.safetensors, made by attention_goldens.py. First the float64 reference, forward and
-// backward, to its last digits; then every kernel of this machine, within the contract's bound of what PyTorch found.
-#include <fovea/attention.hpp>
-#include <nlohmann/json.hpp>
+// Attention against PyTorch: data/attention.safetensors, made by attention_goldens.py. First the float64 reference,
+// forward and backward, to its last digits; then every kernel of this machine, within the contract's bound of what
+// PyTorch found.
 #include <numeric>
+
+#include <nlohmann/json.hpp>
+
+#include <fovea/attention.hpp>
 
 #include "io/safetensors.hpp"
 #include "support/bound.hpp"
@@ -111,9 +114,11 @@ Case make_case(const Golden& g, DType dtype) {
   return c;
 }
 
-// ------------------------------------------------------------------------------------------------------------ comparing
+// ------------------------------------------------------------------------------------------------------------
+// comparing
 
-/// Round-off of float64, in units of 2^-53: the longest sum here has 193 terms, and tanh and exp have errors of their own.
+/// Round-off of float64, in units of 2^-53: the longest sum here has 193 terms, and tanh and exp have errors of their
+/// own.
 constexpr double kUnits = 64;
 constexpr double kEps64 = 0x1p-53;
 
@@ -155,7 +160,8 @@ TEST(AttentionGolden, ReferenceForward) {
     // The same through the front door.
     const Attention a = c.attend();
     EXPECT_EQ(a.kernel(), "reference");
-    expect_same("attend", a.out.values<double>(), g["out"].values<double>(), [&](auto i) { return truth.answer.out_tol[i]; });
+    expect_same("attend", a.out.values<double>(), g["out"].values<double>(),
+                [&](auto i) { return truth.answer.out_tol[i]; });
   });
 }
 
@@ -173,12 +179,14 @@ TEST(AttentionGolden, ReferenceWeights) {
           const double allowed = kUnits * kEps64 * truth.reach[truth.answer.row(b, q, h)];
           const reference::ScoredRow r = reference::row(problem.p, b, h, q);
           for (int k = 0; k < problem.p.keys_of(b); ++k)
-            ASSERT_NEAR(r.weight[static_cast<std::size_t>(k)], want(b, h, q, k), allowed) << b << ' ' << h << ' ' << q << ' ' << k;
+            ASSERT_NEAR(r.weight[static_cast<std::size_t>(k)], want(b, h, q, k), allowed)
+                << b << ' ' << h << ' ' << q << ' ' << k;
         }
   });
 }
 
-// ---------------------------------------------------------------------------------------------------------------- backward
+// ----------------------------------------------------------------------------------------------------------------
+// backward
 
 /// ∂/∂bias, summed over what the bias broadcasts, from ∂/∂score: what comes after the bias (a soft-cap, say) scales it.
 struct BiasGradient {
@@ -202,8 +210,10 @@ struct BiasGradient {
   double slope_after(const Site& s, float bias) const {
     if (golden.what.at("score").at(0).at("kind") != "bias" || golden.what.at("score").size() == 1) return 1;
     double logit = 0;
-    for (int d = 0; d < p.head_dim; ++d) logit += c.q.get(s.batch, s.query, s.head, d) * c.k.get(s.batch, s.key, s.head / p.group(), d);
-    const double x = (p.scale * logit + static_cast<double>(bias)) / golden.what.at("score").at(1).at("cap").get<double>();
+    for (int d = 0; d < p.head_dim; ++d)
+      logit += c.q.get(s.batch, s.query, s.head, d) * c.k.get(s.batch, s.key, s.head / p.group(), d);
+    const double x =
+        (p.scale * logit + static_cast<double>(bias)) / golden.what.at("score").at(1).at("cap").get<double>();
     return 1 - std::tanh(x) * std::tanh(x);
   }
 };
@@ -215,8 +225,12 @@ TEST(AttentionGolden, ReferenceBackward) {
     const CaseProblem problem(c);
     const Truth truth(c);
     const Input dout = input(g["dout"], DType::F64);
-    const Operand operand{const_cast<void*>(dout.view.data), DType::F64, dout.view.strides[0], dout.view.strides[1],
-                          dout.view.strides[2], dout.view.strides[3]};
+    const Operand operand{const_cast<void*>(dout.view.data),
+                          DType::F64,
+                          dout.view.strides[0],
+                          dout.view.strides[1],
+                          dout.view.strides[2],
+                          dout.view.strides[3]};
     std::optional<BiasGradient> dbias;
     if (g.has("bias")) dbias.emplace(g, c, problem.p);
     const reference::Gradients got = reference::backward(problem.p, operand, [&](const Site& s, double d) {
@@ -236,7 +250,8 @@ TEST(AttentionGolden, ReferenceBackward) {
   });
 }
 
-// ------------------------------------------------------------------------------------------------------------- the kernels
+// ------------------------------------------------------------------------------------------------------------- the
+// kernels
 
 TEST(AttentionGolden, KernelsAreWithinTheContract) {
   for_goldens([](const Golden& g) {
@@ -254,8 +269,8 @@ TEST(AttentionGolden, KernelsAreWithinTheContract) {
   });
 }
 
-/// A rebuilt weight is exp(s − lse). The contract bounds the error of lse, and that of s is no larger; together they are the weight's
-/// relative error. Below 2^-125 a weight is 0.
+/// A rebuilt weight is exp(s − lse). The contract bounds the error of lse, and that of s is no larger; together they
+/// are the weight's relative error. Below 2^-125 a weight is 0.
 TEST(AttentionGolden, WeightsAreRebuilt) {
   for_goldens([](const Golden& g) {
     if (!g.has("weights")) return;

@@ -1,11 +1,13 @@
-// Four small BERTs against transformers: data/bert_*/, made by bert_goldens.py. Attention within 2e-6, hidden states within 2e-5, and
-// what the heads make of them; a batch without padding gives what transformers' padded one gives, bitwise as each sequence alone.
+// Four small BERTs against transformers: data/bert_*/, made by bert_goldens.py. Attention within 2e-6, hidden states
+// within 2e-5, and what the heads make of them; a batch without padding gives what transformers' padded one gives,
+// bitwise as each sequence alone.
+#include <bit>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-
-#include <bit>
-#include <fovea/model.hpp>
 #include <nlohmann/json.hpp>
+
+#include <fovea/model.hpp>
 
 #include "io/safetensors.hpp"
 #include "models/encoder.hpp"
@@ -51,12 +53,20 @@ void for_folders(const std::function<void(const Golden&)>& body) {
   }
 }
 
+models::Pass recording(bool attention, bool hidden) {
+  models::Pass pass;
+  pass.record_attention = attention, pass.record_hidden = hidden;
+  return pass;
+}
+
 /// Every element within `allowed`; F32 of one shape.
 void expect_close(const std::string& what, const Tensor& got, const Tensor& want, double allowed) {
   ASSERT_EQ(got.shape().str(), want.shape().str()) << what;
   for (std::size_t i = 0; i < static_cast<std::size_t>(want.elements()); ++i) {
-    const auto mine = static_cast<double>(got.values<float>()[i]), theirs = static_cast<double>(want.values<float>()[i]);
-    ASSERT_LE(std::abs(mine - theirs), allowed) << fmt::format("{}[{}] = {:.9g}, transformers {:.9g}", what, i, mine, theirs);
+    const auto mine = static_cast<double>(got.values<float>()[i]),
+               theirs = static_cast<double>(want.values<float>()[i]);
+    ASSERT_LE(std::abs(mine - theirs), allowed)
+        << fmt::format("{}[{}] = {:.9g}, transformers {:.9g}", what, i, mine, theirs);
   }
 }
 
@@ -66,7 +76,7 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
 
 TEST(BertGolden, HiddenStates) {
   for_folders([](const Golden& g) {
-    const models::Result r = g.model->forward(g.batch, {.record_hidden = true});
+    const models::Result r = g.model->forward(g.batch, recording(false, true));
     ASSERT_EQ(std::ssize(r.hidden_states), g.model->summary().layers + 1);
     for (std::size_t layer = 0; layer < r.hidden_states.size(); ++layer) {
       const std::string name = fmt::format("hidden.{}", layer);
@@ -78,11 +88,12 @@ TEST(BertGolden, HiddenStates) {
 
 TEST(BertGolden, EveryAttentionWeight) {
   for_folders([](const Golden& g) {
-    const models::Result r = g.model->forward(g.batch, {.record_attention = true});
+    const models::Result r = g.model->forward(g.batch, recording(true, false));
     ASSERT_EQ(std::ssize(r.layers), g.model->summary().layers);
     for (const models::LayerRecord& layer : r.layers)
       for (std::size_t s = 0; s < g.batch.size(); ++s) {
-        const Tensor want = g.expected.tensor(fmt::format("attention.{}.{}", layer.layer, s));  // [heads, tokens, tokens]
+        const Tensor want =
+            g.expected.tensor(fmt::format("attention.{}.{}", layer.layer, s));  // [heads, tokens, tokens]
         const int tokens = static_cast<int>(g.batch[s].ids.size());
         Tensor got(DType::F32, {g.model->summary().heads, tokens, tokens});
         for (int h = 0; h < g.model->summary().heads; ++h)
@@ -97,8 +108,10 @@ TEST(BertGolden, Heads) {
   for_folders([](const Golden& g) {
     const models::Result r = g.model->forward(g.batch);
     const auto check = [&](const char* name, const auto& compute) {
-      if (g.expected.contains(name)) expect_close(name, compute(), g.expected.tensor(name), kLogit);
-      else EXPECT_THROW(compute(), Error) << name;
+      if (g.expected.contains(name))
+        expect_close(name, compute(), g.expected.tensor(name), kLogit);
+      else
+        EXPECT_THROW(compute(), Error) << name;
     };
     check("vocabulary_logits", [&] { return g.model->vocabulary_logits(r.hidden); });
     check("class_logits", [&] { return g.model->class_logits(r); });
@@ -108,7 +121,7 @@ TEST(BertGolden, Heads) {
 
 TEST(BertGolden, ASequenceIsBitwiseTheSameAloneAndInCompany) {
   for_folders([](const Golden& g) {
-    const models::Pass all{.record_attention = true, .record_hidden = true};
+    const models::Pass all = recording(true, true);
     const models::Result together = g.model->forward(g.batch, all);
     const auto width = static_cast<std::size_t>(g.model->summary().width);
     std::size_t row = 0;
@@ -138,12 +151,16 @@ TEST(BertGolden, SummariesSayWhatIsStored) {
   EXPECT_EQ(base.architecture, "BertModel");
   EXPECT_EQ(base.weights_dtype, "F32");
   EXPECT_EQ(masked.weights_dtype, "BF16");
-  EXPECT_EQ((std::array{masked.width, masked.layers, masked.heads, masked.head_dim, masked.feed_forward}), (std::array{48, 3, 6, 8, 90}));
-  EXPECT_EQ((std::array{odd.width, odd.layers, odd.heads, odd.head_dim, odd.feed_forward}), (std::array{35, 2, 5, 7, 53}));
-  for_folders([](const Golden& g) { EXPECT_TRUE(g.model->summary().warnings.empty()) << g.model->summary().warnings.front(); });
+  EXPECT_EQ((std::array{masked.width, masked.layers, masked.heads, masked.head_dim, masked.feed_forward}),
+            (std::array{48, 3, 6, 8, 90}));
+  EXPECT_EQ((std::array{odd.width, odd.layers, odd.heads, odd.head_dim, odd.feed_forward}),
+            (std::array{35, 2, 5, 7, 53}));
+  for_folders(
+      [](const Golden& g) { EXPECT_TRUE(g.model->summary().warnings.empty()) << g.model->summary().warnings.front(); });
 }
 
-// ------------------------------------------------------------------------------------------------------- from a text, by load()
+// ------------------------------------------------------------------------------------------------------- from a text,
+// by load()
 
 json said_of_text(const std::string& name) {
   return json::parse(io::SafeTensors(folder(name) + "/expected.safetensors").metadata().at("text"));

@@ -1,12 +1,14 @@
-// The real all-MiniLM-L6-v2 against transformers in float64: data/minilm.safetensors, made by minilm_goldens.py. Through the public
-// interface alone, from text to weights. Skipped where the model is not: `scripts/fetch-minilm` fetches it.
-#include <fmt/format.h>
-#include <gtest/gtest.h>
-
+// The real all-MiniLM-L6-v2 against transformers in float64: data/minilm.safetensors, made by minilm_goldens.py.
+// Through the public interface alone, from text to weights. Skipped where the model is not: `scripts/fetch-minilm`
+// fetches it.
 #include <cstdlib>
 #include <filesystem>
-#include <fovea/model.hpp>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include <fovea/model.hpp>
 
 #include "io/safetensors.hpp"
 #include "models/encoder.hpp"
@@ -19,7 +21,8 @@ constexpr double kAttention = 2e-6, kHidden = 2e-5, kCosine = 0.999999;
 /// The model's folder: $FOVEA_MINILM, or where scripts/fetch-minilm puts it; empty when it is neither.
 std::string model_folder() {
   const char* named = std::getenv("FOVEA_MINILM");
-  for (const std::string& folder : {std::string(named ? named : ""), std::string(FOVEA_BUILD "/models/minilm"), std::string(FOVEA_SOURCE "/build/models/minilm")})
+  for (const std::string& folder : {std::string(named ? named : ""), std::string(FOVEA_BUILD "/models/minilm"),
+                                    std::string(FOVEA_SOURCE "/build/models/minilm")})
     if (!folder.empty() && std::filesystem::exists(folder + "/config.json")) return folder;
   return {};
 }
@@ -28,7 +31,8 @@ class MiniLmGolden : public ::testing::Test {
  protected:
   void SetUp() override {
     const std::string folder = model_folder();
-    if (folder.empty()) GTEST_SKIP() << "all-MiniLM-L6-v2 is not here: run scripts/fetch-minilm, or set FOVEA_MINILM to its folder";
+    if (folder.empty())
+      GTEST_SKIP() << "all-MiniLM-L6-v2 is not here: run scripts/fetch-minilm, or set FOVEA_MINILM to its folder";
     model_ = load(folder);
     for (const auto& s : nlohmann::json::parse(expected_.metadata().at("sentences"))) sentences_.push_back(s);
     long_ = expected_.metadata().at("long");
@@ -46,7 +50,8 @@ class MiniLmGolden : public ::testing::Test {
 
 void expect_ids(const Run& run, const Tensor& ids) {
   ASSERT_EQ(std::ssize(run.tokens), ids.elements());
-  for (std::size_t i = 0; i < run.tokens.size(); ++i) EXPECT_EQ(run.tokens[i].id, ids.values<std::int32_t>()[i]) << "token " << i;
+  for (std::size_t i = 0; i < run.tokens.size(); ++i)
+    EXPECT_EQ(run.tokens[i].id, ids.values<std::int32_t>()[i]) << "token " << i;
 }
 
 /// want: [layers, heads, rows.size(), keys].
@@ -56,7 +61,8 @@ void expect_attention(const Run& run, std::span<const std::int32_t> rows, const 
   for (int layer = 0; layer < w.shape[0]; ++layer)
     for (int head = 0; head < w.shape[1]; ++head)
       for (std::size_t i = 0; i < rows.size(); ++i) {
-        const std::vector<float> got = run.layers()[static_cast<std::size_t>(layer)].attention.weights({0, head, rows[i]});
+        const std::vector<float> got =
+            run.layers()[static_cast<std::size_t>(layer)].attention.weights({0, head, rows[i]});
         ASSERT_EQ(std::ssize(got), w.shape[3]);
         for (std::size_t key = 0; key < got.size(); ++key)
           ASSERT_NEAR(got[key], w(layer, head, i, key), kAttention)
@@ -72,7 +78,8 @@ void expect_hidden(const Run& run, std::span<const std::int32_t> tokens, const T
     const auto got = run.hidden()[layer].as<float, 2>();
     for (std::size_t i = 0; i < tokens.size(); ++i)
       for (std::int64_t d = 0; d < w.shape[2]; ++d)
-        ASSERT_NEAR(got(tokens[i], d), w(layer, i, d), kHidden) << fmt::format("layer {} token {} channel {}", layer, tokens[i], d);
+        ASSERT_NEAR(got(tokens[i], d), w(layer, i, d), kHidden)
+            << fmt::format("layer {} token {} channel {}", layer, tokens[i], d);
   }
 }
 
@@ -90,7 +97,7 @@ TEST_F(MiniLmGolden, TenSentences) {
   for (std::size_t i = 0; i < sentences_.size(); ++i) {
     SCOPED_TRACE(sentences_[i]);
     const auto golden = [&](const char* name) { return expected(fmt::format("{}.{}", i, name)); };
-    const Run run = (*model_)(sentences_[i]);
+    const fovea::Run run = (*model_)(sentences_[i]);
     expect_ids(run, golden("ids"));
     if (HasFatalFailure()) return;
     std::vector<std::int32_t> every(run.tokens.size());
@@ -102,7 +109,7 @@ TEST_F(MiniLmGolden, TenSentences) {
 }
 
 TEST_F(MiniLmGolden, ATextOf256Tokens) {
-  const Run run = (*model_)(long_);
+  const fovea::Run run = (*model_)(long_);
   ASSERT_EQ(run.tokens.size(), 256u);
   expect_ids(run, expected("long.ids"));
   const Tensor rows = expected("long.rows"), tokens = expected("long.tokens");

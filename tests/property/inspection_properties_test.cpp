@@ -17,7 +17,7 @@ Choice small() {
 /// A weight is e^(s − lse): it is off by what s, lse and the exponential are off by, relative to itself.
 double weight_bound(const Truth& truth, std::size_t row, double weight) {
   if (std::isinf(truth.answer.lse[row])) return 0;  // nothing is seen, and every weight is 0
-  return 4 * kEpsAcc * (b_of(truth.keys) * truth.reach[row] + std::abs(truth.answer.lse[row])) * weight + 0x1p-125;
+  return 4 * kEpsAcc * (truth.b * truth.reach[row] + std::abs(truth.answer.lse[row])) * weight + 0x1p-125;
 }
 struct Asked { int batch, head, query; std::size_t row; reference::ScoredRow want; };
 

@@ -68,12 +68,12 @@ struct Truth {
   Answer answer;                      // tolerances: the reference's own round-off, some dozens of 2^-53
   std::vector<double> spread, reach;  // Σ p|v| as out; 1 + L as lse
   std::vector<double> mass;           // Σ|v| as out
-  std::int64_t keys = 0;              // of the longest batch row
+  double b = 0;                       // B for the longest batch row
 
   explicit Truth(const Case& c) {
     const CaseProblem problem(c);
     const Problem& p = problem.p;
-    keys = p.keys;
+    b = b_of(p.keys);
     const auto rows = static_cast<std::size_t>(c.batches()) * static_cast<std::size_t>(c.queries()) * static_cast<std::size_t>(c.heads());
     const std::size_t all = rows * static_cast<std::size_t>(c.value_dim());
     answer = {"reference", c.queries(), c.heads(), c.value_dim(), std::vector<double>(all), std::vector<double>(all),
@@ -92,12 +92,12 @@ struct Truth {
   /// What a kernel's answer may be off by.
   double out_bound(std::size_t i, DType out) const {
     const std::size_t row = i / static_cast<std::size_t>(answer.value_dim);
-    return kA * unit_roundoff(out) * std::abs(answer.out[i]) + b_of(keys) * kEpsAcc * reach[row] * spread[i] + underflow(i, out);
+    return kA * unit_roundoff(out) * std::abs(answer.out[i]) + b * kEpsAcc * reach[row] * spread[i] + underflow(i, out);
   }
   double underflow(std::size_t i, DType out) const { return out == DType::F64 ? 0 : tiny(out) + 0x1p-125 * mass[i]; }
   double lse_bound(std::size_t row) const {
     if (std::isinf(answer.lse[row])) return 0;
-    return kA * kEpsAcc * std::abs(answer.lse[row]) + b_of(keys) * kEpsAcc * reach[row];
+    return kA * kEpsAcc * std::abs(answer.lse[row]) + b * kEpsAcc * reach[row];
   }
 
  private:
@@ -142,16 +142,19 @@ struct Truth {
 /// What attend() gives under the instruction set that is active, with the contract's bound as tolerance.
 inline Answer answer_of(const Case& c, const Attention& a, const Truth& truth) {
   Answer x{std::string(a.kernel()), c.queries(), c.heads(), c.value_dim(), {}, {}, {}, {}};
-  for (std::int64_t i = 0, n = a.out.elements(); i < n; ++i) {
-    x.out.push_back(load_element(a.out.dtype(), a.out.raw(), i));
-    x.out_tol.push_back(truth.out_bound(static_cast<std::size_t>(i), a.out.dtype()));
+  const DType dtype = a.out.dtype();
+  const auto all = static_cast<std::size_t>(a.out.elements());
+  x.out.resize(all), x.out_tol.resize(all), x.lse.resize(truth.answer.lse.size());
+  for (std::size_t i = 0; i < all; ++i) {
+    x.out[i] = load_element(dtype, a.out.raw(), static_cast<std::int64_t>(i));
+    x.out_tol[i] = truth.out_bound(i, dtype);
   }
-  x.lse.resize(truth.answer.lse.size());
   for (std::size_t row = 0; row < x.lse.size(); ++row) x.lse_tol.push_back(truth.lse_bound(row));
-  for (std::int64_t b = 0; b < c.batches(); ++b)  // the library's lse is [batch, heads, time]
+  const float* lse = a.lse.data<float>();  // [batch, heads, time]
+  for (std::int64_t b = 0; b < c.batches(); ++b)
     for (std::int64_t h = 0; h < c.heads(); ++h)
       for (std::int64_t t = 0; t < c.queries(); ++t)
-        x.lse[x.row(b, t, h)] = static_cast<double>(a.lse.data<float>()[(b * c.heads() + h) * c.queries() + t]);
+        x.lse[x.row(b, t, h)] = static_cast<double>(lse[(b * c.heads() + h) * c.queries() + t]);
   return x;
 }
 

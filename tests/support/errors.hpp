@@ -1,15 +1,15 @@
 // EXPECT_TRUE(refuses([&] { … }, {"bank", "[3, 4]"})): an Error of one line that says all of this.
 #pragma once
-#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fovea/error.hpp>
 #include <gtest/gtest.h>
 
 namespace fovea::testing {
 
-template <class F> ::testing::AssertionResult refuses(F f, std::initializer_list<std::string_view> parts) {
+template <class F> ::testing::AssertionResult refuses(F f, const std::vector<std::string_view>& parts) {
   try {
     f();
   } catch (const Error& e) {

@@ -72,19 +72,19 @@ inline std::vector<Malformed> malformed_lengths() {
 inline std::vector<Malformed> malformed_json() {
   const std::string w = entry("w", "F32", "[1]", "[0,4]");
   return {
-      {"cut-mid-token", safetensors_file(R"({"w":{"dtype":"F3)"), "byte 25: not valid JSON: invalid string: missing closing quote"},
+      {"cut-mid-token", safetensors_file(R"({"w":{"dtype":"F3)"), "invalid string: missing closing quote"},
       {"cut-after-value", safetensors_file("{" + w, 4), "unexpected end of input"},
       {"not-an-object", safetensors_file("[1]"), "the header begins with \"[\""},
       {"leading-space", safetensors_file(" {}"), "the header begins with \" \""},
       {"nul-padding", safetensors_file("{" + w + "}" + std::string(3, '\0'), 4), "a NUL byte"},
       {"trailing-json", safetensors_file("{" + w + "}{}", 4), "unexpected '{'; expected end of input"},
-      {"invalid-utf8", safetensors_file("{\"w\xff\":1}"), "ill-formed UTF-8"},
+      {"invalid-utf8", safetensors_file("{\"w\xff\":1}"), "byte 12: not valid JSON: invalid string: ill-formed"},
       {"overlong-utf8", safetensors_file("{\"\xc0\xaf\":1}"), "byte 11: not valid JSON: invalid string: ill-formed"},
       {"utf8-surrogate", safetensors_file("{\"ww\xed\xa0\x80\":1}"), "byte 14: not valid JSON: invalid string: ill-formed"},
       {"lone-high-surrogate", safetensors_file(R"({"\ud800":1})"), "U+D800..U+DBFF must be followed by"},
       {"lone-low-surrogate", safetensors_file(R"({"\udc00":1})"), "U+DC00..U+DFFF must follow"},
       {"byte-order-mark", safetensors_file("\xef\xbb\xbf{" + w + "}", 4), "a byte order mark"},
-      {"not-a-byte-order-mark", safetensors_file("\xef\xbb{}"), "byte 9: not valid JSON"},
+      {"not-a-byte-order-mark", safetensors_file("\xef\xbb{}"), "invalid BOM"},
       {"comment", safetensors_file("{/* w */" + w + "}", 4), "byte 10: not valid JSON: invalid literal"},
       {"trailing-comma", safetensors_file("{" + w + ",}", 4), "unexpected '}'; expected string literal"},
       {"nan", safetensors_file(R"({"w":{"dtype":"F32","shape":[NaN]}})"), "byte 38: not valid JSON: invalid literal"},

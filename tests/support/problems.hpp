@@ -152,7 +152,7 @@ struct CaseProblem {
 struct Choice {
   std::vector<DType> dtypes = {DType::F32, DType::F32, DType::BF16, DType::F16};
   int most = 140;           // of queries and of keys
-  double work = 60'000;     // most multiplications of QKᵀ and PV
+  double work = 60'000;     // most multiplications of QKᵀ and PV, reading and writing a number counted as 8
   int batches = 3;
   bool masks = true, scores = true, sinks = true, lengths = true, layouts = true, empty = true;
   bool grid_values = false;  // multiples of 1/16 in [−2, 2]: exact in every dtype, and so are their sums and halves
@@ -171,7 +171,8 @@ inline Case random_tensors(Rng& rng, const Choice& choice) {
     const int none = choice.empty && rng.chance(0.03) ? rng.in(1, 2) : 0;
     const int queries = none == 1 ? 0 : odd_size(rng, choice.most), keys = none == 2 ? 0 : odd_size(rng, choice.most);
     const int head_dim = random_dim(rng), value_dim = rng.chance(0.6) ? head_dim : random_dim(rng);
-    if (1.0 * batches * heads * queries * keys * (head_dim + value_dim) > choice.work) continue;
+    const double pairs = 1.0 * heads * queries * keys, numbers = 1.0 * heads * queries + 1.0 * kv_heads * keys;
+    if (batches * (pairs + 8 * numbers) * (head_dim + value_dim) > choice.work) continue;
     const auto make = [&](const Shape& shape, double mean) {
       Input x = choice.layouts ? random_layout(rng, dtype, shape) : Input(dtype, shape);
       if (choice.grid_values) x.fill([&](auto...) { return rng.in(-32, 32) / 16.0; });

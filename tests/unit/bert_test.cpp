@@ -195,7 +195,7 @@ TEST(Bert, StartingAtALayerIsBitwiseTheWholePass) {
     for (int i = 0; i <= size.layers; ++i) {
       const Tensor& state = resumed.hidden_states[static_cast<std::size_t>(i)];
       EXPECT_EQ(state.empty(), i < layer);
-      if (i >= layer) EXPECT_TRUE(same_bits(full.hidden_states[static_cast<std::size_t>(i)], state));
+      EXPECT_TRUE(state.empty() || same_bits(full.hidden_states[static_cast<std::size_t>(i)], state));
     }
   }
 }
@@ -374,7 +374,7 @@ TEST(Bert, AConfigThatLiesIsRefusedWithOneLine) {
       {"hidden_size", 48, {"[31, 24]", "[31, 48]"}},
       {"vocab_size", 32, {"word_embeddings", "[31, 24]", "[32, 24]"}},
       {"vocab_size", 0, {"vocab_size"}},
-      {"max_position_embeddings", 2000000000, {"position_embeddings", "[19, 24]", "[2000000000, 24]"}},
+      {"max_position_embeddings", 1000000000, {"position_embeddings", "[19, 24]", "[1000000000, 24]"}},
       {"intermediate_size", 36, {"intermediate.dense", "[37, 24]", "[36, 24]"}},
       {"type_vocab_size", 3, {"token_type_embeddings", "[2, 24]", "[3, 24]"}},
       {"layer_norm_eps", -1e-12, {"layer_norm_eps", "-1e-12"}},
@@ -389,8 +389,7 @@ TEST(Bert, AConfigThatLiesIsRefusedWithOneLine) {
   for (const Lie& lie : lies) {
     json config = plain::config_of(size);
     config[lie.key] = lie.value;
-    for (const std::string_view part : lie.says)
-      EXPECT_TRUE(refuses([&] { loaded(store, config); }, {part})) << lie.key << " = " << lie.value.dump();
+    EXPECT_TRUE(refuses([&] { loaded(store, config); }, lie.says)) << lie.key << " = " << lie.value.dump();
   }
   for (const char* key : {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "vocab_size"}) {
     json config = plain::config_of(size);

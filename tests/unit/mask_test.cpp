@@ -70,7 +70,7 @@ TEST(Masks, ComposeByValue) {
   EXPECT_EQ(draw(causal() & window(1), 3, 3), (Picture{"#..", "##.", ".##"}));
   EXPECT_EQ(draw(window(0) | prefix(1), 3, 3), (Picture{"#..", "##.", "###"}));
   EXPECT_EQ(draw(except(causal()), 3, 3), (Picture{".##", "..#", "..."}));
-  EXPECT_EQ(draw(!causal() | window(0), 3, 3), (Picture{"###", ".##", "..#"}));
+  EXPECT_EQ(draw((!causal()) | window(0), 3, 3), (Picture{"###", ".##", "..#"}));
   const auto strided = mask([](Site s) { return s.query - s.key < 2 || s.key % 3 == 0; });
   EXPECT_EQ(draw(strided & causal(), 4, 4), (Picture{"#...", "##..", "###.", "#.##"}));
   AnyMask any;

@@ -57,7 +57,7 @@ struct Checkpoint {
   Model load() const { return fovea::load(folder.path().string()); }
 };
 
-std::vector<int> ids_of(const Run& run) {
+std::vector<int> ids_of(const fovea::Run& run) {
   std::vector<int> ids;
   for (const Token& t : run.tokens) ids.push_back(t.id);
   return ids;
@@ -67,7 +67,7 @@ constexpr const char* kText = "The bank by the river was flooded.";
 
 TEST(Run, HasTheTokensOfItsText) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   EXPECT_EQ(run.text, kText);
   ASSERT_EQ(run.tokens.size(), 10u);
   EXPECT_EQ(run.tokens.front().text, "[CLS]");
@@ -92,7 +92,7 @@ TEST(Run, HasTheTokensOfItsText) {
 
 TEST(Run, WeightsAndHiddenStatesAreThePlainModels) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   const plain::BertRun expected = plain::run_bert(c.store, c.size, ids_of(run));
   ASSERT_EQ(run.hidden().size(), expected.hidden.size());
   for (std::size_t i = 0; i < expected.hidden.size(); ++i) EXPECT_LT(plain::worst(expected.hidden[i], run.hidden()[i]), 2e-5);
@@ -115,7 +115,7 @@ TEST(Run, WeightsAndHiddenStatesAreThePlainModels) {
 
 TEST(Run, HeadsStandInOrderAndProveThemselves) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   const std::vector<HeadStatistics>& heads = run.heads();
   ASSERT_EQ(heads.size(), static_cast<std::size_t>(c.size.layers * c.size.heads));
   double worst = 0;
@@ -130,7 +130,7 @@ TEST(Run, HeadsStandInOrderAndProveThemselves) {
 
 TEST(Run, LinksOfOneWordInChosenHeads) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   const std::vector<Link> some = run.links({.token = "bank", .top = 4, .layers = {1}, .heads = {2, 0}});
   ASSERT_EQ(some.size(), 4u);
   for (const Link& l : some) {
@@ -152,7 +152,7 @@ TEST(Run, LinksOfOneWordInChosenHeads) {
 /// The model itself, run again with that edge cut: the head's output must move by what local_effect said.
 TEST(Run, LocalEffectIsTheModelRerunWithoutTheEdge) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   const auto encoder = models::load_encoder(c.folder.path());
   const models::Sequence sequence{ids_of(run), {}};
   const auto width = static_cast<std::size_t>(c.size.width), dim = width / static_cast<std::size_t>(c.size.heads);
@@ -181,7 +181,7 @@ TEST(Run, LocalEffectIsTheModelRerunWithoutTheEdge) {
 
 TEST(Run, OutlivesItsModel) {
   const Checkpoint c;
-  const Run run = [&] { return c.load()(kText); }();
+  const fovea::Run run = [&] { return c.load()(kText); }();
   EXPECT_LE(run.max_abs_error(), 1e-5);
   EXPECT_EQ(run.links({.token = "bank", .top = 3}).size(), 3u);
 }
@@ -208,7 +208,7 @@ TEST(Truncation, CutsTheEndOfTheTextAndKeepsWhatWasAdded) {
   const Checkpoint c;
   const Model model = c.load();
   int cut = -1;
-  const Run run = model(words(30), true, &cut);
+  const fovea::Run run = model(words(30), true, &cut);
   EXPECT_EQ(cut, 13);
   ASSERT_EQ(run.tokens.size(), 19u);
   EXPECT_EQ(run.tokens.front().id, kCls);
@@ -247,7 +247,7 @@ TEST(LongText, IsLookedIntoInMemoryThatGrowsWithItsLength) {
   (void)model(words(50)).heads();  // threads and scratch are there
   peak_since_reset();
   const std::int64_t before = peak_since_reset();
-  const Run run = model(words(4000));
+  const fovea::Run run = model(words(4000));
   const std::int64_t matrix = std::int64_t{4} * 4002 * 4002;  // one head's weights: 64 MB
   EXPECT_EQ(run.heads().size(), 4u);
   EXPECT_LE(run.max_abs_error(), 1e-5);
@@ -314,7 +314,7 @@ TEST(Fill, GivesTheLikeliestTokensAtEachMask) {
   const std::string text = "the [MASK] by the [MASK] was old";
   const auto guesses = model.fill(text, kVocabulary);
   ASSERT_EQ(guesses.size(), 2u);
-  const Run run = model(text);
+  const fovea::Run run = model(text);
   const Matrix logits = plain::masked_logits(c.store, c.size, plain::run_bert(c.store, c.size, ids_of(run)).hidden.back());
   for (std::size_t m = 0; m < 2; ++m) {
     const int position = m == 0 ? 2 : 5;
@@ -323,7 +323,7 @@ TEST(Fill, GivesTheLikeliestTokensAtEachMask) {
     ASSERT_EQ(guesses[m].size(), p.size());
     for (const Guess& g : guesses[m]) EXPECT_NEAR(g.probability, p[static_cast<std::size_t>(g.id)], 1e-5);
     EXPECT_TRUE(std::ranges::is_sorted(guesses[m], std::greater<>{}, &Guess::probability));
-    EXPECT_EQ(std::ranges::find(guesses[m], 75, &Guess::id)->text, "bank");
+    EXPECT_EQ(std::ranges::find(guesses[m], 72, &Guess::id)->text, "bank");
   }
   EXPECT_EQ(model.fill(text, 3)[1].size(), 3u);
   EXPECT_EQ(model.fill(text, 3)[1][2].id, guesses[1][2].id);
@@ -355,7 +355,7 @@ struct Classifier : Checkpoint {
     store.add_linear("classifier", size.width, labels);
     write(extra);
   }
-  plain::Row logits(const Run& run, const std::vector<int>& types = {}) const {
+  plain::Row logits(const fovea::Run& run, const std::vector<int>& types = {}) const {
     const Matrix hidden = plain::run_bert(store, size, ids_of(run), types).hidden.back();
     return plain::linear(store, "classifier", plain::pooled(store, size, hidden))[0];
   }
@@ -382,7 +382,7 @@ TEST(Classify, MarksTheSecondOfAPair) {
   const Model model = c.load();
   const std::vector<Label> labels = model.classify("the bank", "the river");
   // [CLS] the bank [SEP] the river [SEP]: the ids of one text with a [SEP] in it, and the types of two.
-  const Run one = model("the bank [SEP] the river");
+  const fovea::Run one = model("the bank [SEP] the river");
   const std::vector<double> p = plain_softmax(c.logits(one, {0, 0, 0, 0, 1, 1, 1}));
   EXPECT_NEAR(probability_of(labels, "LABEL_0"), p[0], 1e-5);
   EXPECT_NEAR(probability_of(labels, "LABEL_1"), p[1], 1e-5);
@@ -416,7 +416,7 @@ TEST(Load, RefusesATokenizerThatIsNotTheModels) {
 
 TEST(Export, HoldsWhatTheRunSays) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   const Folder folder;
   const Range rows{2, 7};
   look::export_run(run, rows, folder.path() / "run.safetensors");
@@ -444,7 +444,7 @@ TEST(Export, HoldsWhatTheRunSays) {
 
 TEST(Export, SaysHowManyQueriesFit) {
   const Checkpoint c;
-  const Run run = c.load()(kText);
+  const fovea::Run run = c.load()(kText);
   for (const int rows : {1, 4, 10}) {
     const std::int64_t bytes = look::export_bytes(run, {0, rows});
     EXPECT_EQ(look::queries_within(run, bytes), rows);

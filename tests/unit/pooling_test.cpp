@@ -136,7 +136,7 @@ TEST(Pooling, DenseAfterPooling) {
 }
 
 TEST(Pooling, WhatIsNotUnderstoodIsRefusedByName) {
-  const auto with = [](const json& modules, const json& pooling, std::initializer_list<std::string_view> says) {
+  const auto with = [](const json& modules, const json& pooling, const std::vector<std::string_view>& says) {
     const Folder folder;
     folder.write("modules.json", modules);
     folder.write("1_Pooling/config.json", pooling);
@@ -152,14 +152,14 @@ TEST(Pooling, WhatIsNotUnderstoodIsRefusedByName) {
   EXPECT_TRUE(with(json::array({module("Pooling", "../1_Pooling")}), mean_tokens, {"../1_Pooling"}));
   EXPECT_TRUE(with(json::array({module("Pooling", "/etc")}), mean_tokens, {"/etc"}));
   EXPECT_TRUE(with(json::array({module("Pooling", "2_Pooling")}), mean_tokens, {"2_Pooling"}));
-  EXPECT_TRUE(with({pooling}, {{"pooling_mode_mean_tokens", false}}, {"config.json", "no pooling mode"}));
-  EXPECT_TRUE(with({pooling}, {{"pooling_mode", "median"}}, {"config.json", "median"}));
-  EXPECT_TRUE(with({pooling}, {{"pooling_mode_mean_tokens", 1}}, {"pooling_mode_mean_tokens"}));
-  EXPECT_TRUE(with({pooling}, {{"pooling_mode", "cls"}, {"word_embedding_dimension", 6}}, {"word_embedding_dimension", "6", "5"}));
+  EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode_mean_tokens", false}}, {"config.json", "no pooling mode"}));
+  EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode", "median"}}, {"config.json", "median"}));
+  EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode_mean_tokens", 1}}, {"pooling_mode_mean_tokens"}));
+  EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode", "cls"}, {"word_embedding_dimension", 6}}, {"word_embedding_dimension", "6", "5"}));
 }
 
 TEST(Pooling, ADenseModuleThatDoesNotFitIsRefused) {
-  const auto with = [](const json& config, std::initializer_list<std::string_view> says) {
+  const auto with = [](const json& config, const std::vector<std::string_view>& says) {
     const Folder folder;
     Store store(3);
     store.add_linear("linear", kWidth, 3);

@@ -1,9 +1,6 @@
 // Reading safetensors: every malformed file has its own error, at once and in little memory; every well-formed one its tensors.
-#include <chrono>
 #include <cmath>
 #include <csignal>
-#include <cstring>
-#include <fcntl.h>
 #include <limits>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -54,7 +51,7 @@ TEST(Malformed, EachHasItsOwnError) {
     EXPECT_FALSE(has(message, "\n")) << message;
     EXPECT_LT(message.size(), 400u) << message;
     for (const Malformed& other : cases) {
-      if (other.name != c.name) EXPECT_FALSE(has(message, other.expected)) << c.name << " reads like " << other.name << ": " << message;
+      EXPECT_TRUE(other.name == c.name || !has(message, other.expected)) << c.name << " reads like " << other.name << ": " << message;
     }
   }
 }
@@ -72,7 +69,7 @@ TEST(Malformed, InMemoryAsInAFile) {
 /// What opening a file costs, measured in a process of its own.
 struct Cost {
   std::string message;
-  double seconds = 0;
+  double seconds = 0;      // of processor time: the machine may be busy
   std::int64_t bytes = 0;  // of memory, beyond what the process had before
 };
 
@@ -89,12 +86,12 @@ Cost cost_of_opening(const fs::path& path) {
       if (std::fscanf(statm, "%ld %ld", &total, &resident) == 2) before = resident * ::sysconf(_SC_PAGESIZE);
       std::fclose(statm);
     }
-    const auto start = std::chrono::steady_clock::now();
     const std::string message = refusal(path);
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     struct rusage usage {};
     ::getrusage(RUSAGE_SELF, &usage);
-    const std::string report = fmt::format("{} {} {}", spent.count(), std::int64_t{usage.ru_maxrss} * 1024 - before, message);
+    const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+    const std::string report = fmt::format("{} {} {}", seconds(usage.ru_utime) + seconds(usage.ru_stime),
+                                           std::int64_t{usage.ru_maxrss} * 1024 - before, message);
     ::_exit(::write(ends[1], report.data(), report.size()) == std::ssize(report) ? 0 : 1);
   }
   ::close(ends[1]);
@@ -118,9 +115,9 @@ Cost cost_of_opening(const fs::path& path) {
 void expect_cheap(const std::string& name, const fs::path& path, const std::string& expected) {
   const Cost cost = cost_of_opening(path);
   EXPECT_TRUE(has(cost.message, expected)) << name << ": " << cost.message;
-  // Time is reported, not asserted: the machine may be busy.
+  // Time is reported, not asserted.
   if (cost.seconds > 0.02) std::printf("%s: %.0f ms, %.1f MB\n", name.c_str(), cost.seconds * 1e3, static_cast<double>(cost.bytes) / 1e6);
-  if (!FOVEA_SANITIZED) EXPECT_LT(cost.bytes, 64 << 20) << name;
+  EXPECT_TRUE(FOVEA_SANITIZED || cost.bytes < 64 << 20) << name << " took " << cost.bytes << " bytes";
 }
 
 TEST(Malformed, NoneCostsMuchMemory) {
@@ -135,15 +132,15 @@ TEST(Malformed, AMillionEntries) {
     const std::string bytes = testing::million_entries();
     path = scratch.write("w.safetensors", bytes);
   }
-  expect_cheap("a million entries", path, "the header lists more than 100000 tensors");
+  expect_cheap("a million entries", path, "the header lists more than 50000 tensors");
 }
 
 TEST(Malformed, OtherLargeHeaders) {
   const Scratch scratch;
   expect_cheap("a name of 90 MB", scratch.write("a", safetensors_file("{\"" + std::string(90'000'000, 'n') + "\":1}")),
-               "a single token or blank is longer than 16777216 bytes");
+               "a single token or blank is longer than 4194304 bytes");
   expect_cheap("90 MB of spaces", scratch.write("b", safetensors_file("{" + std::string(90'000'000, ' ') + "}")),
-               "a single token or blank is longer than 16777216 bytes");
+               "a single token or blank is longer than 4194304 bytes");
   expect_cheap("a million dimensions", scratch.write("c", one_tensor("F32", "[1" + testing::repeated(",1", 999'999) + "]", "[0,4]", 4)),
                "holds more than 8 numbers");
   std::string json = "{\"__metadata__\":{\"a\":\"b\"";

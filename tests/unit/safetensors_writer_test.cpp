@@ -1,12 +1,13 @@
 // Writing safetensors: what is written is read back the same, and a file appears whole or not at all.
-#include <cerrno>
+#include <algorithm>
 #include <csignal>
-#include <fcntl.h>
+#include <cstring>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "io/output_file.hpp"
@@ -82,7 +83,6 @@ TEST(Writing, StridesAreResolved) {
   for (const auto& [name, t] : named) {
     const Tensor got = file.tensor(name);
     ASSERT_TRUE(got.shape() == t.shape) << name;
-    Shape index = t.shape;
     for (std::int64_t i = 0; i < got.elements(); ++i) {
       std::int64_t at = 0;
       for (int d = t.shape.rank() - 1, rest = static_cast<int>(i); d >= 0; rest = rest / static_cast<int>(t.shape[d]), --d) {
@@ -208,7 +208,7 @@ TEST(Output, AFullDiskLeavesTheOldFile) {
 
   // The writer knows its size, and fails before any work.
   std::string message = on_a_full_disk(1 << 20, [&] { SafeTensorsWriter writer(path, {{"a", DType::F32, {1000, 1000}}}); });
-  EXPECT_TRUE(has(message, "w.safetensors: cannot take 4000072 bytes: File too large; what was there before is untouched")) << message;
+  EXPECT_TRUE(has(message, "w.safetensors: cannot take 4000080 bytes: File too large; what was there before is untouched")) << message;
   // Without that knowledge it fails in the middle.
   message = on_a_full_disk(1 << 20, [&] {
     OutputFile file(path);

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <sys/stat.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "io/safetensors.hpp"
