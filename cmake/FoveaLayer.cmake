@@ -27,6 +27,7 @@ function(fovea_layer name)
   target_include_directories(fovea_${name} PUBLIC
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_include_directories(fovea_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_compile_features(fovea_${name} PUBLIC cxx_std_20)
   foreach(layer ${ARG_DEPENDS})
     target_link_libraries(fovea_${name} PUBLIC fovea_${layer})
   endforeach()

@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kHelp = "nothing is downloaded: give a folder, or fetch the model first (hf download ORG/NAME)";
+constexpr std::string_view kHelp =
+    "nothing is downloaded: give a folder, or fetch the model first (hf download ORG/NAME)";
 
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
@@ -32,7 +33,8 @@ fs::path expanded(const std::string& path) {
 /// One part of org/name, or a commit: letters, digits, '.', '_', '-', and no way out of the folder.
 bool is_plain(std::string_view part) {
   const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
   };
   return !part.empty() && part.size() <= 96 && part.front() != '.' && part.find("..") == part.npos &&
          std::all_of(part.begin(), part.end(), allowed);
@@ -51,15 +53,16 @@ std::string repository_folder(std::string_view model) {
 std::string commit_of(const fs::path& reference, const std::string& model) {
   std::error_code error;
   if (!fs::exists(reference, error)) {
-    throw Error(fmt::format("{}: no such folder, and not in the hub cache, where {} would say its version; {}", in_quotes(model),
-                            reference.string(), kHelp));
+    throw Error(fmt::format("{}: no such folder, and not in the hub cache, where {} would say its version; {}",
+                            in_quotes(model), reference.string(), kHelp));
   }
   constexpr std::int64_t kMost = 1024;
   const std::string text = read_text(InputFile::open(reference), kMost);
   const auto end = text.find_last_not_of(" \t\r\n");
   const std::string commit = text.substr(0, end == text.npos ? 0 : end + 1);
   if (!is_plain(commit)) {
-    throw Error(fmt::format("{}: holds {}; expected the name of a snapshot; fetch the model again", reference.string(), in_quotes(text)));
+    throw Error(fmt::format("{}: holds {}; expected the name of a snapshot; fetch the model again", reference.string(),
+                            in_quotes(text)));
   }
   return commit;
 }
@@ -69,8 +72,10 @@ std::string commit_of(const fs::path& reference, const std::string& model) {
 fs::path hub_cache() {
   if (const std::string cache = variable("HF_HUB_CACHE"); !cache.empty()) return expanded(cache);
   if (const std::string home = variable("HF_HOME"); !home.empty()) return expanded(home) / "hub";
-  if (const std::string caches = variable("XDG_CACHE_HOME"); !caches.empty()) return expanded(caches) / "huggingface" / "hub";
-  if (const std::string home = variable("HOME"); !home.empty()) return fs::path(home) / ".cache" / "huggingface" / "hub";
+  if (const std::string caches = variable("XDG_CACHE_HOME"); !caches.empty())
+    return expanded(caches) / "huggingface" / "hub";
+  if (const std::string home = variable("HOME"); !home.empty())
+    return fs::path(home) / ".cache" / "huggingface" / "hub";
   return {};
 }
 
@@ -81,17 +86,22 @@ fs::path resolve_model(const std::string& model) {
     throw Error(fmt::format("{}: is a file; expected a model's folder, the one that holds its config.json", model));
   }
   const std::string name = repository_folder(model);
-  if (name.empty()) throw Error(fmt::format("{}: no such folder, and no org/name that the hub cache could hold; {}", in_quotes(model), kHelp));
+  if (name.empty())
+    throw Error(
+        fmt::format("{}: no such folder, and no org/name that the hub cache could hold; {}", in_quotes(model), kHelp));
   const fs::path cache = hub_cache();
   if (cache.empty()) {
-    throw Error(fmt::format("{}: no such folder, and no hub cache: none of HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME is set; {}",
-                            in_quotes(model), kHelp));
+    throw Error(fmt::format(
+        "{}: no such folder, and no hub cache: none of HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME is set; {}",
+        in_quotes(model), kHelp));
   }
   const fs::path repository = cache / name;
   const fs::path snapshot = repository / "snapshots" / commit_of(repository / "refs" / "main", model);
   if (!fs::is_directory(snapshot, error)) {
-    throw Error(fmt::format("{}: the hub cache has no folder {}, which refs/main names; fetch the model again: nothing is downloaded from here",
-                            in_quotes(model), snapshot.string()));
+    throw Error(
+        fmt::format("{}: the hub cache has no folder {}, which refs/main names; fetch the model again: nothing is "
+                    "downloaded from here",
+                    in_quotes(model), snapshot.string()));
   }
   return snapshot;
 }

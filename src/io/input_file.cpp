@@ -40,7 +40,8 @@ bool is_plain_name(std::string_view name) {
 /// What the files of `folder` may link to.
 fs::path root_of(const fs::path& folder) {
   const fs::path real = fs::canonical(folder), repository = real.parent_path().parent_path();
-  const bool snapshot = real.parent_path().filename() == "snapshots" && repository.filename().string().starts_with("models--");
+  const bool snapshot =
+      real.parent_path().filename() == "snapshots" && repository.filename().string().starts_with("models--");
   return snapshot ? repository : real;
 }
 
@@ -51,12 +52,13 @@ bool is_inside(const fs::path& path, const fs::path& root) {
 }  // namespace
 
 InputFile::InputFile(const fs::path& path, int extra_flags) : name_(path.string()) {
-  // Looked at before it is opened: opening alone makes some devices act. Looked at again afterwards, in case it was exchanged;
-  // O_NONBLOCK, so that even then a FIFO without a writer does not hang.
+  // Looked at before it is opened: opening alone makes some devices act. Looked at again afterwards, in case it was
+  // exchanged; O_NONBLOCK, so that even then a FIFO without a writer does not hang.
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     const int error = errno;
-    throw Error(fmt::format("{}: cannot be opened: {}", name_, error == ENOENT ? "there is no such file" : reason(error)));
+    throw Error(
+        fmt::format("{}: cannot be opened: {}", name_, error == ENOENT ? "there is no such file" : reason(error)));
   }
   require_regular(name_, status);
   descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | extra_flags);
@@ -75,8 +77,8 @@ InputFile InputFile::open(const fs::path& path) { return InputFile(path, 0); }
 
 InputFile InputFile::open_inside(const fs::path& folder, std::string_view name) {
   if (!is_plain_name(name)) {
-    throw Error(fmt::format("{}: the file name {} is not plain; expected a name without folders, inside this folder", folder.string(),
-                            in_quotes(name)));
+    throw Error(fmt::format("{}: the file name {} is not plain; expected a name without folders, inside this folder",
+                            folder.string(), in_quotes(name)));
   }
   const std::string shown = (folder / escaped(name)).string();
   std::error_code error;
@@ -115,8 +117,10 @@ void InputFile::read(std::int64_t offset, std::span<std::byte> out) const {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw Error(fmt::format("{}: cannot be read at byte {}: {}", name_, offset, reason(errno)));
     if (got == 0) {
-      throw Error(fmt::format("{}: was cut short: it had {} bytes when it was opened and now ends before byte {}; restore it and load "
-                              "it again", name_, size_, offset + std::ssize(out)));
+      throw Error(fmt::format(
+          "{}: was cut short: it had {} bytes when it was opened and now ends before byte {}; restore it and load "
+          "it again",
+          name_, size_, offset + std::ssize(out)));
     }
     offset += got;
     out = out.subspan(static_cast<std::size_t>(got));
@@ -125,7 +129,8 @@ void InputFile::read(std::int64_t offset, std::span<std::byte> out) const {
 
 std::string read_text(const InputFile& file, std::int64_t limit) {
   if (file.size() > limit) {
-    throw Error(fmt::format("{}: has {} bytes; expected at most {} in a file of this kind", file.name(), file.size(), limit));
+    throw Error(
+        fmt::format("{}: has {} bytes; expected at most {} in a file of this kind", file.name(), file.size(), limit));
   }
   std::string text(static_cast<std::size_t>(file.size()), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));

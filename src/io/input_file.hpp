@@ -11,16 +11,19 @@ namespace fovea::io {
 
 /// A regular file, open for reading. Movable; read() may be called by any number of threads at once.
 ///
-/// Bytes are copied out with pread, not reached through a mapping. A mapped file that is cut short is a SIGBUS in whoever touches it
-/// next, a mapped file that is written anew is a model whose weights change while it runs, and a library has no business owning its
-/// process's SIGBUS handler. Weights are copied once anyway, when they are packed for the kernels. 94 MB in 60 tensors, read and summed one
-/// after the other: 47 ms here, 54 ms copied out of a mapping, 34 ms summed in the mapping itself: what safety costs is 13 ms.
+/// Bytes are copied out with pread, not reached through a mapping. A mapped file that is cut short is a SIGBUS in
+/// whoever touches it next, a mapped file that is written anew is a model whose weights change while it runs, and a
+/// library has no business owning its process's SIGBUS handler. Weights are copied once anyway, when they are packed
+/// for the kernels. 94 MB in 60 tensors, read and summed one after the other: 47 ms here, 54 ms copied out of a
+/// mapping, 34 ms summed in the mapping itself: what safety costs is 13 ms.
 class InputFile {
  public:
-  /// A path that the user named; links are followed. Error when it is absent, unreadable, a folder, a device, a FIFO or a socket.
+  /// A path that the user named; links are followed. Error when it is absent, unreadable, a folder, a device, a FIFO or
+  /// a socket.
   static InputFile open(const std::filesystem::path& path);
-  /// A file that another file of `folder` named: also an Error when `name` is not a plain file name, or is a link that leads out of
-  /// the folder. Of a snapshot in the hub cache, whose files are links to ../../blobs, the folder is the whole models--org--name.
+  /// A file that another file of `folder` named: also an Error when `name` is not a plain file name, or is a link that
+  /// leads out of the folder. Of a snapshot in the hub cache, whose files are links to ../../blobs, the folder is the
+  /// whole models--org--name.
   static InputFile open_inside(const std::filesystem::path& folder, std::string_view name);
 
   InputFile(InputFile&& other) noexcept;

@@ -46,43 +46,52 @@ class Builder : public JsonVisitor {
 };
 
 /// The type in a message's words, and the check that a value has it.
-template <class T> struct Kind;
-template <> struct Kind<bool> {
+template <class T>
+struct Kind;
+template <>
+struct Kind<bool> {
   static constexpr const char* name = "true or false";
   static bool fits(const json& value) { return value.is_boolean(); }
 };
-template <> struct Kind<std::string> {
+template <>
+struct Kind<std::string> {
   static constexpr const char* name = "a string";
   static bool fits(const json& value) { return value.is_string(); }
 };
-template <std::integral T> struct Kind<T> {
+template <std::integral T>
+struct Kind<T> {
   static constexpr const char* name = "a whole number";
   static bool fits(const json& value) { return value.is_number_integer(); }
 };
-template <std::floating_point T> struct Kind<T> {
+template <std::floating_point T>
+struct Kind<T> {
   static constexpr const char* name = "a number";
   static bool fits(const json& value) { return value.is_number(); }
 };
-template <class T> bool all_fit(const json& value) {
+template <class T>
+bool all_fit(const json& value) {
   return value.is_array() && std::all_of(value.begin(), value.end(), [](const json& v) { return Kind<T>::fits(v); });
 }
-template <> struct Kind<std::vector<int>> {
+template <>
+struct Kind<std::vector<int>> {
   static constexpr const char* name = "a list of whole numbers";
   static bool fits(const json& value) {
-    return all_fit<int>(value) && std::all_of(value.begin(), value.end(), [](const json& v) {
-      return std::in_range<int>(v.get<std::int64_t>());
-    });
+    return all_fit<int>(value) && std::all_of(value.begin(), value.end(),
+                                              [](const json& v) { return std::in_range<int>(v.get<std::int64_t>()); });
   }
 };
-template <> struct Kind<std::vector<std::string>> {
+template <>
+struct Kind<std::vector<std::string>> {
   static constexpr const char* name = "a list of strings";
   static bool fits(const json& value) { return all_fit<std::string>(value); }
 };
 
-template <class T> using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
+template <class T>
+using Wide = std::conditional_t<std::is_floating_point_v<T>, double, std::int64_t>;
 
 /// "a whole number from 1 to 1000", or without the ends that any number of the type satisfies.
-template <class T> std::string describe(const Range<T>& range) {
+template <class T>
+std::string describe(const Range<T>& range) {
   std::string text = Kind<T>::name;
   if constexpr (std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) {
     const Range<T> any;
@@ -129,18 +138,20 @@ json read_json(const std::filesystem::path& path, std::int64_t limit) {
 template <class T>
 T required(const json& config, std::string_view key, const std::filesystem::path& file, Range<T> range) {
   const json* value = find(config, key, file);
-  if (!value) throw Error(fmt::format("{}: {} is missing; expected {}", file.string(), in_quotes(key), describe(range)));
+  if (!value)
+    throw Error(fmt::format("{}: {} is missing; expected {}", file.string(), in_quotes(key), describe(range)));
   return read(*value, key, file, range);
 }
 
 template <class T>
-T optional_or(const json& config, std::string_view key, T otherwise, const std::filesystem::path& file, Range<T> range) {
+T optional_or(const json& config, std::string_view key, T otherwise, const std::filesystem::path& file,
+              Range<T> range) {
   const json* value = find(config, key, file);
   return value ? read(*value, key, file, range) : otherwise;
 }
 
-#define FOVEA_GETTERS(T)                                                                                          \
-  template T required<T>(const json&, std::string_view, const std::filesystem::path&, Range<T>);                  \
+#define FOVEA_GETTERS(T)                                                                         \
+  template T required<T>(const json&, std::string_view, const std::filesystem::path&, Range<T>); \
   template T optional_or<T>(const json&, std::string_view, T, const std::filesystem::path&, Range<T>);
 FOVEA_GETTERS(int)
 FOVEA_GETTERS(std::int64_t)

@@ -19,20 +19,23 @@ nlohmann::json read_json(const std::filesystem::path& path, std::int64_t limit =
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 
 /// What a number may be; both ends are allowed.
-template <class T, bool = std::is_arithmetic_v<T>> struct Range {};
-template <class T> struct Range<T, true> {
+template <class T, bool = std::is_arithmetic_v<T>>
+struct Range {};
+template <class T>
+struct Range<T, true> {
   T min = std::numeric_limits<T>::lowest();
   T max = std::numeric_limits<T>::max();
 };
 
-/// config[key] as T: int, std::int64_t, float, double, bool, std::string, std::vector<int> or std::vector<std::string>. Error naming
-/// file, key, what was expected and what was found when it is absent, null, of another type, or out of range. Nothing is converted:
-/// 384.0, "384" and true are no whole numbers.
+/// config[key] as T: int, std::int64_t, float, double, bool, std::string, std::vector<int> or std::vector<std::string>.
+/// Error naming file, key, what was expected and what was found when it is absent, null, of another type, or out of
+/// range. Nothing is converted: 384.0, "384" and true are no whole numbers.
 template <class T>
 T required(const nlohmann::json& config, std::string_view key, const std::filesystem::path& file, Range<T> range = {});
 
 /// The same, but `otherwise` where the key is absent or null, which is how Hugging Face writes "not set".
 template <class T>
-T optional_or(const nlohmann::json& config, std::string_view key, T otherwise, const std::filesystem::path& file, Range<T> range = {});
+T optional_or(const nlohmann::json& config, std::string_view key, T otherwise, const std::filesystem::path& file,
+              Range<T> range = {});
 
 }  // namespace fovea::io

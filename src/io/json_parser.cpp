@@ -38,14 +38,16 @@ class Stream {
  private:
   bool refill() {
     const std::int64_t start = byte();
-    if (start - last_event_ > kMaxToken) fail(start, fmt::format("a single token or blank is longer than {} bytes", kMaxToken));
+    if (start - last_event_ > kMaxToken)
+      fail(start, fmt::format("a single token or blank is longer than {} bytes", kMaxToken));
     const std::string_view piece = text_.piece();
     if (start == text_.first_byte && piece.starts_with("\xef\xbb\xbf")) {
       fail(start, "a byte order mark; expected plain UTF-8 JSON without one");
     }
     // The lexer takes a NUL for the end of the text, and would skip over all that follows.
     if (const void* nul = piece.empty() ? nullptr : std::memchr(piece.data(), 0, piece.size())) {
-      fail(start + (static_cast<const char*>(nul) - piece.data()), "a NUL byte; expected JSON text, padded with spaces if at all");
+      fail(start + (static_cast<const char*>(nul) - piece.data()),
+           "a NUL byte; expected JSON text, padded with spaces if at all");
     }
     base_ = start;
     begin_ = at_ = piece.data();
@@ -73,27 +75,42 @@ struct Cursor {
   bool operator==(const Cursor& end) const { return !(*this != end); }
 };
 
-/// Of "[json.exception.…] parse error at line 1, column 5: syntax error while parsing value - REASON; last read: '…'; …": REASON.
+/// Of "[json.exception.…] parse error at line 1, column 5: syntax error while parsing value - REASON; last read: '…';
+/// …": REASON.
 std::string reason_of(std::string_view message) {
-  if (const auto dash = message.find(" - "); dash != message.npos) message.remove_prefix(dash + 3);
-  else if (const auto bracket = message.find("] "); bracket != message.npos) message.remove_prefix(bracket + 2);
+  if (const auto dash = message.find(" - "); dash != message.npos)
+    message.remove_prefix(dash + 3);
+  else if (const auto bracket = message.find("] "); bracket != message.npos)
+    message.remove_prefix(bracket + 2);
   return escaped(message.substr(0, message.find("; last read: ")), 120);
 }
 
 /// Between the library and the visitor: depth, keys that stand twice, and where an error is.
 class Strict {
  public:
-  Strict(const JsonText& text, Stream& stream, JsonVisitor& visitor) : text_(text), stream_(stream), visitor_(visitor) {}
+  Strict(const JsonText& text, Stream& stream, JsonVisitor& visitor)
+      : text_(text), stream_(stream), visitor_(visitor) {}
 
-  bool null() { return tell([&] { visitor_.null(); }); }
-  bool boolean(bool value) { return tell([&] { visitor_.boolean(value); }); }
-  bool number_integer(std::int64_t value) { return tell([&] { visitor_.integer(value); }); }
+  bool null() {
+    return tell([&] { visitor_.null(); });
+  }
+  bool boolean(bool value) {
+    return tell([&] { visitor_.boolean(value); });
+  }
+  bool number_integer(std::int64_t value) {
+    return tell([&] { visitor_.integer(value); });
+  }
   bool number_unsigned(std::uint64_t value) {
-    if (value > std::numeric_limits<std::int64_t>::max()) return number_float(static_cast<double>(value), fmt::format("{}", value));
+    if (value > std::numeric_limits<std::int64_t>::max())
+      return number_float(static_cast<double>(value), fmt::format("{}", value));
     return number_integer(static_cast<std::int64_t>(value));
   }
-  bool number_float(double value, const std::string& written) { return tell([&] { visitor_.real(value, written); }); }
-  bool string(std::string& value) { return tell([&] { visitor_.string(value); }); }
+  bool number_float(double value, const std::string& written) {
+    return tell([&] { visitor_.real(value, written); });
+  }
+  bool string(std::string& value) {
+    return tell([&] { visitor_.string(value); });
+  }
   bool binary(std::vector<std::uint8_t>&) { return false; }  // not in JSON text
 
   bool start_object(std::size_t) {
@@ -122,8 +139,10 @@ class Strict {
     });
   }
 
-  template <class E> [[noreturn]] bool parse_error(std::size_t position, const std::string&, const E& error) {
-    stream_.fail(text_.first_byte + static_cast<std::int64_t>(position), fmt::format("not valid JSON: {}", reason_of(error.what())));
+  template <class E>
+  [[noreturn]] bool parse_error(std::size_t position, const std::string&, const E& error) {
+    stream_.fail(text_.first_byte + static_cast<std::int64_t>(position),
+                 fmt::format("not valid JSON: {}", reason_of(error.what())));
   }
 
  private:
@@ -147,12 +166,11 @@ class Strict {
                             inner ? in_quotes(keys_[depth_ - 2].back()) : std::string("one object")));
   }
 
-  template <class Call> bool tell(Call call) {
+  template <class Call>
+  bool tell(Call call) {
     try {
       call();
-    } catch (const Error& complaint) {
-      stream_.fail(stream_.byte(), complaint.what());
-    }
+    } catch (const Error& complaint) { stream_.fail(stream_.byte(), complaint.what()); }
     stream_.event();
     return true;
   }

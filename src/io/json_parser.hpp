@@ -9,7 +9,8 @@
 
 namespace fovea::io {
 
-/// What the parser found. A member throws Error with a bare complaint ("\"shape\" is missing"); the parser puts file and byte before it.
+/// What the parser found. A member throws Error with a bare complaint ("\"shape\" is missing"); the parser puts file
+/// and byte before it.
 class JsonVisitor {
  public:
   virtual ~JsonVisitor() = default;
@@ -38,10 +39,10 @@ struct JsonText {
   int max_depth = 64;
 };
 
-/// Refused, each with an Error of one line that names file and byte: what is not JSON (comments, trailing commas and NaN are not),
-/// anything after the value, a NUL, a byte order mark, invalid UTF-8, lone surrogates, numbers beyond double, a key that stands twice
-/// in one object (reported when that object ends), nesting deeper than max_depth, and a token or a blank of more than 4 MB.
-/// Memory: the keys of the objects that are open, and the longest token.
+/// Refused, each with an Error of one line that names file and byte: what is not JSON (comments, trailing commas and
+/// NaN are not), anything after the value, a NUL, a byte order mark, invalid UTF-8, lone surrogates, numbers beyond
+/// double, a key that stands twice in one object (reported when that object ends), nesting deeper than max_depth, and a
+/// token or a blank of more than 4 MB. Memory: the keys of the objects that are open, and the longest token.
 void parse_json(const JsonText& text, JsonVisitor& visitor);
 
 }  // namespace fovea::io

@@ -23,7 +23,8 @@ fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.
 
 fs::path temporary_name(const fs::path& path) {
   std::random_device random;
-  return folder_of(path) / fmt::format(".{}.{:08x}{:08x}.tmp", path.filename().string().substr(0, 200), random(), random());
+  return folder_of(path) /
+         fmt::format(".{}.{:08x}{:08x}.tmp", path.filename().string().substr(0, 200), random(), random());
 }
 
 }  // namespace
@@ -38,13 +39,15 @@ OutputFile::OutputFile(const fs::path& path) : path_(path) {
   }
   descriptor_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   // A name is given to it through /proc, which may be missing; better known now than after the work.
-  if (descriptor_ >= 0 && ::access(descriptor_path(descriptor_).c_str(), F_OK) != 0) ::close(std::exchange(descriptor_, -1));
+  if (descriptor_ >= 0 && ::access(descriptor_path(descriptor_).c_str(), F_OK) != 0)
+    ::close(std::exchange(descriptor_, -1));
   if (descriptor_ < 0) {
     temporary_ = temporary_name(path_);
     descriptor_ = ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0666);
   }
   if (descriptor_ < 0) fail("be created", errno);
-  if (replaces && ::fchmod(descriptor_, old.st_mode & 07777) != 0) { /* a file system without modes */ }
+  if (replaces && ::fchmod(descriptor_, old.st_mode & 07777) != 0) { /* a file system without modes */
+  }
 }
 
 OutputFile::~OutputFile() {
@@ -80,7 +83,8 @@ void OutputFile::commit() {
   if (::fsync(descriptor_) != 0) fail("be written", errno);
   if (temporary_.empty()) {
     const fs::path name = temporary_name(path_);  // a link replaces no file, so it has a name of its own for a moment
-    if (::linkat(AT_FDCWD, descriptor_path(descriptor_).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) fail("be named", errno);
+    if (::linkat(AT_FDCWD, descriptor_path(descriptor_).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+      fail("be named", errno);
     temporary_ = name;
   }
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("be written", errno);

@@ -8,11 +8,13 @@
 
 namespace fovea::io {
 
-/// A file that takes its name only when commit() succeeds. Until then, and for good when the disk is full, the program fails or is killed, the
-/// old file stays as it was. Nothing is left behind: where the file system allows, the new one has no name before commit().
+/// A file that takes its name only when commit() succeeds. Until then, and for good when the disk is full, the program
+/// fails or is killed, the old file stays as it was. Nothing is left behind: where the file system allows, the new one
+/// has no name before commit().
 class OutputFile {
  public:
-  /// Error when the folder is absent or cannot be written to, or when `path` is there and no regular file. A link is written through.
+  /// Error when the folder is absent or cannot be written to, or when `path` is there and no regular file. A link is
+  /// written through.
   explicit OutputFile(const std::filesystem::path& path);
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;

@@ -20,8 +20,10 @@ inline std::string escaped(std::string_view text, std::size_t most = 80) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const auto next = static_cast<unsigned char>(i + 1 < length ? text[i + 1] : 0);
     const bool c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080–U+009F: some terminals obey them
-    if (byte < 0x20 || byte == 0x7f || c1) out += fmt::format("\\x{:02x}", c1 ? next : byte), i += c1;
-    else out += text[i];
+    if (byte < 0x20 || byte == 0x7f || c1)
+      out += fmt::format("\\x{:02x}", c1 ? next : byte), i += c1;
+    else
+      out += text[i];
   }
   return length < text.size() ? out + "…" : out;
 }

@@ -26,13 +26,16 @@ bool is_pickle(const fs::path& path) {
 }
 
 [[noreturn]] void refuse_pickle(const fs::path& where, const std::string& what) {
-  throw Error(fmt::format("{}: {} a pickle, which can run any code when it is loaded and is not read; expected safetensors: fetch or save "
-                          "the model in that form", where.string(), what));
+  throw Error(fmt::format(
+      "{}: {} a pickle, which can run any code when it is loaded and is not read; expected safetensors: fetch or save "
+      "the model in that form",
+      where.string(), what));
 }
 
 [[noreturn]] void refuse_folder(const fs::path& folder) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (is_pickle(entry.path())) refuse_pickle(folder, fmt::format("the weights are in {},", in_quotes(entry.path().filename().string())));
+    if (is_pickle(entry.path()))
+      refuse_pickle(folder, fmt::format("the weights are in {},", in_quotes(entry.path().filename().string())));
   }
   throw Error(fmt::format("{}: holds no weights; expected {} or {} in this folder", folder.string(), kWhole, kIndex));
 }
@@ -40,8 +43,8 @@ bool is_pickle(const fs::path& path) {
 void require_truth_values(const std::string& file, const std::string& name, std::span<const std::byte> bytes) {
   const auto bad = std::find_if(bytes.begin(), bytes.end(), [](std::byte b) { return b > std::byte{1}; });
   if (bad == bytes.end()) return;
-  throw Error(fmt::format("{}: tensor {}: element {} of a BOOL is byte {}; expected 0 or 1", file, in_quotes(name), bad - bytes.begin(),
-                          std::to_integer<int>(*bad)));
+  throw Error(fmt::format("{}: tensor {}: element {} of a BOOL is byte {}; expected 0 or 1", file, in_quotes(name),
+                          bad - bytes.begin(), std::to_integer<int>(*bad)));
 }
 
 }  // namespace
@@ -65,7 +68,8 @@ SafeTensors::SafeTensors(const fs::path& path) : where_(path.string()) {
 void SafeTensors::add(InputFile file) {
   SafeTensorsHeader header = read_safetensors_header(file);
   if (tensors_.size() + header.tensors.size() > kMaxTensors) {
-    throw Error(fmt::format("{}: the checkpoint has more than {} tensors, the most that are read", where_, kMaxTensors));
+    throw Error(
+        fmt::format("{}: the checkpoint has more than {} tensors, the most that are read", where_, kMaxTensors));
   }
   for (TensorInfo& tensor : header.tensors) tensor.file = files_.size();
   std::move(header.tensors.begin(), header.tensors.end(), std::back_inserter(tensors_));
@@ -105,16 +109,17 @@ const TensorInfo& SafeTensors::info(std::string_view name) const {
   constexpr std::size_t kShown = 3;
   std::vector<std::string> some;
   for (std::size_t i = 0; i < std::min(kShown, tensors_.size()); ++i) some.push_back(in_quotes(tensors_[i].name));
-  throw Error(fmt::format("{}: there is no tensor {}; it holds {}: {}{}", where_, in_quotes(name), tensors_.size(), fmt::join(some, ", "),
-                          tensors_.size() > kShown ? ", …" : ""));
+  throw Error(fmt::format("{}: there is no tensor {}; it holds {}: {}{}", where_, in_quotes(name), tensors_.size(),
+                          fmt::join(some, ", "), tensors_.size() > kShown ? ", …" : ""));
 }
 
 Tensor SafeTensors::tensor(std::string_view name) const {
   const TensorInfo& found = info(name);
   const InputFile& source = files_[found.file];
   if (!found.dtype) {
-    throw Error(fmt::format("{}: tensor {} is stored as {}; expected a dtype that can be computed with: convert it to F32, F16 or BF16",
-                            source.name(), in_quotes(name), found.stored_as));
+    throw Error(fmt::format(
+        "{}: tensor {} is stored as {}; expected a dtype that can be computed with: convert it to F32, F16 or BF16",
+        source.name(), in_quotes(name), found.stored_as));
   }
   Tensor tensor(*found.dtype, found.shape);
   const std::span bytes(static_cast<std::byte*>(tensor.raw()), static_cast<std::size_t>(tensor.bytes()));

@@ -20,7 +20,8 @@
 namespace fovea::io {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "safetensors is little-endian: elements would have to be swapped here");
+static_assert(std::endian::native == std::endian::little,
+              "safetensors is little-endian: elements would have to be swapped here");
 
 struct StoredType {
   std::string_view name;
@@ -29,19 +30,37 @@ struct StoredType {
 };
 
 constexpr auto kStoredTypes = std::to_array<StoredType>({
-    {"F64", 64, DType::F64}, {"F32", 32, DType::F32}, {"BF16", 16, DType::BF16}, {"F16", 16, DType::F16},
-    {"I64", 64, DType::I64}, {"I32", 32, DType::I32}, {"I16", 16, DType::I16},   {"I8", 8, DType::I8},
-    {"U64", 64, DType::U64}, {"U32", 32, DType::U32}, {"U16", 16, DType::U16},   {"U8", 8, DType::U8},
+    {"F64", 64, DType::F64},
+    {"F32", 32, DType::F32},
+    {"BF16", 16, DType::BF16},
+    {"F16", 16, DType::F16},
+    {"I64", 64, DType::I64},
+    {"I32", 32, DType::I32},
+    {"I16", 16, DType::I16},
+    {"I8", 8, DType::I8},
+    {"U64", 64, DType::U64},
+    {"U32", 32, DType::U32},
+    {"U16", 16, DType::U16},
+    {"U8", 8, DType::U8},
     {"BOOL", 8, DType::Bool},
     // Known to the format; a checkpoint that holds some is opened, and reading them is refused.
-    {"C64", 64, {}}, {"F8_E4M3", 8, {}}, {"F8_E5M2", 8, {}}, {"F8_E8M0", 8, {}}, {"F8_E4M3FNUZ", 8, {}}, {"F8_E5M2FNUZ", 8, {}},
-    {"F6_E2M3", 6, {}}, {"F6_E3M2", 6, {}}, {"F4", 4, {}},
+    {"C64", 64, {}},
+    {"F8_E4M3", 8, {}},
+    {"F8_E5M2", 8, {}},
+    {"F8_E8M0", 8, {}},
+    {"F8_E4M3FNUZ", 8, {}},
+    {"F8_E5M2FNUZ", 8, {}},
+    {"F6_E2M3", 6, {}},
+    {"F6_E3M2", 6, {}},
+    {"F4", 4, {}},
 });
 
 const StoredType& stored_type(std::string_view name) {
-  const auto found = std::find_if(kStoredTypes.begin(), kStoredTypes.end(), [&](const StoredType& t) { return t.name == name; });
+  const auto found =
+      std::find_if(kStoredTypes.begin(), kStoredTypes.end(), [&](const StoredType& t) { return t.name == name; });
   if (found == kStoredTypes.end()) {
-    throw Error(fmt::format("the dtype {} is unknown; expected F32, F16, BF16 or another of the safetensors format", in_quotes(name)));
+    throw Error(fmt::format("the dtype {} is unknown; expected F32, F16, BF16 or another of the safetensors format",
+                            in_quotes(name)));
   }
   return *found;
 }
@@ -90,13 +109,17 @@ class HeaderVisitor : public JsonVisitor {
     numbers.push_back(value);
   }
   void string(std::string& value) override {
-    if (state_ == State::Metadata) add_metadata(value);
-    else if (state_ == State::Tensor && key_ == "dtype") blame([&] { type_ = &stored_type(value); });
-    else unexpected(in_quotes(value));
+    if (state_ == State::Metadata)
+      add_metadata(value);
+    else if (state_ == State::Tensor && key_ == "dtype")
+      blame([&] { type_ = &stored_type(value); });
+    else
+      unexpected(in_quotes(value));
   }
 
   void key(std::string& name) override {
-    if (state_ == State::Top) tensor_ = name;
+    if (state_ == State::Top)
+      tensor_ = name;
     else if (state_ == State::Tensor && name != "dtype" && name != "shape" && name != "data_offsets") {
       fail_tensor(fmt::format("the key {} is unknown; expected dtype, shape and data_offsets", in_quotes(name)));
     }
@@ -104,18 +127,24 @@ class HeaderVisitor : public JsonVisitor {
   }
 
   void open_object() override {
-    if (state_ == State::Before) state_ = State::Top;
-    else if (state_ == State::Top) open_entry();
-    else unexpected("an object");
+    if (state_ == State::Before)
+      state_ = State::Top;
+    else if (state_ == State::Top)
+      open_entry();
+    else
+      unexpected("an object");
   }
   void close_object() override {
     if (state_ == State::Tensor) finish_tensor();
     state_ = state_ == State::Top ? State::After : State::Top;
   }
   void open_list() override {
-    if (state_ == State::Tensor && key_ == "shape") state_ = State::Shape, has_shape_ = true, shape_.clear();
-    else if (state_ == State::Tensor && key_ == "data_offsets") state_ = State::Offsets, offsets_.clear();
-    else unexpected("a list");
+    if (state_ == State::Tensor && key_ == "shape")
+      state_ = State::Shape, has_shape_ = true, shape_.clear();
+    else if (state_ == State::Tensor && key_ == "data_offsets")
+      state_ = State::Offsets, offsets_.clear();
+    else
+      unexpected("a list");
   }
   void close_list() override { state_ = State::Tensor; }
 
@@ -128,7 +157,8 @@ class HeaderVisitor : public JsonVisitor {
       return;
     }
     if (header.tensors.size() == kMaxFileTensors) {
-      throw Error(fmt::format("the header lists more than {} tensors, the most that are read from one file", kMaxFileTensors));
+      throw Error(
+          fmt::format("the header lists more than {} tensors, the most that are read from one file", kMaxFileTensors));
     }
     state_ = State::Tensor;
     type_ = nullptr;
@@ -152,8 +182,8 @@ class HeaderVisitor : public JsonVisitor {
     blame([&] {
       const std::int64_t expected = bytes_of(*type_, shape_);
       if (end - begin != expected) {
-        throw Error(fmt::format("data_offsets [{}, {}] span {} bytes; expected the {} bytes of {} [{}]", begin, end, end - begin, expected,
-                                type_->name, fmt::join(shape_, ", ")));
+        throw Error(fmt::format("data_offsets [{}, {}] span {} bytes; expected the {} bytes of {} [{}]", begin, end,
+                                end - begin, expected, type_->name, fmt::join(shape_, ", ")));
       }
     });
     header.tensors.push_back({.name = std::move(tensor_),
@@ -164,25 +194,29 @@ class HeaderVisitor : public JsonVisitor {
                               .end = end});
   }
 
-  template <class Call> void blame(Call call) const {
+  template <class Call>
+  void blame(Call call) const {
     try {
       call();
-    } catch (const Error& complaint) {
-      fail_tensor(complaint.what());
-    }
+    } catch (const Error& complaint) { fail_tensor(complaint.what()); }
   }
   [[noreturn]] void fail_tensor(std::string_view what) const {
     throw Error(fmt::format("tensor {}: {}", in_quotes(tensor_), what));
   }
   [[noreturn]] void unexpected(std::string_view found) const {
     switch (state_) {
-      case State::Before: throw Error("the header must be a JSON object");
-      case State::Metadata: throw Error(fmt::format("\"__metadata__\" holds {} under {}; expected strings only", found, in_quotes(key_)));
+      case State::Before:
+        throw Error("the header must be a JSON object");
+      case State::Metadata:
+        throw Error(fmt::format("\"__metadata__\" holds {} under {}; expected strings only", found, in_quotes(key_)));
       case State::Shape:
-      case State::Offsets: fail_tensor(fmt::format("{} holds {}; expected whole numbers", in_quotes(key_), found));
+      case State::Offsets:
+        fail_tensor(fmt::format("{} holds {}; expected whole numbers", in_quotes(key_), found));
       case State::Tensor:
-        fail_tensor(fmt::format("{} is {}; expected {}", in_quotes(key_), found, key_ == "dtype" ? "a string" : "a list of whole numbers"));
-      default: throw Error(fmt::format("the entry {} is {}; expected an object", in_quotes(key_), found));
+        fail_tensor(fmt::format("{} is {}; expected {}", in_quotes(key_), found,
+                                key_ == "dtype" ? "a string" : "a list of whole numbers"));
+      default:
+        throw Error(fmt::format("the entry {} is {}; expected an object", in_quotes(key_), found));
     }
   }
 
@@ -193,7 +227,8 @@ class HeaderVisitor : public JsonVisitor {
   std::vector<std::int64_t> shape_, offsets_;
 };
 
-/// Puts the tensors into the order of their bytes, and their offsets into those of the file, whose data are bytes [start, size).
+/// Puts the tensors into the order of their bytes, and their offsets into those of the file, whose data are bytes
+/// [start, size).
 void check_layout(std::vector<TensorInfo>& tensors, std::int64_t start, std::int64_t size, const std::string& file) {
   std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
@@ -203,43 +238,49 @@ void check_layout(std::vector<TensorInfo>& tensors, std::int64_t start, std::int
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     TensorInfo& t = tensors[i];
     if (t.end > available) {
-      throw Error(fmt::format("{}: tensor {}: its data end at byte {} of {} that the file holds; the file is incomplete: fetch it again",
-                              file, in_quotes(t.name), t.end, available));
+      throw Error(fmt::format(
+          "{}: tensor {}: its data end at byte {} of {} that the file holds; the file is incomplete: fetch it again",
+          file, in_quotes(t.name), t.end, available));
     }
     if (t.begin < covered) {
-      throw Error(fmt::format("{}: tensors {} and {} overlap: one begins at data byte {} and the other ends at {}", file,
-                              in_quotes(tensors[i - 1].name), in_quotes(t.name), t.begin, covered));
+      throw Error(fmt::format("{}: tensors {} and {} overlap: one begins at data byte {} and the other ends at {}",
+                              file, in_quotes(tensors[i - 1].name), in_quotes(t.name), t.begin, covered));
     }
     if (t.begin > covered) {
-      throw Error(fmt::format("{}: a gap: data bytes {} to {}, before tensor {}, belong to no tensor", file, covered, t.begin,
-                              in_quotes(t.name)));
+      throw Error(fmt::format("{}: a gap: data bytes {} to {}, before tensor {}, belong to no tensor", file, covered,
+                              t.begin, in_quotes(t.name)));
     }
     covered = t.end;
     t.begin += start;
     t.end += start;
   }
   if (covered != available) {
-    throw Error(fmt::format("{}: {} trailing bytes belong to no tensor: the header accounts for {} data bytes of {}", file,
-                            available - covered, covered, available));
+    throw Error(fmt::format("{}: {} trailing bytes belong to no tensor: the header accounts for {} data bytes of {}",
+                            file, available - covered, covered, available));
   }
 }
 
 /// The length of the JSON, at least 1, with all of it inside the file.
 std::int64_t header_length(const std::string& name, std::int64_t size, const ReadAt& read) {
   if (size == 0) throw Error(fmt::format("{}: is empty; expected a safetensors file", name));
-  if (size < 8) throw Error(fmt::format("{}: has {} bytes; expected the 8 of a safetensors header's length, and more", name, size));
+  if (size < 8)
+    throw Error(fmt::format("{}: has {} bytes; expected the 8 of a safetensors header's length, and more", name, size));
   std::uint64_t length = 0;
   read(0, std::as_writable_bytes(std::span(&length, 1)));
   if (length == 0) throw Error(fmt::format("{}: the header has length 0; expected at least \"{{}}\"", name));
   if (length > std::numeric_limits<std::uint64_t>::max() - 8) {
-    throw Error(fmt::format("{}: a header of {} bytes would wrap around the end of 64-bit sizes; this is no safetensors file", name, length));
+    throw Error(
+        fmt::format("{}: a header of {} bytes would wrap around the end of 64-bit sizes; this is no safetensors file",
+                    name, length));
   }
   if (length > std::uint64_t{kMaxHeaderBytes}) {
-    throw Error(fmt::format("{}: a header of {} bytes; expected at most {}: this is no safetensors file", name, length, kMaxHeaderBytes));
+    throw Error(fmt::format("{}: a header of {} bytes; expected at most {}: this is no safetensors file", name, length,
+                            kMaxHeaderBytes));
   }
   const auto json = static_cast<std::int64_t>(length);
   if (json > size - 8) {
-    throw Error(fmt::format("{}: a header of {} bytes in a file of {}; the file is incomplete: fetch it again", name, json, size));
+    throw Error(fmt::format("{}: a header of {} bytes in a file of {}; the file is incomplete: fetch it again", name,
+                            json, size));
   }
   return json;
 }
@@ -261,7 +302,8 @@ SafeTensorsHeader parse(const std::string& name, std::int64_t size, const ReadAt
 }  // namespace
 
 SafeTensorsHeader read_safetensors_header(const InputFile& file) {
-  return parse(file.name(), file.size(), [&](std::int64_t offset, std::span<std::byte> out) { file.read(offset, out); });
+  return parse(file.name(), file.size(),
+               [&](std::int64_t offset, std::span<std::byte> out) { file.read(offset, out); });
 }
 
 SafeTensorsHeader read_safetensors_header(std::string_view bytes, const std::string& name) {

@@ -1,4 +1,5 @@
-// The header of a safetensors file: 8 bytes of length, then JSON that says where each tensor lies. Hostile until checked.
+// The header of a safetensors file: 8 bytes of length, then JSON that says where each tensor lies. Hostile until
+// checked.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -13,7 +14,8 @@
 
 namespace fovea::io {
 
-/// Limits that the format does not state. No model comes near: the largest in use have some 10⁵ tensors in all, 10³ a file.
+/// Limits that the format does not state. No model comes near: the largest in use have some 10⁵ tensors in all, 10³ a
+/// file.
 inline constexpr std::int64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's
 inline constexpr std::size_t kMaxFileTensors = 50'000;
 
@@ -32,9 +34,10 @@ struct SafeTensorsHeader {
   std::map<std::string, std::string> metadata;
 };
 
-/// Error of one line naming the file and what is wrong with it, unless every byte of the file is accounted for: the JSON is strict (see
-/// parse_json), starts with '{', metadata are strings, each tensor's bytes are those of its dtype and shape, and together the tensors
-/// cover what follows the header, without a gap or an overlap. Neither alignment nor the order in the header is assumed.
+/// Error of one line naming the file and what is wrong with it, unless every byte of the file is accounted for: the
+/// JSON is strict (see parse_json), starts with '{', metadata are strings, each tensor's bytes are those of its dtype
+/// and shape, and together the tensors cover what follows the header, without a gap or an overlap. Neither alignment
+/// nor the order in the header is assumed.
 SafeTensorsHeader read_safetensors_header(const InputFile& file);
 /// The same of a file in memory; `name` is for messages.
 SafeTensorsHeader read_safetensors_header(std::string_view bytes, const std::string& name);

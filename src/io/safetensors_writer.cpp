@@ -17,7 +17,8 @@ namespace fovea::io {
 namespace {
 
 /// Calls `write(span)` with the elements of any view in row-major order, gathered into blocks.
-template <class Write> void each_block(const TensorView& view, Write write) {
+template <class Write>
+void each_block(const TensorView& view, Write write) {
   const auto element = static_cast<std::size_t>(size_of(view.dtype));
   const auto* data = static_cast<const std::byte*>(view.data);
   if (view.shape.elements() == 0) return;
@@ -52,15 +53,19 @@ template <class Write> void each_block(const TensorView& view, Write write) {
 SafeTensorsWriter::SafeTensorsWriter(const std::filesystem::path& path, std::vector<TensorSpec> tensors,
                                      const std::map<std::string, std::string>& metadata)
     : where_(path.string()), file_(path) {
-  // The widest elements first: after a header of whole 8 bytes, each tensor then begins at a multiple of its element size.
+  // The widest elements first: after a header of whole 8 bytes, each tensor then begins at a multiple of its element
+  // size.
   std::sort(tensors.begin(), tensors.end(), [](const TensorSpec& a, const TensorSpec& b) {
-    return std::tuple(-size_of(a.dtype), std::string_view(a.name)) < std::tuple(-size_of(b.dtype), std::string_view(b.name));
+    return std::tuple(-size_of(a.dtype), std::string_view(a.name)) <
+           std::tuple(-size_of(b.dtype), std::string_view(b.name));
   });
   std::int64_t at = 0;
   for (TensorSpec& spec : tensors) {
     const auto bytes = checked_product({spec.shape.elements(), std::int64_t{size_of(spec.dtype)}});
     const auto end = checked_sum(at, bytes.value_or(-1));
-    if (!end) throw Error(fmt::format("{}: tensor {} {} and those before it are more than 2^63 bytes", where_, in_quotes(spec.name), spec.shape.str()));
+    if (!end)
+      throw Error(fmt::format("{}: tensor {} {} and those before it are more than 2^63 bytes", where_,
+                              in_quotes(spec.name), spec.shape.str()));
     if (spec.name == "__metadata__" || !by_name_.try_emplace(spec.name, slots_.size()).second) {
       throw Error(fmt::format("{}: the name {} {}", where_, in_quotes(spec.name),
                               spec.name == "__metadata__" ? "is the format's own" : "was given to two tensors"));
@@ -86,9 +91,10 @@ std::string SafeTensorsWriter::header(const std::map<std::string, std::string>& 
     text = json.dump();
     text.pop_back();
     for (const Slot& slot : slots_) {  // by hand: ordered_json looks through all its keys for each new one
-      const nlohmann::ordered_json entry = {{"dtype", name_of(slot.spec.dtype)},
-                                            {"shape", std::vector<std::int64_t>(slot.spec.shape.begin(), slot.spec.shape.end())},
-                                            {"data_offsets", {slot.begin, slot.end}}};
+      const nlohmann::ordered_json entry = {
+          {"dtype", name_of(slot.spec.dtype)},
+          {"shape", std::vector<std::int64_t>(slot.spec.shape.begin(), slot.spec.shape.end())},
+          {"data_offsets", {slot.begin, slot.end}}};
       text += fmt::format("{}{}:{}", text.size() > 1 ? "," : "", nlohmann::json(slot.spec.name).dump(), entry.dump());
     }
   } catch (const nlohmann::json::exception&) {
@@ -112,15 +118,17 @@ void SafeTensorsWriter::append(std::string_view name, const TensorView& piece) {
   Slot& to = slot(name);
   const Shape& whole = to.spec.shape;
   const auto last = [](const Shape& s) { return s[s.rank() - 1]; };
-  const bool rows = whole.rank() == 0 ? piece.shape.rank() == 0
-                                      : piece.shape.rank() > 0 && (whole.rank() == 1 || last(piece.shape) == last(whole));
+  const bool rows = whole.rank() == 0
+                        ? piece.shape.rank() == 0
+                        : piece.shape.rank() > 0 && (whole.rank() == 1 || last(piece.shape) == last(whole));
   if (piece.dtype != to.spec.dtype || !rows) {
-    throw Error(fmt::format("{}: tensor {} is {} {}; a piece {} was given to it; expected the same dtype and last dimension", where_,
-                            in_quotes(name), name_of(to.spec.dtype), whole.str(), piece.str()));
+    throw Error(
+        fmt::format("{}: tensor {} is {} {}; a piece {} was given to it; expected the same dtype and last dimension",
+                    where_, in_quotes(name), name_of(to.spec.dtype), whole.str(), piece.str()));
   }
   if (piece.shape.elements() > (to.end - to.at) / size_of(piece.dtype)) {
-    throw Error(fmt::format("{}: tensor {} {} lacks {} elements; a piece {} was given to it", where_, in_quotes(name), whole.str(),
-                            (to.end - to.at) / size_of(piece.dtype), piece.str()));
+    throw Error(fmt::format("{}: tensor {} {} lacks {} elements; a piece {} was given to it", where_, in_quotes(name),
+                            whole.str(), (to.end - to.at) / size_of(piece.dtype), piece.str()));
   }
   each_block(piece, [&](std::span<const std::byte> bytes) {
     file_.write(to.at, bytes);
@@ -131,8 +139,9 @@ void SafeTensorsWriter::append(std::string_view name, const TensorView& piece) {
 void SafeTensorsWriter::finish() {
   for (const Slot& slot : slots_) {
     if (slot.at == slot.end) continue;
-    throw Error(fmt::format("{}: tensor {} {} is not complete: {} bytes of {} were given", where_, in_quotes(slot.spec.name),
-                            slot.spec.shape.str(), slot.at - slot.begin, slot.end - slot.begin));
+    throw Error(fmt::format("{}: tensor {} {} is not complete: {} bytes of {} were given", where_,
+                            in_quotes(slot.spec.name), slot.spec.shape.str(), slot.at - slot.begin,
+                            slot.end - slot.begin));
   }
   file_.commit();
 }

@@ -21,18 +21,20 @@ struct TensorSpec {
   Shape shape;
 };
 
-/// Says first what the file will hold, then takes the elements in pieces, tensors in any order. The file appears under its name,
-/// whole and in place of an older one, when finish() returns; until then and on any failure the older one stays. The bytes depend
-/// on names and contents only, not on the order of calls; every tensor begins at a multiple of its element size.
+/// Says first what the file will hold, then takes the elements in pieces, tensors in any order. The file appears under
+/// its name, whole and in place of an older one, when finish() returns; until then and on any failure the older one
+/// stays. The bytes depend on names and contents only, not on the order of calls; every tensor begins at a multiple of
+/// its element size.
 class SafeTensorsWriter {
  public:
-  /// Error when a name stands twice, is "__metadata__" or no UTF-8, or the file cannot be made or the disk has no room for it.
+  /// Error when a name stands twice, is "__metadata__" or no UTF-8, or the file cannot be made or the disk has no room
+  /// for it.
   SafeTensorsWriter(const std::filesystem::path& path, std::vector<TensorSpec> tensors,
                     const std::map<std::string, std::string>& metadata = {});
 
-  /// The next elements of a tensor in row-major order: `piece` has its dtype, any strides, and, unless the tensor has rank 0, the same
-  /// last dimension, as in rows [rows, keys] of [heads, queries, keys]; of a tensor of rank 1, any part. Error otherwise, and when it
-  /// would be more than the tensor holds.
+  /// The next elements of a tensor in row-major order: `piece` has its dtype, any strides, and, unless the tensor has
+  /// rank 0, the same last dimension, as in rows [rows, keys] of [heads, queries, keys]; of a tensor of rank 1, any
+  /// part. Error otherwise, and when it would be more than the tensor holds.
   void append(std::string_view name, const TensorView& piece);
   /// Error naming a tensor that is not complete.
   void finish();

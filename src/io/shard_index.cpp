@@ -24,7 +24,7 @@ constexpr std::int64_t kMaxIndexBytes = 64 << 20;
 class IndexVisitor : public JsonVisitor {
  public:
   explicit IndexVisitor(std::size_t limit) : limit_(limit) {}
-  std::vector<std::pair<std::string, std::size_t>> map;   // tensor and the number of its shard
+  std::vector<std::pair<std::string, std::size_t>> map;    // tensor and the number of its shard
   std::map<std::string, std::size_t, std::less<>> shards;  // numbered as they come
   bool found = false;
 
@@ -34,7 +34,8 @@ class IndexVisitor : public JsonVisitor {
   void real(double, const std::string&) override { other("a number"); }
   void string(std::string& value) override {
     if (!in_map()) return other("a string");
-    if (map.size() == limit_) throw Error(fmt::format("\"weight_map\" lists more than {} tensors, the most that are read", limit_));
+    if (map.size() == limit_)
+      throw Error(fmt::format("\"weight_map\" lists more than {} tensors, the most that are read", limit_));
     map.emplace_back(std::move(key_), shards.try_emplace(value, shards.size()).first->second);
   }
   void key(std::string& name) override {
@@ -42,8 +43,10 @@ class IndexVisitor : public JsonVisitor {
     key_ = std::move(name);
   }
   void open_object() override {
-    if (depth_ == 1 && section_ == "weight_map") found = true;
-    else other("an object");
+    if (depth_ == 1 && section_ == "weight_map")
+      found = true;
+    else
+      other("an object");
     ++depth_;
   }
   void close_object() override { --depth_; }
@@ -57,8 +60,10 @@ class IndexVisitor : public JsonVisitor {
  private:
   bool in_map() const { return depth_ == 2 && section_ == "weight_map"; }
   void other(std::string_view what) const {
-    if (in_map()) throw Error(fmt::format("\"weight_map\" holds {} for {}; expected a file name", what, in_quotes(key_)));
-    if (depth_ == 1 && section_ == "weight_map") throw Error(fmt::format("\"weight_map\" is {}; expected an object", what));
+    if (in_map())
+      throw Error(fmt::format("\"weight_map\" holds {} for {}; expected a file name", what, in_quotes(key_)));
+    if (depth_ == 1 && section_ == "weight_map")
+      throw Error(fmt::format("\"weight_map\" is {}; expected an object", what));
   }
 
   std::size_t limit_;
@@ -90,12 +95,14 @@ void check_folder(const ShardIndex& index, const fs::path& folder) {
   std::vector<std::string> extra;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (series.contains(series_of(name)) && !std::binary_search(index.shards.begin(), index.shards.end(), name)) extra.push_back(name);
+    if (series.contains(series_of(name)) && !std::binary_search(index.shards.begin(), index.shards.end(), name))
+      extra.push_back(name);
   }
   if (extra.empty()) return;
   std::sort(extra.begin(), extra.end());
-  throw Error(fmt::format("{}: does not name the shard {} that lies beside it; index and shards do not belong together: fetch both again",
-                          index.where, in_quotes(extra.front())));
+  throw Error(fmt::format(
+      "{}: does not name the shard {} that lies beside it; index and shards do not belong together: fetch both again",
+      index.where, in_quotes(extra.front())));
 }
 
 }  // namespace
@@ -103,12 +110,14 @@ void check_folder(const ShardIndex& index, const fs::path& folder) {
 ShardIndex read_shard_index(const fs::path& folder, const std::string& name, std::size_t limit) {
   const InputFile file = InputFile::open(folder / name);
   if (file.size() > kMaxIndexBytes) {
-    throw Error(fmt::format("{}: has {} bytes; expected at most {} in an index", file.name(), file.size(), kMaxIndexBytes));
+    throw Error(
+        fmt::format("{}: has {} bytes; expected at most {} in an index", file.name(), file.size(), kMaxIndexBytes));
   }
   IndexVisitor visitor(limit);
   const auto read = [&](std::int64_t offset, std::span<std::byte> out) { file.read(offset, out); };
   parse_json({.name = file.name(), .piece = pieces(read, 0, file.size())}, visitor);
-  if (!visitor.found) throw Error(fmt::format("{}: \"weight_map\" is missing; expected an object from tensors to files", file.name()));
+  if (!visitor.found)
+    throw Error(fmt::format("{}: \"weight_map\" is missing; expected an object from tensors to files", file.name()));
 
   ShardIndex index{.where = file.name(), .shards = {}, .map = std::move(visitor.map)};
   std::vector<std::size_t> place(visitor.shards.size());  // of each shard as it came, in the sorted list
@@ -123,18 +132,22 @@ ShardIndex read_shard_index(const fs::path& folder, const std::string& name, std
 
 void check_shards(const ShardIndex& index, const std::vector<TensorInfo>& tensors, const fs::path& folder) {
   const auto fail = [&](const std::string& tensor, const std::string& what) {
-    throw Error(fmt::format("{}: tensor {} {}; index and shards do not belong together: fetch both again", index.where, in_quotes(tensor), what));
+    throw Error(fmt::format("{}: tensor {} {}; index and shards do not belong together: fetch both again", index.where,
+                            in_quotes(tensor), what));
   };
   const auto shard = [&](std::size_t i) { return in_quotes(index.shards[i]); };
   for (std::size_t i = 1; i < tensors.size(); ++i) {
     if (tensors[i - 1].name != tensors[i].name) continue;
-    fail(tensors[i].name, fmt::format("lies in both {} and {}; expected in one", shard(tensors[i - 1].file), shard(tensors[i].file)));
+    fail(tensors[i].name,
+         fmt::format("lies in both {} and {}; expected in one", shard(tensors[i - 1].file), shard(tensors[i].file)));
   }
   auto stored = tensors.begin();
   for (const auto& [name, place] : index.map) {
     if (stored != tensors.end() && stored->name < name) break;
-    if (stored == tensors.end() || stored->name != name) fail(name, fmt::format("should be in {}, and is in no shard", shard(place)));
-    if (stored->file != place) fail(name, fmt::format("should be in {}, and is in {}", shard(place), shard(stored->file)));
+    if (stored == tensors.end() || stored->name != name)
+      fail(name, fmt::format("should be in {}, and is in no shard", shard(place)));
+    if (stored->file != place)
+      fail(name, fmt::format("should be in {}, and is in {}", shard(place), shard(stored->file)));
     ++stored;
   }
   if (stored != tensors.end()) fail(stored->name, fmt::format("of {} is not in the index", shard(stored->file)));

@@ -8,7 +8,7 @@
 
 #include <fovea/error.hpp>
 
-#include "fovea_tokenizer.h"
+#include "io/tokenizer/fovea_tokenizer.h"
 
 namespace fovea::io {
 namespace {

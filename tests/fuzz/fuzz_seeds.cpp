@@ -10,7 +10,8 @@ namespace {
 namespace fs = std::filesystem;
 
 bool write(const fs::path& path, const std::string& bytes) {
-  return static_cast<bool>(std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size())));
+  return static_cast<bool>(
+      std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size())));
 }
 
 }  // namespace
@@ -30,7 +31,8 @@ int main(int count, char** arguments) {
       if (seed.bytes.size() > kLength) good &= write(folder / "json" / seed.name, seed.bytes.substr(kLength));
     }
   }
-  good &= write(folder / "json" / "config",
-                R"({"model_type":"bert","hidden_size":384,"layer_norm_eps":1e-12,"id2label":{"0":"A"},"torch_dtype":null,"list":[1,true,-2.5]})");
+  good &= write(
+      folder / "json" / "config",
+      R"({"model_type":"bert","hidden_size":384,"layer_norm_eps":1e-12,"id2label":{"0":"A"},"torch_dtype":null,"list":[1,true,-2.5]})");
   return good ? 0 : (std::perror("fuzz_seeds"), 1);
 }

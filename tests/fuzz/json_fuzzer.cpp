@@ -59,7 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const fovea::Error& error) {
     const std::string_view message = error.what();
     require(message.starts_with("file: "), "the message names the file");
-    require(message.find('\n') == message.npos && message.find('\x1b') == message.npos, "the message is one plain line");
+    require(message.find('\n') == message.npos && message.find('\x1b') == message.npos,
+            "the message is one plain line");
     require(message.size() < 1000, "the message is short");
   }
   return 0;

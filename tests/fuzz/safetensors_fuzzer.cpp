@@ -25,7 +25,8 @@ void check(const fovea::io::SafeTensorsHeader& header, std::string_view bytes) {
   for (const auto& tensor : header.tensors) {
     require(tensor.begin == at && tensor.end >= at, "tensors lie side by side");
     if (tensor.dtype) {
-      require(tensor.end - tensor.begin == tensor.shape.elements() * fovea::size_of(*tensor.dtype), "bytes = shape × dtype");
+      require(tensor.end - tensor.begin == tensor.shape.elements() * fovea::size_of(*tensor.dtype),
+              "bytes = shape × dtype");
     }
     at = tensor.end;
   }
@@ -41,7 +42,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const fovea::Error& error) {
     const std::string_view message = error.what();
     require(message.starts_with("file: "), "the message names the file");
-    require(message.find('\n') == message.npos && message.find('\x1b') == message.npos, "the message is one plain line");
+    require(message.find('\n') == message.npos && message.find('\x1b') == message.npos,
+            "the message is one plain line");
     require(message.size() < 1000, "the message is short");
   }
   return 0;

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig, BertTokenizer
 
 from common import output_folder, write
 
@@ -73,20 +72,6 @@ def with_first_names(folder):
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def tokenizer():
-    ids = {w: i for i, w in enumerate(VOCABULARY)}
-    t = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
-    t.add_special_tokens(SPECIAL)
-    t.normalizer = normalizers.BertNormalizer(lowercase=True)
-    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    t.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[(w, ids[w]) for w in ("[CLS]", "[SEP]")])
-    t.decoder = decoders.WordPiece()
-    return PreTrainedTokenizerFast(tokenizer_object=t, unk_token="[UNK]", sep_token="[SEP]", pad_token="[PAD]",
-                                   cls_token="[CLS]", mask_token="[MASK]")
-
-
 def batch(rng, config):
     """Sequences of different lengths with token types in runs, padded: ids, types, mask [sequences, longest]."""
     ids = torch.zeros(len(LENGTHS), max(LENGTHS), dtype=torch.long)
@@ -140,7 +125,7 @@ def make(folder, seed, made_by, read_by, dtype, config, shards="1GB", first_name
     made = getattr(transformers, made_by)(BertConfig(**SMALL | config)).eval()
     randomise(made, rng, dtype).save_pretrained(folder, max_shard_size=shards)
     if first_names: with_first_names(folder)
-    words = tokenizer()
+    words = BertTokenizer(vocab={w: i for i, w in enumerate(VOCABULARY)})
     words.save_pretrained(folder)
     model, info = getattr(transformers, read_by).from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
                                                                  output_loading_info=True)

@@ -1,11 +1,12 @@
 // Where a model is looked for: a folder, then the hub cache under each variable that moves it, and nowhere else.
+#include "io/hub.hpp"
+
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
 
 #include <gtest/gtest.h>
 
-#include "io/hub.hpp"
 #include "io/json.hpp"
 #include "support/scratch.hpp"
 
@@ -24,15 +25,19 @@ class Environment {
     for (const char* name : {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"}) {
       const char* old = std::getenv(name);
       old_.emplace_back(name, old ? std::optional<std::string>(old) : std::nullopt);
-      if (set.contains(name)) ::setenv(name, set[name].c_str(), 1);
-      else ::unsetenv(name);
+      if (set.contains(name))
+        ::setenv(name, set[name].c_str(), 1);
+      else
+        ::unsetenv(name);
     }
   }
   Environment(const Environment&) = delete;
   ~Environment() {
     for (const auto& [name, value] : old_) {
-      if (value) ::setenv(name.c_str(), value->c_str(), 1);
-      else ::unsetenv(name.c_str());
+      if (value)
+        ::setenv(name.c_str(), value->c_str(), 1);
+      else
+        ::unsetenv(name.c_str());
     }
   }
 
@@ -45,7 +50,8 @@ std::string refusal(const std::string& model) {
 }
 
 /// A cache as the hub's client makes it.
-fs::path add_model(const Scratch& scratch, const fs::path& cache, const std::string& folder, const std::string& commit = "0a1b2c") {
+fs::path add_model(const Scratch& scratch, const fs::path& cache, const std::string& folder,
+                   const std::string& commit = "0a1b2c") {
   scratch.write(cache / folder / "refs" / "main", commit);
   scratch.write(cache / folder / "blobs" / "ff00", R"({"model_type":"bert"})");
   fs::create_directories(scratch / cache / folder / "snapshots" / commit);
@@ -74,7 +80,8 @@ TEST(Hub, VariablesInTheirOrder) {
 
 TEST(Hub, FindsTheSnapshotOfMain) {
   const Scratch scratch;
-  const fs::path named = add_model(scratch, "hub", "models--org--name"), bare = add_model(scratch, "hub", "models--gpt2", "77");
+  const fs::path named = add_model(scratch, "hub", "models--org--name"),
+                 bare = add_model(scratch, "hub", "models--gpt2", "77");
   const Environment environment({{"HF_HOME", scratch.path().string()}});
   EXPECT_EQ(resolve_model("org/name"), named);
   EXPECT_EQ(resolve_model("gpt2"), bare);
@@ -86,8 +93,9 @@ TEST(Hub, FindsTheSnapshotOfMain) {
 TEST(Hub, SaysWhatWasLookedForAndWhere) {
   const Scratch scratch;
   const Environment environment({{"HF_HUB_CACHE", scratch.path().string()}});
-  EXPECT_TRUE(has(refusal("org/absent"), "\"org/absent\": no such folder, and not in the hub cache, where " + scratch.path().string() +
-                                             "/models--org--absent/refs/main would say its version; nothing is downloaded"));
+  EXPECT_TRUE(has(refusal("org/absent"),
+                  "\"org/absent\": no such folder, and not in the hub cache, where " + scratch.path().string() +
+                      "/models--org--absent/refs/main would say its version; nothing is downloaded"));
   scratch.write("models--org--name/refs/main", "0a1b2c");
   EXPECT_TRUE(has(refusal("org/name"), "no folder " + scratch.path().string() + "/models--org--name/snapshots/0a1b2c"));
   scratch.write("models--org--name/refs/main", "../../../etc");
@@ -104,9 +112,10 @@ TEST(Hub, NamesLeadNowhereElse) {
   const Scratch scratch;
   add_model(scratch, "cache", "models--org--name");
   const Environment environment({{"HF_HUB_CACHE", (scratch / "cache").string()}});
-  for (const char* model : {"../name", "org/..", "org/../name", "/org/name", "org/name/", "org//name", "", "org/na me", "org/\nname",
-                            "./absent", "org/name/refs", ".hidden/name", "org/a..b"}) {
-    EXPECT_TRUE(has(refusal(model), "no such folder, and no org/name that the hub cache could hold")) << model << ": " << refusal(model);
+  for (const char* model : {"../name", "org/..", "org/../name", "/org/name", "org/name/", "org//name", "", "org/na me",
+                            "org/\nname", "./absent", "org/name/refs", ".hidden/name", "org/a..b"}) {
+    EXPECT_TRUE(has(refusal(model), "no such folder, and no org/name that the hub cache could hold"))
+        << model << ": " << refusal(model);
     EXPECT_FALSE(has(refusal(model), "\n"));
   }
 }

@@ -1,11 +1,12 @@
 // Strict JSON: what is refused and how it is said, what is taken and as what; and the typed reading of configs.
+#include "io/json.hpp"
+
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "io/json.hpp"
 #include "io/json_parser.hpp"
 #include "support/scratch.hpp"
 
@@ -70,9 +71,7 @@ TEST(Json, RefusesInOneLineThatNamesFileAndByte) {
   }
 }
 
-TEST(Json, AllowsSixtyFourLevels) {
-  EXPECT_EQ(refusal(std::string(64, '[') + std::string(64, ']')), "no error");
-}
+TEST(Json, AllowsSixtyFourLevels) { EXPECT_EQ(refusal(std::string(64, '[') + std::string(64, ']')), "no error"); }
 
 TEST(Json, MessagesStayShortAndPlain) {
   const std::string long_number = "[" + std::string(1'000'000, '9') + "e999]";
@@ -112,15 +111,19 @@ TEST(Json, OneTokenHasALimit) {
 TEST(Json, ReadsFiles) {
   const testing::Scratch scratch;
   EXPECT_EQ(read_json(scratch.write("a.json", R"({"hidden_size":384})"))["hidden_size"], 384);
-  EXPECT_TRUE(has(message_of([&] { read_json(scratch / "absent.json"); }), "absent.json: cannot be opened: there is no such file"));
+  EXPECT_TRUE(has(message_of([&] { read_json(scratch / "absent.json"); }),
+                  "absent.json: cannot be opened: there is no such file"));
   EXPECT_TRUE(has(message_of([&] { read_json(scratch.path()); }), "is a folder; expected a regular file"));
   EXPECT_TRUE(has(message_of([] { read_json("/dev/null"); }), "is a device"));
-  EXPECT_TRUE(has(message_of([&] { read_json(scratch.write("b.json", "{\"a\":1}"), 6); }), "has 7 bytes; expected at most 6"));
+  EXPECT_TRUE(
+      has(message_of([&] { read_json(scratch.write("b.json", "{\"a\":1}"), 6); }), "has 7 bytes; expected at most 6"));
 }
 
-// ------------------------------------------------------------------------------------------------------------------- configs
+// -------------------------------------------------------------------------------------------------------------------
+// configs
 
-const json kConfig = json::parse(R"({"width":384,"big":3000000000,"eps":1e-12,"tied":true,"name":"bert","ids":[1,2],"names":["a","b"],
+const json kConfig =
+    json::parse(R"({"width":384,"big":3000000000,"eps":1e-12,"tied":true,"name":"bert","ids":[1,2],"names":["a","b"],
   "unset":null,"fraction":384.0,"text":"384","ids_big":[1,3000000000],"huge":1e300})");
 
 TEST(Config, ReadsWhatIsThere) {
@@ -140,23 +143,40 @@ TEST(Config, ReadsWhatIsThere) {
 
 TEST(Config, SaysWhatIsWrong) {
   const auto says = [](auto read, const std::string& expected) { EXPECT_EQ(message_of(read), expected); };
-  says([] { required<int>(kConfig, "layers", "c.json", {1, 1000}); }, "c.json: \"layers\" is missing; expected a whole number from 1 to 1000");
-  says([] { required<int>(kConfig, "unset", "c.json", {.min = 1}); }, "c.json: \"unset\" is missing; expected a whole number from 1");
-  says([] { required<int>(kConfig, "width", "c.json", {1, 100}); }, "c.json: \"width\" is 384; expected a whole number from 1 to 100");
+  says(
+      [] {
+        required<int>(kConfig, "layers", "c.json", {1, 1000});
+      },
+      "c.json: \"layers\" is missing; expected a whole number from 1 to 1000");
+  says([] { required<int>(kConfig, "unset", "c.json", {.min = 1}); },
+       "c.json: \"unset\" is missing; expected a whole number from 1");
+  says(
+      [] {
+        required<int>(kConfig, "width", "c.json", {1, 100});
+      },
+      "c.json: \"width\" is 384; expected a whole number from 1 to 100");
   says([] { required<int>(kConfig, "big", "c.json"); }, "c.json: \"big\" is 3000000000; expected a whole number");
   says([] { required<int>(kConfig, "fraction", "c.json"); }, "c.json: \"fraction\" is 384.0; expected a whole number");
   says([] { required<int>(kConfig, "text", "c.json"); }, "c.json: \"text\" is \"384\"; expected a whole number");
   says([] { required<int>(kConfig, "tied", "c.json"); }, "c.json: \"tied\" is true; expected a whole number");
   says([] { required<float>(kConfig, "huge", "c.json"); }, "c.json: \"huge\" is 1e+300; expected a number");
-  says([] { required<double>(kConfig, "eps", "c.json", {1e-9, 1}); }, "c.json: \"eps\" is 1e-12; expected a number from 1e-09 to 1");
-  says([] { required<double>(kConfig, "width", "c.json", {.max = 1}); }, "c.json: \"width\" is 384; expected a number up to 1");
+  says(
+      [] {
+        required<double>(kConfig, "eps", "c.json", {1e-9, 1});
+      },
+      "c.json: \"eps\" is 1e-12; expected a number from 1e-09 to 1");
+  says([] { required<double>(kConfig, "width", "c.json", {.max = 1}); },
+       "c.json: \"width\" is 384; expected a number up to 1");
   says([] { required<bool>(kConfig, "width", "c.json"); }, "c.json: \"width\" is 384; expected true or false");
   says([] { required<std::string>(kConfig, "width", "c.json"); }, "c.json: \"width\" is 384; expected a string");
-  says([] { required<std::vector<int>>(kConfig, "names", "c.json"); }, "c.json: \"names\" is [\"a\",\"b\"]; expected a list of whole numbers");
+  says([] { required<std::vector<int>>(kConfig, "names", "c.json"); },
+       "c.json: \"names\" is [\"a\",\"b\"]; expected a list of whole numbers");
   says([] { required<std::vector<int>>(kConfig, "ids_big", "c.json"); },
        "c.json: \"ids_big\" is [1,3000000000]; expected a list of whole numbers");
-  says([] { required<std::vector<std::string>>(kConfig, "ids", "c.json"); }, "c.json: \"ids\" is [1,2]; expected a list of strings");
-  says([] { optional_or(kConfig, "width", std::string("x"), "c.json"); }, "c.json: \"width\" is 384; expected a string");
+  says([] { required<std::vector<std::string>>(kConfig, "ids", "c.json"); },
+       "c.json: \"ids\" is [1,2]; expected a list of strings");
+  says([] { optional_or(kConfig, "width", std::string("x"), "c.json"); },
+       "c.json: \"width\" is 384; expected a string");
   says([] { required<int>(json::array(), "a", "c.json"); }, "c.json: is array; expected a JSON object");
 }
 

@@ -1,4 +1,7 @@
-// Reading safetensors: every malformed file has its own error, at once and in little memory; every well-formed one its tensors.
+// Reading safetensors: every malformed file has its own error, at once and in little memory; every well-formed one its
+// tensors.
+#include "io/safetensors.hpp"
+
 #include <cmath>
 #include <csignal>
 #include <limits>
@@ -10,7 +13,6 @@
 
 #include <gtest/gtest.h>
 
-#include "io/safetensors.hpp"
 #include "io/safetensors_header.hpp"
 #include "support/malformed.hpp"
 #include "support/scratch.hpp"
@@ -39,7 +41,8 @@ std::string refusal(const fs::path& path) {
   return message_of([&] { SafeTensors file(path); });
 }
 
-// -------------------------------------------------------------------------------------------------------------- malformed
+// --------------------------------------------------------------------------------------------------------------
+// malformed
 
 TEST(Malformed, EachHasItsOwnError) {
   const Scratch scratch;
@@ -51,7 +54,8 @@ TEST(Malformed, EachHasItsOwnError) {
     EXPECT_FALSE(has(message, "\n")) << message;
     EXPECT_LT(message.size(), 400u) << message;
     for (const Malformed& other : cases) {
-      EXPECT_TRUE(other.name == c.name || !has(message, other.expected)) << c.name << " reads like " << other.name << ": " << message;
+      EXPECT_TRUE(other.name == c.name || !has(message, other.expected))
+          << c.name << " reads like " << other.name << ": " << message;
     }
   }
 }
@@ -89,7 +93,9 @@ Cost cost_of_opening(const fs::path& path) {
     const std::string message = refusal(path);
     struct rusage usage {};
     ::getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+    const auto seconds = [](const timeval& t) {
+      return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+    };
     const std::string report = fmt::format("{} {} {}", seconds(usage.ru_utime) + seconds(usage.ru_stime),
                                            std::int64_t{usage.ru_maxrss} * 1024 - before, message);
     ::_exit(::write(ends[1], report.data(), report.size()) == std::ssize(report) ? 0 : 1);
@@ -116,13 +122,15 @@ void expect_cheap(const std::string& name, const fs::path& path, const std::stri
   const Cost cost = cost_of_opening(path);
   EXPECT_TRUE(has(cost.message, expected)) << name << ": " << cost.message;
   // Time is reported, not asserted.
-  if (cost.seconds > 0.02) std::printf("%s: %.0f ms, %.1f MB\n", name.c_str(), cost.seconds * 1e3, static_cast<double>(cost.bytes) / 1e6);
+  if (cost.seconds > 0.02)
+    std::printf("%s: %.0f ms, %.1f MB\n", name.c_str(), cost.seconds * 1e3, static_cast<double>(cost.bytes) / 1e6);
   EXPECT_TRUE(FOVEA_SANITIZED || cost.bytes < 64 << 20) << name << " took " << cost.bytes << " bytes";
 }
 
 TEST(Malformed, NoneCostsMuchMemory) {
   const Scratch scratch;
-  for (const Malformed& c : testing::malformed_files()) expect_cheap(c.name, scratch.write("w.safetensors", c.bytes), c.expected);
+  for (const Malformed& c : testing::malformed_files())
+    expect_cheap(c.name, scratch.write("w.safetensors", c.bytes), c.expected);
 }
 
 TEST(Malformed, AMillionEntries) {
@@ -141,16 +149,20 @@ TEST(Malformed, OtherLargeHeaders) {
                "a single token or blank is longer than 4194304 bytes");
   expect_cheap("90 MB of spaces", scratch.write("b", safetensors_file("{" + std::string(90'000'000, ' ') + "}")),
                "a single token or blank is longer than 4194304 bytes");
-  expect_cheap("a million dimensions", scratch.write("c", one_tensor("F32", "[1" + testing::repeated(",1", 999'999) + "]", "[0,4]", 4)),
+  expect_cheap("a million dimensions",
+               scratch.write("c", one_tensor("F32", "[1" + testing::repeated(",1", 999'999) + "]", "[0,4]", 4)),
                "holds more than 8 numbers");
   std::string json = "{\"__metadata__\":{\"a\":\"b\"";
   for (int i = 0; i < 1'000'000; ++i) json += fmt::format(",\"{}\":\"\"", i);
-  expect_cheap("a million metadata", scratch.write("d", safetensors_file(json + "}}")), "\"__metadata__\" has more than");
+  expect_cheap("a million metadata", scratch.write("d", safetensors_file(json + "}}")),
+               "\"__metadata__\" has more than");
 }
 
-// ------------------------------------------------------------------------------------------------------------- well-formed
+// -------------------------------------------------------------------------------------------------------------
+// well-formed
 
-template <class T> std::string raw(std::initializer_list<T> values) {
+template <class T>
+std::string raw(std::initializer_list<T> values) {
   return {reinterpret_cast<const char*>(values.begin()), values.size() * sizeof(T)};  // NOLINT: bytes of a file
 }
 
@@ -158,8 +170,8 @@ TEST(SafeTensors, ReadsOneFile) {
   const Scratch scratch;
   const std::string json = "{" + entry("b", "F32", "[2,1]", "[1,9]") + "," + entry("a", "BOOL", "[1]", "[0,1]") + "," +
                            entry("s", "I64", "[]", "[9,17]") + R"(,"__metadata__":{"format":"pt"}})";
-  const SafeTensors file(scratch.write("w.safetensors", safetensors_file(json) + raw<char>({1}) + raw<float>({1.5f, -2}) +
-                                                            raw<std::int64_t>({-7})));
+  const SafeTensors file(scratch.write(
+      "w.safetensors", safetensors_file(json) + raw<char>({1}) + raw<float>({1.5f, -2}) + raw<std::int64_t>({-7})));
   EXPECT_EQ(file.names(), (std::vector<std::string>{"a", "b", "s"}));
   EXPECT_TRUE(file.contains("b"));
   EXPECT_FALSE(file.contains("c"));
@@ -194,8 +206,8 @@ TEST(SafeTensors, ReadsWhatLooksOdd) {
 TEST(SafeTensors, NaNAndInfinityAreRead) {
   const Scratch scratch;
   const float inf = std::numeric_limits<float>::infinity();
-  const SafeTensors file(scratch.write("w", safetensors_file("{" + entry("w", "F32", "[3]", "[0,12]") + "}") +
-                                                raw<float>({std::nanf(""), inf, -inf})));
+  const SafeTensors file(scratch.write(
+      "w", safetensors_file("{" + entry("w", "F32", "[3]", "[0,12]") + "}") + raw<float>({std::nanf(""), inf, -inf})));
   const Tensor w = file.tensor("w");
   EXPECT_TRUE(std::isnan(w.values<float>()[0]));
   EXPECT_EQ(w.values<float>()[1], inf);
@@ -217,11 +229,14 @@ TEST(SafeTensors, ForeignDtypesOpenAndAreNotRead) {
 
 TEST(SafeTensors, ABoolIsZeroOrOne) {
   const Scratch scratch;
-  const SafeTensors file(scratch.write("w", safetensors_file("{" + entry("w", "BOOL", "[3]", "[0,3]") + "}") + raw<char>({0, 1, 2})));
-  EXPECT_TRUE(has(message_of([&] { file.tensor("w"); }), "tensor \"w\": element 2 of a BOOL is byte 2; expected 0 or 1"));
+  const SafeTensors file(
+      scratch.write("w", safetensors_file("{" + entry("w", "BOOL", "[3]", "[0,3]") + "}") + raw<char>({0, 1, 2})));
+  EXPECT_TRUE(
+      has(message_of([&] { file.tensor("w"); }), "tensor \"w\": element 2 of a BOOL is byte 2; expected 0 or 1"));
 }
 
-// ------------------------------------------------------------------------------------------------------- files that change
+// ------------------------------------------------------------------------------------------------------- files that
+// change
 
 TEST(SafeTensors, CutShortAfterItWasOpened) {
   const Scratch scratch;
@@ -229,14 +244,16 @@ TEST(SafeTensors, CutShortAfterItWasOpened) {
   const SafeTensors file(path);
   EXPECT_EQ(file.tensor("w").elements(), 100000);
   fs::resize_file(path, 4096);
-  EXPECT_TRUE(has(message_of([&] { file.tensor("w"); }), "w.safetensors: was cut short: it had ")) << message_of([&] { file.tensor("w"); });
+  EXPECT_TRUE(has(message_of([&] { file.tensor("w"); }), "w.safetensors: was cut short: it had "))
+      << message_of([&] { file.tensor("w"); });
   fs::resize_file(path, 0);
   EXPECT_TRUE(has(message_of([&] { file.tensor("w"); }), "w.safetensors: was cut short"));
 }
 
 TEST(SafeTensors, TensorsOutliveTheFile) {
   const Scratch scratch;
-  const fs::path path = scratch.write("w.safetensors", safetensors_file("{" + entry("w", "F32", "[1]", "[0,4]") + "}") + raw<float>({3}));
+  const fs::path path =
+      scratch.write("w.safetensors", safetensors_file("{" + entry("w", "F32", "[1]", "[0,4]") + "}") + raw<float>({3}));
   const Tensor w = SafeTensors(path).tensor("w");
   fs::resize_file(path, 0);
   EXPECT_EQ(w.values<float>()[0], 3.f);
@@ -249,13 +266,15 @@ TEST(SafeTensors, OnlyRegularFiles) {
   EXPECT_TRUE(has(refusal("/dev/zero"), "is a device; expected a regular file"));
   EXPECT_TRUE(has(refusal(scratch / "absent"), "there is no such file"));
   fs::create_directory(scratch / "folder");
-  EXPECT_TRUE(has(refusal(scratch / "folder"), "holds no weights; expected model.safetensors or model.safetensors.index.json"));
+  EXPECT_TRUE(
+      has(refusal(scratch / "folder"), "holds no weights; expected model.safetensors or model.safetensors.index.json"));
 }
 
 TEST(SafeTensors, PicklesAreRefusedWithTheReason) {
   const Scratch scratch;
   scratch.write("folder/pytorch_model.bin", "PK");
-  EXPECT_TRUE(has(refusal(scratch / "folder"), "the weights are in \"pytorch_model.bin\", a pickle, which can run any code"));
+  EXPECT_TRUE(
+      has(refusal(scratch / "folder"), "the weights are in \"pytorch_model.bin\", a pickle, which can run any code"));
   EXPECT_TRUE(has(refusal(scratch / "folder" / "pytorch_model.bin"), "is a pickle, which can run any code"));
   EXPECT_TRUE(has(refusal(scratch.write("model.pt", "PK")), "is a pickle"));
   scratch.write("folder/model.safetensors", safetensors_file("{}"));

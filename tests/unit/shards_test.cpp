@@ -39,7 +39,9 @@ struct Folder : Scratch {
     write(kSecond, shard({"b"}));
     index(fmt::format(R"({{"a":"{0}","b":"{1}","c":"{0}"}})", kFirst, kSecond));
   }
-  void index(const std::string& map) const { write(kIndex, R"({"metadata":{"total_size":3,"more":[[1],{}]},"weight_map":)" + map + "}"); }
+  void index(const std::string& map) const {
+    write(kIndex, R"({"metadata":{"total_size":3,"more":[[1],{}]},"weight_map":)" + map + "}");
+  }
   std::string refusal() const {
     return message_of([&] { SafeTensors file(path()); });
   }
@@ -63,23 +65,26 @@ TEST(Shards, AWholeFileComesFirst) {
 TEST(Shards, ThatAreMissing) {
   const Folder folder;
   fs::remove(folder / kSecond);
-  EXPECT_TRUE(has(folder.refusal(), "model-00002-of-00002.safetensors: cannot be opened: there is no such file")) << folder.refusal();
+  EXPECT_TRUE(has(folder.refusal(), "model-00002-of-00002.safetensors: cannot be opened: there is no such file"))
+      << folder.refusal();
 }
 
 TEST(Shards, ThatTheIndexDoesNotName) {
   const Folder folder;
-  folder.write("consolidated.safetensors", shard({"z"}));              // some publishers ship a second form
-  folder.write("model-00001-of-00003.safetensors", shard({"a"}));      // another series, left from an older upload
+  folder.write("consolidated.safetensors", shard({"z"}));          // some publishers ship a second form
+  folder.write("model-00001-of-00003.safetensors", shard({"a"}));  // another series, left from an older upload
   folder.write("model-00001-of-00002.fp16.safetensors", shard({"a"}));
   EXPECT_EQ(folder.refusal(), "no error");
   folder.write("model-00003-of-00002.safetensors", shard({"d"}));
-  EXPECT_TRUE(has(folder.refusal(), "does not name the shard \"model-00003-of-00002.safetensors\"")) << folder.refusal();
+  EXPECT_TRUE(has(folder.refusal(), "does not name the shard \"model-00003-of-00002.safetensors\""))
+      << folder.refusal();
 }
 
 TEST(Shards, TensorsMustBeThoseOfTheIndex) {
   const Folder folder;
   folder.write(kSecond, shard({"x"}));
-  EXPECT_TRUE(has(folder.refusal(), "tensor \"b\" should be in \"model-00002-of-00002.safetensors\", and is in no shard"));
+  EXPECT_TRUE(
+      has(folder.refusal(), "tensor \"b\" should be in \"model-00002-of-00002.safetensors\", and is in no shard"));
   folder.write(kSecond, shard({"b", "x"}));
   EXPECT_TRUE(has(folder.refusal(), "tensor \"x\" of \"model-00002-of-00002.safetensors\" is not in the index"));
   folder.write(kSecond, shard({"b", "a0"}));  // in the middle of the list
@@ -88,7 +93,8 @@ TEST(Shards, TensorsMustBeThoseOfTheIndex) {
   EXPECT_TRUE(has(folder.refusal(), "tensor \"a\" lies in both \"model-0000")) << folder.refusal();
   folder.write(kFirst, shard({"a"}));
   folder.write(kSecond, shard({"b", "c"}));
-  EXPECT_TRUE(has(folder.refusal(), "tensor \"c\" should be in \"model-00001-of-00002.safetensors\", and is in \"model-00002-of"));
+  EXPECT_TRUE(has(folder.refusal(),
+                  "tensor \"c\" should be in \"model-00001-of-00002.safetensors\", and is in \"model-00002-of"));
 }
 
 TEST(Shards, NamesAreFileNamesOfTheFolder) {
@@ -99,12 +105,14 @@ TEST(Shards, NamesAreFileNamesOfTheFolder) {
   };
   const Scratch outside;
   outside.write("w.safetensors", shard({"a"}));
-  for (const std::string& name : {std::string("../w.safetensors"), (outside / "w.safetensors").string(), std::string(".."), std::string("."),
-                                  std::string(""), std::string("a/b"), std::string("a\\u0000b")}) {
+  for (const std::string& name :
+       {std::string("../w.safetensors"), (outside / "w.safetensors").string(), std::string(".."), std::string("."),
+        std::string(""), std::string("a/b"), std::string("a\\u0000b")}) {
     EXPECT_TRUE(has(named(name), "is not plain; expected a name without folders")) << name << ": " << named(name);
   }
   fs::create_symlink(outside / "w.safetensors", folder / "link");
-  EXPECT_TRUE(has(named("link"), "is a link to " + (outside / "w.safetensors").string() + ", out of ")) << named("link");
+  EXPECT_TRUE(has(named("link"), "is a link to " + (outside / "w.safetensors").string() + ", out of "))
+      << named("link");
   fs::create_symlink("/dev/zero", folder / "zero");
   EXPECT_TRUE(has(named("zero"), "is a link to /dev/zero, out of "));
   fs::create_symlink(kFirst, folder / "inside");
@@ -156,7 +164,8 @@ TEST(Shards, MalformedIndices) {
   EXPECT_TRUE(has(refused("{}"), "\"weight_map\" is missing"));
   EXPECT_TRUE(has(refused(R"({"weight_map":[]})"), "\"weight_map\" is a list; expected an object"));
   EXPECT_TRUE(has(refused(R"({"weight_map":"x"})"), "\"weight_map\" is a string; expected an object"));
-  EXPECT_TRUE(has(refused(R"({"weight_map":{"a":1}})"), "\"weight_map\" holds a number for \"a\"; expected a file name"));
+  EXPECT_TRUE(
+      has(refused(R"({"weight_map":{"a":1}})"), "\"weight_map\" holds a number for \"a\"; expected a file name"));
   EXPECT_TRUE(has(refused(R"({"weight_map":{"a":{}}})"), "\"weight_map\" holds an object for \"a\""));
   EXPECT_TRUE(has(refused(R"({"weight_map":{"a":"x","a":"y"}})"), "the key \"a\" stands twice in \"weight_map\""));
   EXPECT_TRUE(has(refused(R"({"metadata":)" + std::string(100'000, '[')), "nested deeper than 64 levels"));

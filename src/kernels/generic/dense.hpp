@@ -7,15 +7,18 @@ namespace fovea::FOVEA_ISA {
 
 inline void linear(int rows, int in, const float* x, const float* panel, const float* bias, float* y,
                    std::ptrdiff_t ldy, int columns) noexcept {
-  constexpr int kPanel = 64, kRows = 4 * kTileRows;
+  // Sums over runs of kDepth, added up: over 1536 numbers one long sum has some 3 times the rounding error.
+  constexpr int kPanel = 64, kRows = 4 * kTileRows, kDepth = 192;
   float block[kRows * kPanel];  // [kRows, 64]: seeded with the bias, so the product adds to it
-  float ones[kRows];
+  float ones[kRows];            // what `block` is scaled by before a product is added
   for (float& one : ones) one = 1;
   for (int r = 0; r < rows; r += kRows) {
     const int n = rows - r < kRows ? rows - r : kRows;
     for (int i = 0; i < n; ++i)
       for (int j = 0; j < kPanel; j += kLanes) store(block + i * kPanel + j, load(bias + j));
-    product(n, kPanel, in, x + std::ptrdiff_t{r} * in, in, panel, kPanel, block, kPanel, ones);
+    for (int d = 0; d < in; d += kDepth)
+      product(n, kPanel, in - d < kDepth ? in - d : kDepth, x + std::ptrdiff_t{r} * in + d, in,
+              panel + std::ptrdiff_t{d} * kPanel, kPanel, block, kPanel, ones);
     for (int i = 0; i < n; ++i)
       for (int j = 0; j < columns; ++j) y[(r + i) * ldy + j] = block[i * kPanel + j];
   }

@@ -271,6 +271,17 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
   finish_rows(p, w, s, padded);
 }
 
+/// A row of e^(S−lse) [n] is off as a whole by the rounding of lse, |lse| · 6e-8; a whole row divides that out by its own sum.
+inline void divide_by_sum(float* row, int n, float sink_weight) {
+  Vec total = 0.0f;
+  int j = 0;
+  for (; j + kLanes <= n; j += kLanes) total = total + load(row + j);
+  float sum = reduce_add(total) + sink_weight;
+  for (; j < n; ++j) sum += row[j];
+  if (!(sum > 0.5f && sum < 2)) return;  // a row that sees nothing, or NaN
+  for (j = 0; j < n; ++j) row[j] /= sum;
+}
+
 inline void weights(const Problem& p, const Plan& plan, int batch, int head, Range queries, float* to,
                     std::byte* memory) noexcept {
   const FlushDenormals guard;
@@ -297,6 +308,11 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
         for (int j = 0; j < keys.end - key; ++j) out[j] = e[j];
       }
     }
+  }
+  for (int i = 0; i < count; ++i) {
+    float sink[kLanes] = {};
+    if (p.sinks) store(sink, exp(Vec(p.sinks[head] - p.lse[p.lse_offset(batch, head, queries.begin + i)])));
+    divide_by_sum(to + std::int64_t{i} * n, n, sink[0]);
   }
 }
 
