@@ -27,11 +27,15 @@ struct Options {
 std::vector<io::TensorSpec> entries_of(const Options& o, const AttentionInput& in, DType out_dtype) {
   const std::int64_t batch = in.q.shape()[0], time = in.q.shape()[1], heads = in.q.shape()[2], keys = in.k.shape()[1];
   const DType dtype = in.q.dtype();
-  std::vector<io::TensorSpec> entries{{"out", out_dtype, {batch, time, heads, in.v.shape()[3]}}, {"lse", DType::F32, {batch, heads, time}}};
+  std::vector<io::TensorSpec> entries{{"out", out_dtype, {batch, time, heads, in.v.shape()[3]}},
+                                      {"lse", DType::F32, {batch, heads, time}}};
   if (o.weights) entries.push_back({"weights", DType::F32, {batch, heads, time, keys}});
-  if (o.stats) entries.push_back({"entropy", DType::F32, {batch, heads, time}}), entries.push_back({"max", DType::F32, {batch, heads, time}});
+  if (o.stats)
+    entries.push_back({"entropy", DType::F32, {batch, heads, time}}),
+        entries.push_back({"max", DType::F32, {batch, heads, time}});
   if (!o.gradients) return entries;
-  entries.insert(entries.end(), {{"dq", dtype, in.q.shape()}, {"dk", dtype, in.k.shape()}, {"dv", dtype, in.v.shape()}});
+  entries.insert(entries.end(),
+                 {{"dq", dtype, in.q.shape()}, {"dk", dtype, in.k.shape()}, {"dv", dtype, in.v.shape()}});
   if (in.bias) entries.push_back({"dbias", DType::F32, in.bias->shape()});
   if (in.sink) entries.push_back({"dsink", DType::F32, in.sink->shape()});
   return entries;
@@ -42,7 +46,8 @@ void check_dout(const AttentionInput& in) {
   const Shape wanted{q[0], q[1], q[2], in.v.shape()[3]};
   if (!in.dout) throw Error("no tensor `dout`, which --dout needs: [batch, time, heads, value_dim]");
   if (!(in.dout->shape() == wanted) || !is_float(in.dout->dtype()))
-    throw Error(fmt::format("dout is {}; expected the shape of out, {}, in a float dtype", in.dout->view().str(), wanted.str()));
+    throw Error(fmt::format("dout is {}; expected the shape of out, {}, in a float dtype", in.dout->view().str(),
+                            wanted.str()));
 }
 
 /// Weights go straight to the file; the statistics ride along where they read the same rows.
@@ -64,7 +69,9 @@ void write_rows(const Options& o, const AttentionInput& in, const Attention& a, 
 }
 
 void write_gradients(const AttentionInput& in, io::SafeTensorsWriter& file) {
-  warn("--dout: gradients come from the float64 reference, pair by pair on one thread; expect minutes beyond a few thousand tokens");
+  warn(
+      "--dout: gradients come from the float64 reference, pair by pair on one thread; expect minutes beyond a few "
+      "thousand tokens");
   const InputGradients g = input_gradients(in);
   file.append("dq", g.dq), file.append("dk", g.dk), file.append("dv", g.dv);
   if (in.bias) file.append("dbias", g.dbias);
@@ -75,10 +82,12 @@ void report(const Options& o, const Attention& a, const std::vector<io::TensorSp
   if (o.common.json) {
     Json tensors = Json::object();
     for (const io::TensorSpec& e : entries)
-      tensors[e.name] = {{"dtype", name_of(e.dtype)}, {"shape", std::vector<std::int64_t>(e.shape.begin(), e.shape.end())}};
+      tensors[e.name] = {{"dtype", name_of(e.dtype)},
+                         {"shape", std::vector<std::int64_t>(e.shape.begin(), e.shape.end())}};
     return print_json({{"output", o.output}, {"kernel", a.kernel()}, {"seconds", seconds}, {"tensors", tensors}});
   }
-  say(fmt::format("wrote {} with kernel {} in {} ({} threads)", o.output, a.kernel(), seconds_text(seconds), threads()), 2);
+  say(fmt::format("wrote {} with kernel {} in {} ({} threads)", o.output, a.kernel(), seconds_text(seconds), threads()),
+      2);
   Table table({{"tensor", false, false, Ink::Bold}, {"dtype"}, {"shape", false, true}});
   for (const io::TensorSpec& e : entries) table.row({e.name, std::string(name_of(e.dtype)), e.shape.str()});
   table.print();
@@ -87,10 +96,15 @@ void report(const Options& o, const Attention& a, const std::vector<io::TensorSp
 void attend_file(const Options& o, const AttentionInput& in) {
   AttentionSpec spec = in.spec;
   if (!o.out_dtype.empty()) spec.output = dtype_of_flag("--out-dtype", o.out_dtype);
-  const Explanation plan = explain(in.q, in.k, in.v, spec);  // checks all shapes before the output file is touched
-  if (o.gradients) check_dout(in);
+  Explanation plan;
+  in.blame_file([&] {  // all that can be wrong with IN is said before OUT is touched
+    plan = explain(in.q, in.k, in.v, spec);
+    if (o.gradients) check_dout(in);
+  });
   if (plan.chosen == "reference" && spec.kernel.empty())
-    warn("F64 is computed by the kernel named reference, pair by pair on one thread; expect minutes beyond a few thousand tokens");
+    warn(
+        "F64 is computed by the kernel named reference, pair by pair on one thread; expect minutes beyond a few "
+        "thousand tokens");
 
   const std::vector<io::TensorSpec> entries = entries_of(o, in, spec.output.value_or(in.q.dtype()));
   io::SafeTensorsWriter file(o.output, entries);
@@ -108,23 +122,36 @@ void run(const Options& o) {
   o.flags.spec(1);  // a flag that makes no sense is said before the file is read
   if (!o.out_dtype.empty()) dtype_of_flag("--out-dtype", o.out_dtype);
   const AttentionInput in(o.input, o.flags);
-  in.blame_file([&] { attend_file(o, in); });
+  attend_file(o, in);
 }
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("IN", o->input, "safetensors with q [batch, time, heads, head_dim], k [batch, keys, kv_heads, head_dim], v [batch, keys, "
-                 "kv_heads, value_dim], all F64, F32, BF16 or F16; and, when there, mask BOOL (true: visible) and bias F32, each "
-                 "broadcast to [batch, heads, time, keys], sink F32 [heads], q_lengths and kv_lengths I32 or I64 [batch]")
-      ->required()->type_name("FILE");
-  app.add_option("-o,--output", o->output, "holds out, in the dtype of q, and lse F32 [batch, heads, time]; replaced whole or not at all")
-      ->required()->type_name("FILE")->group("Output");
+  app.add_option(
+         "IN", o->input,
+         "safetensors with q [batch, time, heads, head_dim], k [batch, keys, kv_heads, head_dim], v [batch, keys, "
+         "kv_heads, value_dim], all F64, F32, BF16 or F16; and, when there, mask BOOL (true: visible) and bias F32, "
+         "each "
+         "broadcast to [batch, heads, time, keys], sink F32 [heads], q_lengths and kv_lengths I32 or I64 [batch]")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("-o,--output", o->output,
+                 "holds out, in the dtype of q, and lse F32 [batch, heads, time]; replaced whole or not at all")
+      ->required()
+      ->type_name("FILE")
+      ->group("Output");
   app.add_flag("--weights", o->weights, "adds weights F32 [batch, heads, time, keys]")->group("Output");
-  app.add_flag("--stats", o->stats, "adds entropy, in nats, a sink's share counted as one more key; and max, the largest score after scale, "
-               "soft-cap, bias and mask, -inf for a row that sees nothing; F32 [batch, heads, time]")->group("Output");
-  app.add_flag("--dout", o->gradients, "IN also holds dout, of the shape of out: adds dq, dk, dv in the dtype of q, and dbias, dsink F32 "
-               "where given")->group("Output");
-  app.add_option("--out-dtype", o->out_dtype, "dtype of out: f32, bf16, f16 or f64")->type_name("DTYPE")->group("Output");
+  app.add_flag("--stats", o->stats,
+               "adds entropy, in nats, a sink's share counted as one more key; and max, the largest score after scale, "
+               "soft-cap, bias and mask, -inf for a row that sees nothing; F32 [batch, heads, time]")
+      ->group("Output");
+  app.add_flag("--dout", o->gradients,
+               "IN also holds dout, of the shape of out: adds dq, dk, dv in the dtype of q, and dbias, dsink F32 "
+               "where given")
+      ->group("Output");
+  app.add_option("--out-dtype", o->out_dtype, "dtype of out: f32, bf16, f16 or f64")
+      ->type_name("DTYPE")
+      ->group("Output");
   o->flags.declare(app);
   o->common.declare(app);
   return [o] { run(*o); };
@@ -132,23 +159,23 @@ Job declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kAttend{
-    "attend", "attention on tensors from any language: safetensors in and out", "IN.safetensors -o OUT.safetensors [options]",
-    "  # a file to try it on: random numbers, with nothing but Python's own library\n"
-    "  python3 -c \"\n"
-    "import json, random, struct\n"
-    "shape, n = [1, 64, 4, 32], 64 * 4 * 32\n"
-    "tensor = lambda i: {'dtype': 'F32', 'shape': shape,\n"
-    "                    'data_offsets': [4 * n * i, 4 * n * (i + 1)]}\n"
-    "header = json.dumps({'q': tensor(0), 'k': tensor(1), 'v': tensor(2)}).encode()\n"
-    "numbers = [random.gauss(0, 1) for _ in range(3 * n)]\n"
-    "with open('in.safetensors', 'wb') as file:\n"
-    "  file.write(struct.pack('<Q', len(header)) + header)\n"
-    "  file.write(struct.pack('<%df' % len(numbers), *numbers))\"\n"
-    "\n"
-    "  fovea attend in.safetensors -o out.safetensors --causal\n"
-    "  fovea attend in.safetensors -o out.safetensors --window 16:4 --softcap 30 --weights --stats\n"
-    "  fovea attend in.safetensors -o out.safetensors --alibi --scale 0.125 --out-dtype bf16 --json\n",
-    declare};
+const Command kAttend{"attend", "attention on tensors from any language: safetensors in and out",
+                      "IN.safetensors -o OUT.safetensors [options]",
+                      "  # a file to try it on: random numbers, with nothing but Python's own library\n"
+                      "  python3 -c \"\n"
+                      "import json, random, struct\n"
+                      "shape, n = [1, 64, 4, 32], 64 * 4 * 32\n"
+                      "tensor = lambda i: {'dtype': 'F32', 'shape': shape,\n"
+                      "                    'data_offsets': [4 * n * i, 4 * n * (i + 1)]}\n"
+                      "header = json.dumps({'q': tensor(0), 'k': tensor(1), 'v': tensor(2)}).encode()\n"
+                      "numbers = [random.gauss(0, 1) for _ in range(3 * n)]\n"
+                      "with open('in.safetensors', 'wb') as file:\n"
+                      "  file.write(struct.pack('<Q', len(header)) + header)\n"
+                      "  file.write(struct.pack('<%df' % len(numbers), *numbers))\"\n"
+                      "\n"
+                      "  fovea attend in.safetensors -o out.safetensors --causal\n"
+                      "  fovea attend in.safetensors -o out.safetensors --window 16:4 --weights\n"
+                      "  fovea attend in.safetensors -o out.safetensors --alibi --stats --json\n",
+                      declare};
 
 }  // namespace fovea::cli

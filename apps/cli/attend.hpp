@@ -11,20 +11,22 @@
 
 namespace fovea::cli {
 
-/// Weight rows of one head, in order: rows [begin, begin + count) of batch row and head, each padded with zeros to all keys.
+/// Weight rows of one head, in order: rows [begin, begin + count) of batch row and head, each padded with zeros to all
+/// keys.
 struct WeightBand {
   int batch = 0, head = 0, begin = 0, count = 0;
   std::vector<float> rows;  // [count, keys]
 };
-/// Rebuilds every weight row band by band, several at once, and hands them over in the order [batch, head, query]. Holds some
-/// megabytes, never n².
+/// Rebuilds every weight row band by band, several at once, and hands them over in the order [batch, head, query].
+/// Holds some megabytes, never n².
 void for_weight_bands(const AttentionInput& in, const Attention& a, const std::function<void(const WeightBand&)>& take);
 
-/// Entropy (nats, the sink's share counted as one more key) and largest score (after scale, functors and mask; −inf for a row
-/// that sees nothing), F32 [batch, heads, time].
+/// Entropy (nats, the sink's share counted as one more key) and largest score (after scale, functors and mask; −inf for
+/// a row that sees nothing), F32 [batch, heads, time].
 class RowStatistics {
  public:
-  /// `bare` is the attention without sinks, whose weights the bands hold: a dominant sink would leave no digits of them.
+  /// `bare` is the attention without sinks, whose weights the bands hold: a dominant sink would leave no digits of
+  /// them.
   RowStatistics(const AttentionInput& in, const Attention& bare);
   void take(const WeightBand& band);
   Tensor entropy, max;
@@ -36,8 +38,8 @@ class RowStatistics {
 
 /// Gradients of Σ out ∘ dout, from the float64 reference.
 struct InputGradients {
-  Tensor dq, dk, dv;   // in the dtype of q
-  Tensor dbias, dsink; // F32, of the shapes given; empty when there is no bias, no sink
+  Tensor dq, dk, dv;    // in the dtype of q
+  Tensor dbias, dsink;  // F32, of the shapes given; empty when there is no bias, no sink
 };
 InputGradients input_gradients(const AttentionInput& in);
 

@@ -11,7 +11,8 @@ namespace {
 
 Tensor rounded(const std::vector<double>& values, DType dtype, const Shape& shape) {
   Tensor t(dtype, shape);
-  for (std::size_t i = 0; i < values.size(); ++i) store_element(dtype, t.raw(), static_cast<std::int64_t>(i), values[i]);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    store_element(dtype, t.raw(), static_cast<std::int64_t>(i), values[i]);
   return t;
 }
 
@@ -27,13 +28,17 @@ double logit(const Problem& p, const Site& at) {
 class BiasGradient {
  public:
   BiasGradient(const AttentionInput& in, const Problem& problem)
-      : in_(in), problem_(problem), steps_(bias(*in.bias).site), sums_(static_cast<std::size_t>(in.bias->elements())),
+      : in_(in),
+        problem_(problem),
+        steps_(bias(*in.bias).site),
+        sums_(static_cast<std::size_t>(in.bias->elements())),
         direct_(in.scores.after_bias.view().self == nullptr) {}
   void take(const Site& at, double dscore) {
     double slope = 1;
-    if (!direct_) slope = in_.scores.after_bias(Dual<double>{in_.scores.until_bias(logit(problem_, at), at), 1.0}, at).slope;
-    const std::ptrdiff_t index =
-        at.batch * steps_.strides[0] + at.head * steps_.strides[1] + at.query * steps_.strides[2] + at.key * steps_.strides[3];
+    if (!direct_)
+      slope = in_.scores.after_bias(Dual<double>{in_.scores.until_bias(logit(problem_, at), at), 1.0}, at).slope;
+    const std::ptrdiff_t index = at.batch * steps_.strides[0] + at.head * steps_.strides[1] +
+                                 at.query * steps_.strides[2] + at.key * steps_.strides[3];
     sums_[static_cast<std::size_t>(index)] += dscore * slope;
   }
   Tensor result() const { return rounded(sums_, DType::F32, in_.bias->shape()); }
@@ -51,7 +56,8 @@ class BiasGradient {
 InputGradients input_gradients(const AttentionInput& in) {
   const PreparedProblem prepared(in.q, in.k, in.v, in.spec);
   const Shape strides = in.dout->view().strides;
-  const Operand dout{const_cast<void*>(in.dout->raw()), in.dout->dtype(), strides[0], strides[1], strides[2], strides[3]};
+  const Operand dout{
+      const_cast<void*>(in.dout->raw()), in.dout->dtype(), strides[0], strides[1], strides[2], strides[3]};
   std::optional<BiasGradient> for_bias;
   std::function<void(const Site&, double)> on_score;
   if (in.bias) {
@@ -59,8 +65,11 @@ InputGradients input_gradients(const AttentionInput& in) {
     on_score = [&for_bias](const Site& at, double dscore) { for_bias->take(at, dscore); };
   }
   const reference::Gradients g = reference::backward(prepared.problem, dout, on_score);
-  InputGradients out{rounded(g.dq, in.q.dtype(), in.q.shape()), rounded(g.dk, in.q.dtype(), in.k.shape()),
-                     rounded(g.dv, in.q.dtype(), in.v.shape()), {}, {}};
+  InputGradients out{rounded(g.dq, in.q.dtype(), in.q.shape()),
+                     rounded(g.dk, in.q.dtype(), in.k.shape()),
+                     rounded(g.dv, in.q.dtype(), in.v.shape()),
+                     {},
+                     {}};
   if (for_bias) out.dbias = for_bias->result();
   if (in.sink) out.dsink = rounded(g.dsink, DType::F32, in.sink->shape());
   return out;

@@ -9,7 +9,8 @@
 
 namespace fovea::cli {
 
-void for_weight_bands(const AttentionInput& in, const Attention& a, const std::function<void(const WeightBand&)>& take) {
+void for_weight_bands(const AttentionInput& in, const Attention& a,
+                      const std::function<void(const WeightBand&)>& take) {
   const int batches = static_cast<int>(in.q.shape()[0]), time = static_cast<int>(in.q.shape()[1]);
   const int heads = static_cast<int>(in.q.shape()[2]), keys = static_cast<int>(in.k.shape()[1]);
   constexpr int kElements = 1 << 18;  // 1 MB of weights a band
@@ -24,11 +25,13 @@ void for_weight_bands(const AttentionInput& in, const Attention& a, const std::f
     if (end <= band.begin) return;
     const std::vector<float> weights = a.weights(band.batch, band.head, {band.begin, end});  // [end - begin, width]
     for (int i = 0; i < end - band.begin; ++i)
-      std::copy_n(weights.begin() + static_cast<std::ptrdiff_t>(i) * width, width, band.rows.begin() + static_cast<std::ptrdiff_t>(i) * keys);
+      std::copy_n(weights.begin() + static_cast<std::ptrdiff_t>(i) * width, width,
+                  band.rows.begin() + static_cast<std::ptrdiff_t>(i) * keys);
   };
   std::vector<WeightBand> bands;
   const auto flush = [&] {
-    parallel_for(static_cast<std::int64_t>(bands.size()), [&](std::int64_t i) { fill(bands[static_cast<std::size_t>(i)]); });
+    parallel_for(static_cast<std::int64_t>(bands.size()),
+                 [&](std::int64_t i) { fill(bands[static_cast<std::size_t>(i)]); });
     for (const WeightBand& band : bands) take(band);
     bands.clear();
   };

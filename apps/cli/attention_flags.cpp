@@ -30,26 +30,39 @@ std::int64_t number_of_flag(const std::string& flag, std::string_view text, std:
 
 DType dtype_of_flag(const std::string& flag, const std::string& name) {
   std::string upper = name;
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   for (const DType t : {DType::F64, DType::F32, DType::BF16, DType::F16})
     if (name_of(t) == upper) return t;
   throw wrong(flag, name, "f32, bf16, f16 or f64");
 }
 
-// ------------------------------------------------------------------------------------------------------------ the problem
+// ------------------------------------------------------------------------------------------------------------ the
+// problem
 
 void AttentionFlags::declare(CLI::App& app) {
   const std::string group = "Attention";
   app.add_flag("--causal", causal_, "a query sees the keys up to its own place")->group(group);
-  app.add_option("--window", window_, "a query sees LEFT keys before its own place and RIGHT after it (0 when absent); -1: all")
-      ->type_name("LEFT[:RIGHT]")->group(group);
-  app.add_option("--align", align_, "where query 0 stands among the keys: bottom-right (default: the last query on the last key), "
-                 "top-left (query 0 on key 0), or N (query 0 on key N)")->type_name("WHERE")->group(group);
+  app.add_option("--window", window_,
+                 "a query sees LEFT keys before its own place and RIGHT after it (0 when absent); -1: all")
+      ->type_name("LEFT[:RIGHT]")
+      ->group(group);
+  app.add_option("--align", align_,
+                 "where query 0 stands among the keys: bottom-right (default: the last query on the last key), "
+                 "top-left (query 0 on key 0), or N (query 0 on key N)")
+      ->type_name("WHERE")
+      ->group(group);
   app.add_option("--softcap", softcap_, "scores become C·tanh(score / C)")->type_name("C")->group(group);
-  app.add_flag("--alibi", alibi_, "subtracts slope·distance from the scores, with ALiBi's own slopes for that many heads")->group(group);
+  app.add_flag("--alibi", alibi_,
+               "subtracts slope·distance from the scores, with ALiBi's own slopes for that many heads")
+      ->group(group);
   app.add_option("--scale", scale_, "what q·k is multiplied by (default 1/√head_dim)")->type_name("S")->group(group);
-  app.add_option("--order", order_, "softcap-bias (default) or bias-softcap; ALiBi counts as a bias")->type_name("ORDER")->group(group);
-  app.add_option("--kernel", kernel_, "insist on this kernel (fovea explain lists them)")->type_name("NAME")->group(group);
+  app.add_option("--order", order_, "softcap-bias (default) or bias-softcap; ALiBi counts as a bias")
+      ->type_name("ORDER")
+      ->group(group);
+  app.add_option("--kernel", kernel_, "insist on this kernel (fovea explain lists them)")
+      ->type_name("NAME")
+      ->group(group);
 }
 
 Align AttentionFlags::align() const {
@@ -67,17 +80,21 @@ AnyMask AttentionFlags::mask() const {
   if (window_.empty()) return mask;
   const std::string_view text = window_;
   const auto colon = text.find(':');
-  const auto edge = [](std::string_view n) { return static_cast<int>(number_of_flag("--window", n, -1, kMostPositions)); };
+  const auto edge = [](std::string_view n) {
+    return static_cast<int>(number_of_flag("--window", n, -1, kMostPositions));
+  };
   const int left = edge(text.substr(0, colon)), right = colon == text.npos ? 0 : edge(text.substr(colon + 1));
   return causal_ ? AnyMask(causal(where) & window(left, right, where)) : AnyMask(window(left, right, where));
 }
 
 AttentionFlags::Scores AttentionFlags::scores(int heads, const std::optional<Bias>& bias) const {
-  if (order_ != "softcap-bias" && order_ != "bias-softcap") throw wrong("--order", order_, "softcap-bias or bias-softcap");
+  if (order_ != "softcap-bias" && order_ != "bias-softcap")
+    throw wrong("--order", order_, "softcap-bias or bias-softcap");
   AnyScore cap, biases;
   if (softcap_) {
     const float c = static_cast<float>(*softcap_);
-    if (!(c > 0) || !std::isfinite(c)) throw wrong("--softcap", fmt::format("{}", *softcap_), "a finite number above 0");
+    if (!(c > 0) || !std::isfinite(c))
+      throw wrong("--softcap", fmt::format("{}", *softcap_), "a finite number above 0");
     cap = softcap(c);
   }
   if (alibi_) biases = alibi(alibi_slopes(heads), align());
@@ -108,15 +125,20 @@ std::int64_t AttentionFlags::visible_pairs(int queries, int keys) const {
   return pairs;
 }
 
-// --------------------------------------------------------------------------------------------------------------- its sizes
+// --------------------------------------------------------------------------------------------------------------- its
+// sizes
 
 void ShapeFlags::declare(CLI::App& app) {
   const std::string group = "Problem";
   options_ = {
-      app.add_option("--shape", shape_, "batch × heads × length × head_dim (default 1x8x4096x64)")->type_name("BxHxSxD")->group(group),
+      app.add_option("--shape", shape_, "batch × heads × length × head_dim (default 1x8x4096x64)")
+          ->type_name("BxHxSxD")
+          ->group(group),
       app.add_option("--q", q_, "queries, when not the length of --shape")->type_name("N")->group(group),
       app.add_option("--kv", kv_, "keys, when not the length of --shape")->type_name("N")->group(group),
-      app.add_option("--kv-heads", kv_heads_, "key and value heads (default: as many as heads)")->type_name("N")->group(group),
+      app.add_option("--kv-heads", kv_heads_, "key and value heads (default: as many as heads)")
+          ->type_name("N")
+          ->group(group),
       app.add_option("--value-dim", value_dim_, "width of a value (default: head_dim)")->type_name("N")->group(group),
       app.add_option("--dtype", dtype_, "f32 (default), bf16, f16 or f64")->type_name("DTYPE")->group(group)};
 }
@@ -131,12 +153,14 @@ ShapeFlags::Problem ShapeFlags::problem() const {
   for (std::size_t at = 0; at <= shape_.size();) {
     const std::size_t end = std::min(shape_.find('x', at), shape_.size());
     if (sizes.size() == 4) throw wrong("--shape", shape_, "four sizes BxHxSxD, as in 1x8x4096x64");
-    sizes.push_back(static_cast<int>(number_of_flag("--shape", shape_.substr(at, end - at), sizes.size() == 2 ? 0 : 1, kMost)));
+    sizes.push_back(
+        static_cast<int>(number_of_flag("--shape", shape_.substr(at, end - at), sizes.size() == 2 ? 0 : 1, kMost)));
     at = end + 1;
   }
   if (sizes.size() != 4) throw wrong("--shape", shape_, "four sizes BxHxSxD, as in 1x8x4096x64");
   const auto checked = [](const char* flag, std::optional<int> given, int otherwise, int least) {
-    if (given && *given < least) throw wrong(flag, std::to_string(*given), fmt::format("a whole number of at least {}", least));
+    if (given && *given < least)
+      throw wrong(flag, std::to_string(*given), fmt::format("a whole number of at least {}", least));
     return given.value_or(otherwise);
   };
   Problem p;

@@ -14,14 +14,17 @@ class Option;
 
 namespace fovea::cli {
 
-/// --causal --window --align --softcap --alibi --scale --order --kernel: what stands between the logits and the softmax.
+/// --causal --window --align --softcap --alibi --scale --order --kernel: what stands between the logits and the
+/// softmax.
 class AttentionFlags {
  public:
   void declare(CLI::App& app);
   /// The mask that the flags alone describe; reads nothing of any batch or head.
   AnyMask mask() const;
   /// Scores in the order asked for. ALiBi counts as a bias: with a soft-cap, both stand on the same side of it.
-  struct Scores { AnyScore until_bias, after_bias; };
+  struct Scores {
+    AnyScore until_bias, after_bias;
+  };
   Scores scores(int heads, const std::optional<Bias>& bias) const;
   /// Mask, scores, scale and kernel of the flags. UsageError when a flag's value makes no sense.
   AttentionSpec spec(int heads, const std::optional<Bias>& bias = std::nullopt) const;

@@ -14,7 +14,9 @@ namespace {
 
 constexpr std::string_view kRead[] = {"q", "k", "v", "mask", "bias", "sink", "dout", "q_lengths", "kv_lengths"};
 
-std::span<const int> span_of(const std::optional<std::vector<int>>& lengths) { return lengths ? std::span<const int>(*lengths) : std::span<const int>(); }
+std::span<const int> span_of(const std::optional<std::vector<int>>& lengths) {
+  return lengths ? std::span<const int>(*lengths) : std::span<const int>();
+}
 
 /// Any mask at all, asked tile by tile: none is asked more than once, and full tiles are counted whole.
 std::int64_t count_tiles(const AnyMask& mask, int batch, int head, int queries, int keys) {
@@ -22,7 +24,8 @@ std::int64_t count_tiles(const AnyMask& mask, int batch, int head, int queries, 
   std::uint64_t bits[kTileQueries];
   for (int q = 0; q < queries; q += kTileQueries)
     for (int k = 0; k < keys; k += kTileKeys) {
-      const Tile t{batch, head, {q, std::min(q + kTileQueries, queries)}, {k, std::min(k + kTileKeys, keys)}, queries, keys};
+      const Tile t{batch,   head, {q, std::min(q + kTileQueries, queries)}, {k, std::min(k + kTileKeys, keys)},
+                   queries, keys};
       const int rows = t.query.end - t.query.begin;
       const Cover cover = tile_bits(mask, t, bits);
       if (cover == Cover::Full) pairs += std::int64_t{rows} * (t.key.end - t.key.begin);
@@ -34,7 +37,8 @@ std::int64_t count_tiles(const AnyMask& mask, int batch, int head, int queries, 
 
 }  // namespace
 
-AttentionInput::AttentionInput(const std::string& path, const AttentionFlags& flags) : path_(path), file_(path), flags_(flags) {
+AttentionInput::AttentionInput(const std::string& path, const AttentionFlags& flags)
+    : path_(path), file_(path), flags_(flags) {
   blame_file([this] { read(); });
   for (const std::string& name : file_.names())
     if (std::find(std::begin(kRead), std::end(kRead), name) == std::end(kRead))
@@ -53,13 +57,15 @@ void AttentionInput::blame_file(const std::function<void()>& job) const {
 
 Tensor AttentionInput::required(const char* name) const {
   if (file_.contains(name)) return file_.tensor(name);
-  throw Error(fmt::format("no tensor {}; the file holds {}; attention needs q, k and v", name, fmt::join(file_.names(), ", ")));
+  throw Error(
+      fmt::format("no tensor {}; the file holds {}; attention needs q, k and v", name, fmt::join(file_.names(), ", ")));
 }
 
 std::optional<Tensor> AttentionInput::optional(const char* name, std::optional<DType> dtype) const {
   if (!file_.contains(name)) return std::nullopt;
   Tensor t = file_.tensor(name);
-  if (dtype && t.dtype() != *dtype) throw Error(fmt::format("{} is {}; expected {}", name, t.view().str(), name_of(*dtype)));
+  if (dtype && t.dtype() != *dtype)
+    throw Error(fmt::format("{} is {}; expected {}", name, t.view().str(), name_of(*dtype)));
   return t;
 }
 
@@ -85,7 +91,8 @@ void AttentionInput::read() {
   sink = optional("sink", DType::F32);
   q_lengths = lengths("q_lengths"), kv_lengths = lengths("kv_lengths");
   dout = optional("dout", std::nullopt);
-  if (q.shape().rank() != 4) throw Error(fmt::format("q is {}; expected rank 4, [batch, time, heads, head_dim]", q.view().str()));
+  if (q.shape().rank() != 4)
+    throw Error(fmt::format("q is {}; expected rank 4, [batch, time, heads, head_dim]", q.view().str()));
   if (sink && !(sink->shape() == Shape{q.shape()[2]}))
     throw Error(fmt::format("sink is {}; expected F32 [heads] = [{}]", sink->view().str(), q.shape()[2]));
 
@@ -93,7 +100,8 @@ void AttentionInput::read() {
   const std::optional<Bias> values = bias ? std::optional(fovea::bias(bias->view())) : std::nullopt;
   spec = flags_.spec(heads, values);
   scores = flags_.scores(heads, values);
-  if (mask) spec.mask = spec.mask.view().self ? AnyMask(visible(mask->view()) & spec.mask) : AnyMask(visible(mask->view()));
+  if (mask)
+    spec.mask = spec.mask.view().self ? AnyMask(visible(mask->view()) & spec.mask) : AnyMask(visible(mask->view()));
   if (sink) spec.sinks = sink->values<float>();
   spec.lengths = {span_of(q_lengths), span_of(kv_lengths)};
 }

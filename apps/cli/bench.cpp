@@ -1,13 +1,12 @@
 // fovea bench: speed, beside the ceilings probed in the same run.
 #include "bench.hpp"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <random>
+#include <sys/resource.h>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -84,7 +83,8 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
   Tensor t(dtype, shape);
   std::mt19937 bits(seed);
   std::normal_distribution<float> normal;
-  for (std::int64_t i = 0, n = t.elements(); i < n; ++i) store_element(dtype, t.raw(), i, static_cast<double>(normal(bits)));
+  for (std::int64_t i = 0, n = t.elements(); i < n; ++i)
+    store_element(dtype, t.raw(), i, static_cast<double>(normal(bits)));
   return t;
 }
 
@@ -102,7 +102,8 @@ Report measure(const Options& o) {
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
   note("filling q, k and v …");
-  const Tensor q = random_tensor(p.dtype, p.q(), 1), k = random_tensor(p.dtype, p.k(), 2), v = random_tensor(p.dtype, p.v(), 3);
+  const Tensor q = random_tensor(p.dtype, p.q(), 1), k = random_tensor(p.dtype, p.k(), 2),
+               v = random_tensor(p.dtype, p.v(), 3);
   const AttentionSpec spec = o.flags.spec(p.heads);
   r.kernel = explain(q, k, v, spec).chosen;
   note(fmt::format("timing {} …", r.kernel));
@@ -110,7 +111,8 @@ Report measure(const Options& o) {
   r.peak_rss = peak_rss_bytes();
 
   // Two products of one multiply-add per visible pair and channel; what the mask hides is not work.
-  const double pairs = static_cast<double>(p.batch) * p.heads * static_cast<double>(o.flags.visible_pairs(p.queries, p.keys));
+  const double pairs =
+      static_cast<double>(p.batch) * p.heads * static_cast<double>(o.flags.visible_pairs(p.queries, p.keys));
   r.gflops = 2 * pairs * (p.head_dim + p.value_dim) / r.seconds.min * 1e-9;
   note("probing this machine's ceilings …");
   r.ceiling = fma_ceiling(active_isa());
@@ -129,8 +131,14 @@ std::string ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_
 Json to_json(const Options& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   Json json{{"kernel", r.kernel},
-            {"shape", {{"batch", p.batch}, {"heads", p.heads}, {"kv_heads", p.kv_heads}, {"queries", p.queries},
-                       {"keys", p.keys}, {"head_dim", p.head_dim}, {"value_dim", p.value_dim}}},
+            {"shape",
+             {{"batch", p.batch},
+              {"heads", p.heads},
+              {"kv_heads", p.kv_heads},
+              {"queries", p.queries},
+              {"keys", p.keys},
+              {"head_dim", p.head_dim},
+              {"value_dim", p.value_dim}}},
             {"dtype", name_of(p.dtype)},
             {"seconds", {{"min", r.seconds.min}, {"median", r.seconds.median}}},
             {"gflops", r.gflops},
@@ -145,12 +153,16 @@ void print(const Options& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
   say(fmt::format("kernel     {}, {} threads", r.kernel, threads()), 11);
-  say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(r.seconds.min), seconds_text(r.seconds.median),
-                  r.seconds.runs), 11);
+  say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(r.seconds.min),
+                  seconds_text(r.seconds.median), r.seconds.runs),
+      11);
   if (o.decode)
-    say(fmt::format("reading    {:.1f} GB/s of keys and values; the ceiling is {:.1f} (reads alone, {} threads)", r.read_gbps,
-                    r.ceiling_gbps, threads()), 11);
-  say(fmt::format("speed      {:.1f} GFLOP/s over visible pairs; the ceiling is {:.1f} ({})", r.gflops, r.ceiling, ceiling_text()), 11);
+    say(fmt::format("reading    {:.1f} GB/s of keys and values; the ceiling is {:.1f} (reads alone, {} threads)",
+                    r.read_gbps, r.ceiling_gbps, threads()),
+        11);
+  say(fmt::format("speed      {:.1f} GFLOP/s over visible pairs; the ceiling is {:.1f} ({})", r.gflops, r.ceiling,
+                  ceiling_text()),
+      11);
   fmt::print("           {} {:.1f}% of what limits it\n", paint(Ink::Accent, bar(r.fraction, 30)), 100 * r.fraction);
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
 }
@@ -159,10 +171,13 @@ void run(const Options& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
-  if (o.subject != "attention") throw UsageError(fmt::format("{}: unknown subject; there are attention and model", o.subject));
+  if (o.subject != "attention")
+    throw UsageError(fmt::format("{}: unknown subject; there are attention and model", o.subject));
   if (o.backward)
-    throw Error("bench attention --backward: gradients come from the float64 reference alone so far, which is no kernel to time; "
-                "leave --backward out to time the forward pass");
+    throw Error(
+        "bench attention --backward: gradients come from the float64 reference alone so far, which is no kernel to "
+        "time; "
+        "leave --backward out to time the forward pass");
   if (!o.model.empty()) throw UsageError("--model belongs to bench model");
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
@@ -170,14 +185,22 @@ void run(const Options& o) {
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")->required()->type_name("WHAT");
+  app.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")
+      ->required()
+      ->type_name("WHAT");
   o->shape.declare(app);
-  app.add_flag("--decode", o->decode, "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
+  app.add_flag(
+         "--decode", o->decode,
+         "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
       ->group("Problem");
   app.add_flag("--backward", o->backward)->group("");  // in the contract, refused for now
   o->flags.declare(app);
-  app.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")->type_name("MODEL")->group("Model");
-  app.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")->type_name("N")->group("Model");
+  app.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")
+      ->type_name("MODEL")
+      ->group("Model");
+  app.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")
+      ->type_name("N")
+      ->group("Model");
   app.add_option("--isa", o->isa, "scalar, avx2 or avx512 (default: the best this machine has)")->type_name("ISA");
   o->common.declare(app);
   return [o] { run(*o); };
@@ -187,7 +210,7 @@ Job declare(CLI::App& app) {
 
 const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|model [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
-                     "  fovea bench attention --shape 1x8x1x64 --kv 4096 --kv-heads 2 --decode --dtype bf16\n"
+                     "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n",
                      declare};

@@ -10,7 +10,10 @@
 
 namespace fovea::cli {
 
-struct Seconds { double min = 0, median = 0; int runs = 0; };
+struct Seconds {
+  double min = 0, median = 0;
+  int runs = 0;
+};
 /// Runs the work once to warm up, then at least 3 times and for about a second.
 Seconds time_runs(const std::function<void()>& work);
 

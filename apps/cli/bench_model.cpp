@@ -12,10 +12,11 @@
 namespace fovea::cli {
 namespace {
 
-/// Multiply-adds count as two. Per token and layer: the projections of q, k, v and output, both halves of the feed-forward, and
-/// the two products of attention over all tokens.
+/// Multiply-adds count as two. Per token and layer: the projections of q, k, v and output, both halves of the
+/// feed-forward, and the two products of attention over all tokens.
 double forward_flops(const models::Summary& s, double tokens) {
-  const double width = s.width, inner = static_cast<double>(s.heads) * s.head_dim, kv = static_cast<double>(s.kv_heads) * s.head_dim;
+  const double width = s.width, inner = static_cast<double>(s.heads) * s.head_dim,
+               kv = static_cast<double>(s.kv_heads) * s.head_dim;
   const double products = width * (inner + 2 * kv) + inner * width + 2 * width * s.feed_forward;
   return 2 * tokens * s.layers * (products + 2 * tokens * inner);
 }
@@ -33,7 +34,8 @@ models::Sequence any_tokens(const models::Summary& s, int tokens) {
 }  // namespace
 
 void bench_model(const std::string& model, int tokens, bool json) {
-  if (model.empty()) throw UsageError("bench model needs --model: a folder in Hugging Face layout, or org/name in the local hub cache");
+  if (model.empty())
+    throw UsageError("bench model needs --model: a folder in Hugging Face layout, or org/name in the local hub cache");
   const auto encoder = models::load_encoder(io::resolve_model(model));
   const models::Summary& s = encoder->summary();
   if (tokens < 1 || tokens > s.positions)
@@ -56,7 +58,8 @@ void bench_model(const std::string& model, int tokens, bool json) {
                        {"peak_rss_bytes", peak}});
   say(fmt::format("model      {} · {} tokens, {} threads", model, tokens, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs; {:.0f} tokens a second", seconds_text(seconds.min),
-                  seconds_text(seconds.median), seconds.runs, tokens / seconds.min), 11);
+                  seconds_text(seconds.median), seconds.runs, tokens / seconds.min),
+      11);
   say(fmt::format("speed      {:.1f} GFLOP/s; the ceiling is {:.1f} ({})", gflops, ceiling, what), 11);
   fmt::print("           {} {:.1f}% of it\n", paint(Ink::Accent, bar(gflops / ceiling, 30)), 100 * gflops / ceiling);
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(peak))), 11);

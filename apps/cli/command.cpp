@@ -1,14 +1,13 @@
 #include "command.hpp"
 
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <pthread.h>
+#include <signal.h>
 #include <thread>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -30,18 +29,20 @@ void note(std::string_view line) {
 void Common::declare(CLI::App& app, bool with_threads) {
   app.add_flag("--json", json, "one JSON object on standard output instead of tables");
   if (!with_threads) return;
-  const auto apply = [](const std::string& n) { set_threads(static_cast<int>(number_of_flag("--threads", n, 1, 1024))); };
-  app.add_option_function<std::string>("--threads", apply, "threads to compute with (default: what the machine offers); never changes a result")
+  const auto apply = [](const std::string& n) {
+    set_threads(static_cast<int>(number_of_flag("--threads", n, 1, 1024)));
+  };
+  app.add_option_function<std::string>(
+         "--threads", apply, "threads to compute with (default: what the machine offers); never changes a result")
       ->type_name("N");
 }
 
-void print_json(const Json& object) {
-  fmt::print("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
+void print_json(const Json& object) { fmt::print("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace)); }
 
 double short_decimal(float x) { return std::strtod(fmt::format("{}", x).c_str(), nullptr); }
 
-// ------------------------------------------------------------------------------------------------------------------ texts
+// ------------------------------------------------------------------------------------------------------------------
+// texts
 
 void check_utf8(std::string_view text) {
   if (const auto at = first_bad_utf8(text))
@@ -74,7 +75,8 @@ std::vector<std::string> stdin_lines() {
   return lines;
 }
 
-// --------------------------------------------------------------------------------------------------------------- spelling
+// ---------------------------------------------------------------------------------------------------------------
+// spelling
 
 namespace {
 
@@ -110,11 +112,12 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   return best;
 }
 
-// ------------------------------------------------------------------------------------------------------------- interrupts
+// -------------------------------------------------------------------------------------------------------------
+// interrupts
 
 void watch_interrupts() {
-  // Blocked here, before any other thread starts, the signals reach nobody but the thread that waits for them. Nothing needs to be
-  // cleaned up: an output file takes its name only when it is whole.
+  // Blocked here, before any other thread starts, the signals reach nobody but the thread that waits for them. Nothing
+  // needs to be cleaned up: an output file takes its name only when it is whole.
   static sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
@@ -122,8 +125,7 @@ void watch_interrupts() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread([] {
     int signal = 0;
-    while (sigwait(&signals, &signal) != 0) {
-    }
+    while (sigwait(&signals, &signal) != 0) {}
     constexpr char kWords[] = "fovea: interrupted\n";
     [[maybe_unused]] const auto written = write(STDERR_FILENO, kWords, sizeof kWords - 1);
     _exit(128 + signal);

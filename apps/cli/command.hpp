@@ -29,9 +29,9 @@ class UsageError : public std::runtime_error {
 
 struct Command {
   const char* name;
-  const char* summary;      // one line of the program's help
-  const char* usage;        // what follows the name
-  const char* examples;     // ends the command's help; each can be pasted into a shell
+  const char* summary;        // one line of the program's help
+  const char* usage;          // what follows the name
+  const char* examples;       // ends the command's help; each can be pasted into a shell
   Job (*declare)(CLI::App&);  // declares the options, and returns what to do once they are parsed
 };
 
@@ -59,7 +59,8 @@ void print_json(const Json& object);
 /// A float as the shortest decimal that reads back to the same float, not its 17 digits as a double.
 double short_decimal(float x);
 
-/// TEXT as given, or all of stdin when it was not (without the line break at its end). Error unless it is UTF-8 and not empty.
+/// TEXT as given, or all of stdin when it was not (without the line break at its end). Error unless it is UTF-8 and not
+/// empty.
 std::string text_or_stdin(const CLI::Option& option, const std::string& value);
 /// Each line of stdin; Error when one is not UTF-8, or when there is none. Empty lines are skipped.
 std::vector<std::string> stdin_lines();

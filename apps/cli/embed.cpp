@@ -47,21 +47,26 @@ void print(const Options& o, const Tensor& embeddings) {
     double squares = 0;
     for (const float x : vector) squares += static_cast<double>(x) * static_cast<double>(x);
     std::string numbers;
-    for (std::size_t d = 0; d < std::min(kNumbers, dim); ++d) numbers += fmt::format("{}{:.3f}", d == 0 ? "" : " ", vector[d]);
-    vectors.row({std::to_string(i + 1), o.texts[i], fmt::format("{:.4f}", std::sqrt(squares)), numbers + (dim > kNumbers ? " …" : "")});
+    for (std::size_t d = 0; d < std::min(kNumbers, dim); ++d)
+      numbers += fmt::format("{}{:.3f}", d == 0 ? "" : " ", vector[d]);
+    vectors.row({std::to_string(i + 1), o.texts[i], fmt::format("{:.4f}", std::sqrt(squares)),
+                 numbers + (dim > kNumbers ? " …" : "")});
   }
   vectors.print();
   if (count > 1) {
     const std::size_t compared = std::min(count, kCompared);
     fmt::print("\n");
-    say(compared < count ? fmt::format("cosine similarity of the first {} (--json has all embeddings)", compared) : "cosine similarity", 2);
+    say(compared < count ? fmt::format("cosine similarity of the first {} (--json has all embeddings)", compared)
+                         : "cosine similarity",
+        2);
     std::vector<Table::Column> columns{{"#", true, false, Ink::Dim}};
     for (std::size_t i = 0; i < compared; ++i) columns.push_back({std::to_string(i + 1), true});
     columns.push_back({"text", false, true});
     Table similarities(columns);
     for (std::size_t i = 0; i < compared; ++i) {
       std::vector<std::string> cells{std::to_string(i + 1)};
-      for (std::size_t j = 0; j < compared; ++j) cells.push_back(fmt::format("{:.3f}", cosine(row(embeddings, i), row(embeddings, j))));
+      for (std::size_t j = 0; j < compared; ++j)
+        cells.push_back(fmt::format("{:.3f}", cosine(row(embeddings, i), row(embeddings, j))));
       cells.push_back(o.texts[i]);
       similarities.row(cells);
     }
@@ -98,14 +103,17 @@ void run(Options& o) {
     io::write_safetensors(o.output, {&named, 1});
     note(fmt::format("wrote {}", o.output));
   }
-  if (o.common.json) print_json(to_json(o, embeddings));
-  else print(o, embeddings);
+  if (o.common.json)
+    print_json(to_json(o, embeddings));
+  else
+    print(o, embeddings);
 }
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
-  app.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")->type_name("FILE.safetensors");
+  app.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")
+      ->type_name("FILE.safetensors");
   o->model.declare(app);
   o->common.declare(app);
   return [o] { run(*o); };
@@ -113,10 +121,11 @@ Job declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kEmbed{"embed", "sentence embeddings, pooled and normalised as the model's folder says", "[TEXT …] --model MODEL [options]",
-                     "  fovea embed --model build/models/minilm \"A cat sat down\" \"A kitten took a seat\" \"Stocks fell\"\n"
-                     "  printf 'one text\\nanother\\n' | fovea embed --model build/models/minilm --json\n"
-                     "  fovea embed --model build/models/minilm \"A cat sat down\" -o cat.safetensors\n",
+const Command kEmbed{"embed", "sentence embeddings, pooled and normalised as the model's folder says",
+                     "[TEXT …] --model MODEL [options]",
+                     "  fovea embed --model build/models/minilm \"A cat sat\" \"Stocks fell\"\n"
+                     "  printf 'one\\ntwo\\n' | fovea embed --model build/models/minilm --json\n"
+                     "  fovea embed --model build/models/minilm \"A cat\" -o cat.safetensors\n",
                      declare};
 
 }  // namespace fovea::cli

@@ -39,7 +39,8 @@ const char* what_is(const std::string& kernel) {
 
 Json to_json(const Subject& s, const Explanation& e) {
   Json candidates = Json::array();
-  for (const auto& c : e.candidates) candidates.push_back({{"name", c.name}, {"accepted", c.refusal.empty()}, {"refusal", c.refusal}});
+  for (const auto& c : e.candidates)
+    candidates.push_back({{"name", c.name}, {"accepted", c.refusal.empty()}, {"refusal", c.refusal}});
   const auto shape = [](const TensorView& t) { return std::vector<std::int64_t>(t.shape.begin(), t.shape.end()); };
   return {{"kernel", e.chosen},
           {"dtype", name_of(s.q.dtype)},
@@ -66,14 +67,18 @@ void print(const Subject& s, const Explanation& e) {
   fmt::print("\n");
   if (e.items > 0) {
     const double scratch = static_cast<double>(e.scratch_bytes);
-    say(fmt::format("work       {} items of up to {} query rows, over tiles of {} keys", count_text(e.items), e.query_rows, e.tile_keys), 11);
-    say(fmt::format("memory     {} of scratch a thread, {} threads; no n × n matrix", bytes_text(scratch), threads()), 11);
+    say(fmt::format("work       {} items of up to {} query rows, over tiles of {} keys", count_text(e.items),
+                    e.query_rows, e.tile_keys),
+        11);
+    say(fmt::format("memory     {} of scratch a thread, {} threads; no n × n matrix", bytes_text(scratch), threads()),
+        11);
   } else if (e.tile_keys == 0) {
     say("work       row by row in float64, one thread: exact, and far slower than the fused kernels", 11);
   }
   const double share = s.pairs > 0 ? static_cast<double>(s.visible) / static_cast<double>(s.pairs) : 0;
-  say(fmt::format("visible    {} of {} query-key pairs ({:.1f}%); tiles without any are never computed", count_text(s.visible),
-                  count_text(s.pairs), 100 * share), 11);
+  say(fmt::format("visible    {} of {} query-key pairs ({:.1f}%); tiles without any are never computed",
+                  count_text(s.visible), count_text(s.pairs), 100 * share),
+      11);
 }
 
 Subject from_shapes(const Options& o) {
@@ -93,7 +98,8 @@ void run(const Options& o) {
     o.common.json ? print_json(to_json(s, e)) : print(s, e);
   };
   if (o.file.empty()) return report(from_shapes(o));
-  if (o.shape.given()) throw UsageError("a file and a shape exclude each other: give IN.safetensors, or --shape and its like");
+  if (o.shape.given())
+    throw UsageError("a file and a shape exclude each other: give IN.safetensors, or --shape and its like");
   const AttentionInput in(o.file, o.flags);
   in.blame_file([&] {
     Subject s{in.q, in.k, in.v, in.spec};
@@ -105,7 +111,8 @@ void run(const Options& o) {
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("IN", o->file, "a safetensors file with q, k, v, as for fovea attend; or give sizes instead")->type_name("FILE");
+  app.add_option("IN", o->file, "a safetensors file with q, k, v, as for fovea attend; or give sizes instead")
+      ->type_name("FILE");
   o->shape.declare(app);
   o->flags.declare(app);
   o->common.declare(app);
@@ -114,11 +121,11 @@ Job declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kExplain{
-    "explain", "which kernel a problem takes, and why each better one was refused", "[IN.safetensors | --shape BxHxSxD …] [options]",
-    "  fovea explain --shape 1x32x4096x128 --kv-heads 8 --dtype bf16 --causal\n"
-    "  fovea explain --shape 1x8x65536x64 --window 1024 --softcap 50\n"
-    "  FOVEA_ISA=avx2 fovea explain --q 1 --kv 32768 --json\n",
-    declare};
+const Command kExplain{"explain", "which kernel a problem takes, and why each better one was refused",
+                       "[IN.safetensors | --shape BxHxSxD …] [options]",
+                       "  fovea explain --shape 1x32x4096x128 --kv-heads 8 --dtype bf16 --causal\n"
+                       "  fovea explain --shape 1x8x65536x64 --window 1024 --softcap 50\n"
+                       "  FOVEA_ISA=avx2 fovea explain --q 1 --kv 32768 --json\n",
+                       declare};
 
 }  // namespace fovea::cli

@@ -55,12 +55,15 @@ std::string program_help() {
   out += section("For all commands");
   out += entry("--json", "one JSON object on standard output, everything else on standard error", 14);
   out += entry("--help", "options and examples of a command; --version prints the version", 14);
-  out += paragraph("\nMODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json) or an org/name that is "
-                   "already in the local hub cache. Nothing is downloaded.");
+  out += paragraph(
+      "\nMODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json) or an org/name that "
+      "is "
+      "already in the local hub cache. Nothing is downloaded.");
   out += section("Examples");
-  out += "  fovea info\n"
-         "  fovea explain --shape 1x4096x32x128 --kv-heads 8 --causal\n"
-         "  fovea look --help\n";
+  out +=
+      "  fovea info\n"
+      "  fovea explain --shape 1x4096x32x128 --kv-heads 8 --causal\n"
+      "  fovea look --help\n";
   return out;
 }
 

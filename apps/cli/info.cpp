@@ -1,10 +1,9 @@
 // fovea info: this machine as the kernels see it; a model's shape, parameters, and memory at length n.
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -31,7 +30,8 @@ struct Options {
   int tokens = 0;
 };
 
-// ---------------------------------------------------------------------------------------------------------- the machine
+// ---------------------------------------------------------------------------------------------------------- the
+// machine
 
 std::string first_line(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -47,7 +47,10 @@ std::string cpu_name() {
   return "unknown CPU";
 }
 
-struct Cache { std::string name; std::int64_t bytes; };
+struct Cache {
+  std::string name;
+  std::int64_t bytes;
+};
 
 /// "32K" → 32768, as sysfs writes sizes.
 std::int64_t sysfs_bytes(const std::string& text) {
@@ -100,12 +103,14 @@ void print_machine() {
   const char* wanted = std::getenv("FOVEA_ISA");
   std::string cache_list, isas;
   for (const Cache& c : caches())
-    cache_list += fmt::format("{}{} {}", cache_list.empty() ? "" : " · ", c.name, bytes_text(static_cast<double>(c.bytes)));
+    cache_list +=
+        fmt::format("{}{} {}", cache_list.empty() ? "" : " · ", c.name, bytes_text(static_cast<double>(c.bytes)));
   for (const Isa isa : usable_isas()) isas += fmt::format("{}{}", isas.empty() ? "" : ", ", name_of(isa));
   say(fmt::format("CPU        {}", cpu_name()), 11);
   say(fmt::format("features   {}", cpu_features()), 11);
   say(fmt::format("using      {} ({} here; {})", name_of(active_isa()), isas,
-                  wanted && *wanted ? fmt::format("FOVEA_ISA={}", wanted) : "FOVEA_ISA=scalar|avx2|avx512 overrides"), 11);
+                  wanted && *wanted ? fmt::format("FOVEA_ISA={}", wanted) : "FOVEA_ISA=scalar|avx2|avx512 overrides"),
+      11);
   say(fmt::format("threads    {} of {} cores", threads(), std::thread::hardware_concurrency()), 11);
   say(fmt::format("caches     {}", cache_list), 11);
   say(fmt::format("memory     {}", bytes_text(static_cast<double>(memory_bytes()))), 11);
@@ -117,14 +122,18 @@ void print_machine() {
   }
   kernels.print();
   fmt::print("\n");
-  suggest({{"fovea", "explain", "--shape", "1x8x4096x64", "--causal"}, {"fovea", "bench", "attention", "--shape", "1x8x1024x64"}});
+  suggest({{"fovea", "explain", "--shape", "1x8x4096x64", "--causal"},
+           {"fovea", "bench", "attention", "--shape", "1x8x1024x64"}});
 }
 
-// ------------------------------------------------------------------------------------------------------------- the model
+// ------------------------------------------------------------------------------------------------------------- the
+// model
 
-/// What looking into n tokens keeps, and what the attention matrices would be: every layer's q, k, v, out and LSE, and the
-/// hidden state before and after each layer, all F32.
-struct Memory { std::int64_t kept = 0, matrices = 0; };
+/// What looking into n tokens keeps, and what the attention matrices would be: every layer's q, k, v, out and LSE, and
+/// the hidden state before and after each layer, all F32.
+struct Memory {
+  std::int64_t kept = 0, matrices = 0;
+};
 Memory memory_at(const models::Summary& s, std::int64_t n) {
   const std::int64_t heads = s.heads, kv = s.kv_heads, dim = s.head_dim, layers = s.layers;
   const std::int64_t per_token = layers * ((2 * heads + 2 * kv) * dim + heads) + (layers + 1) * s.width;
@@ -133,42 +142,48 @@ Memory memory_at(const models::Summary& s, std::int64_t n) {
 
 int tokens_of(const Options& o, const models::Summary& s) {
   if (o.tokens > s.positions)
-    throw Error(fmt::format("--tokens {}: {} has {} positions; ask for at most that many", o.tokens, o.model.model, s.positions));
+    throw Error(fmt::format("--tokens {}: {} has {} positions; ask for at most that many", o.tokens, o.model.model,
+                            s.positions));
   return o.tokens > 0 ? o.tokens : s.positions;
 }
 
 Json model_json(const Options& o, const models::Summary& s) {
   const int n = tokens_of(o, s);
   const Memory m = memory_at(s, n);
-  return {{"model", o.model.model},
-          {"family", s.family},
-          {"architecture", s.architecture},
-          {"layers", s.layers},
-          {"heads", s.heads},
-          {"kv_heads", s.kv_heads},
-          {"head_dim", s.head_dim},
-          {"width", s.width},
-          {"feed_forward", s.feed_forward},
-          {"positions", s.positions},
-          {"vocabulary", s.vocabulary},
-          {"parameters", s.parameters},
-          {"weights_dtype", s.weights_dtype},
-          {"warnings", s.warnings},
-          {"memory", {{"tokens", n}, {"weights_bytes", 4 * s.parameters}, {"look_bytes", m.kept}, {"matrices_bytes", m.matrices}}}};
+  return {
+      {"model", o.model.model},
+      {"family", s.family},
+      {"architecture", s.architecture},
+      {"layers", s.layers},
+      {"heads", s.heads},
+      {"kv_heads", s.kv_heads},
+      {"head_dim", s.head_dim},
+      {"width", s.width},
+      {"feed_forward", s.feed_forward},
+      {"positions", s.positions},
+      {"vocabulary", s.vocabulary},
+      {"parameters", s.parameters},
+      {"weights_dtype", s.weights_dtype},
+      {"warnings", s.warnings},
+      {"memory",
+       {{"tokens", n}, {"weights_bytes", 4 * s.parameters}, {"look_bytes", m.kept}, {"matrices_bytes", m.matrices}}}};
 }
 
 void print_model(const Options& o, const models::Summary& s) {
   const int n = tokens_of(o, s);
   const Memory m = memory_at(s, n);
   say(fmt::format("model      {} ({}, {})", o.model.model, s.family, s.architecture), 11);
-  say(fmt::format("shape      {} layers × {} heads of {} · width {} · feed-forward {}", s.layers, s.heads, s.head_dim, s.width,
-                  s.feed_forward), 11);
+  say(fmt::format("shape      {} layers × {} heads of {} · width {} · feed-forward {}", s.layers, s.heads, s.head_dim,
+                  s.width, s.feed_forward),
+      11);
   if (s.kv_heads != s.heads) say(fmt::format("           {} key and value heads", s.kv_heads), 11);
   say(fmt::format("reads      {} positions · vocabulary of {}", count_text(s.positions), count_text(s.vocabulary)), 11);
-  say(fmt::format("weights    {} parameters, stored as {}; {} as the kernels read them (F32)", count_text(s.parameters), s.weights_dtype,
-                  bytes_text(4 * static_cast<double>(s.parameters))), 11);
-  say(fmt::format("looking    at {} tokens keeps {}; the attention matrices it can rebuild any weight of would be {}", count_text(n),
-                  bytes_text(static_cast<double>(m.kept)), bytes_text(static_cast<double>(m.matrices))), 11);
+  say(fmt::format("weights    {} parameters, stored as {}; {} as the kernels read them (F32)", count_text(s.parameters),
+                  s.weights_dtype, bytes_text(4 * static_cast<double>(s.parameters))),
+      11);
+  say(fmt::format("looking    at {} tokens keeps {}; the attention matrices it can rebuild any weight of would be {}",
+                  count_text(n), bytes_text(static_cast<double>(m.kept)), bytes_text(static_cast<double>(m.matrices))),
+      11);
   for (const std::string& w : s.warnings) say(fmt::format("warning    {}", w), 11, Ink::Warn);
   fmt::print("\n");
   suggest({{"fovea", "look", "--model", o.model.model, "The bank by the river was flooded", "--token", "bank"}});
@@ -187,9 +202,11 @@ Job declare(CLI::App& app) {
   auto o = std::make_shared<Options>();
   o->model.declare(app, false);
   const CLI::Option* model = app.get_option("--model");
-  app.add_option_function<std::string>("--tokens", [o](const std::string& n) {
-       o->tokens = static_cast<int>(number_of_flag("--tokens", n, 1, 1 << 30));
-     }, "memory for looking at a text of N tokens (default: all the model's positions)")->type_name("N");
+  app.add_option_function<std::string>(
+         "--tokens",
+         [o](const std::string& n) { o->tokens = static_cast<int>(number_of_flag("--tokens", n, 1, 1 << 30)); },
+         "memory for looking at a text of N tokens (default: all the model's positions)")
+      ->type_name("N");
   o->common.declare(app, false);
   return [o, model] {
     o->about_model = model->count() > 0;
@@ -199,7 +216,8 @@ Job declare(CLI::App& app) {
 
 }  // namespace
 
-const Command kInfo{"info", "this machine as the kernels see it; a model's shape and memory", "[--model MODEL [--tokens N]] [--json]",
+const Command kInfo{"info", "this machine as the kernels see it; a model's shape and memory",
+                    "[--model MODEL [--tokens N]] [--json]",
                     "  fovea info\n"
                     "  FOVEA_ISA=avx2 fovea info --json\n"
                     "  fovea info --model build/models/minilm --tokens 256\n",

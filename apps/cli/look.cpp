@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "attention_flags.hpp"
+#include "look/export.hpp"
 #include "models/encoder.hpp"
+#include "table.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -20,15 +22,36 @@ Json to_json(const Run& run, const Findings& found) {
     tokens.push_back({{"index", t.index}, {"id", t.id}, {"text", t.text}, {"begin", t.begin}, {"end", t.end}});
   for (const HeadView& view : found.heads) {
     const HeadStatistics& s = view.statistics;
-    heads.push_back({{"kind", s.kind}, {"layer", s.layer}, {"head", s.head}, {"entropy", s.entropy}, {"confidence", s.confidence},
-                     {"sink", s.sink}, {"distance", s.distance}, {"previous", s.previous},
-                     {"normalised_entropy", s.normalised_entropy}, {"special", view.special}, {"self", view.self},
-                     {"next", view.next}, {"name", view.name()}});
+    heads.push_back({{"kind", s.kind},
+                     {"layer", s.layer},
+                     {"head", s.head},
+                     {"entropy", s.entropy},
+                     {"confidence", s.confidence},
+                     {"sink", s.sink},
+                     {"distance", s.distance},
+                     {"previous", s.previous},
+                     {"normalised_entropy", s.normalised_entropy},
+                     {"special", view.special},
+                     {"self", view.self},
+                     {"next", view.next},
+                     {"name", view.name()}});
   }
   for (const Link& l : found.links)
-    links.push_back({{"kind", l.kind}, {"layer", l.layer}, {"head", l.head}, {"query", l.query}, {"key", l.key},
-                     {"weight", l.weight}, {"lift", l.lift}, {"norm_weighted", l.norm_weighted}, {"local_effect", l.local_effect}});
-  return {{"model", {{"family", m.family}, {"layers", m.layers}, {"heads", m.heads}, {"kv_heads", m.kv_heads}, {"head_dim", m.head_dim}}},
+    links.push_back({{"kind", l.kind},
+                     {"layer", l.layer},
+                     {"head", l.head},
+                     {"query", l.query},
+                     {"key", l.key},
+                     {"weight", l.weight},
+                     {"lift", l.lift},
+                     {"norm_weighted", l.norm_weighted},
+                     {"local_effect", l.local_effect}});
+  return {{"model",
+           {{"family", m.family},
+            {"layers", m.layers},
+            {"heads", m.heads},
+            {"kv_heads", m.kv_heads},
+            {"head_dim", m.head_dim}}},
           {"tokens", tokens},
           {"heads", heads},
           {"links", links},
@@ -43,6 +66,34 @@ void check_lists(const LookOptions& o, const models::Summary& m) {
   };
   check("--layer", o.layers, m.layers);
   check("--head", o.heads, m.heads);
+}
+
+/// "A:B" → [A, B), within the tokens; all of them when absent.
+Range rows_of(const std::string& text, int tokens) {
+  if (text.empty()) return {0, tokens};
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos) throw UsageError(fmt::format("--rows {}: expected A:B, the queries A to B−1", text));
+  constexpr int kMost = 1 << 30;
+  const auto begin = static_cast<int>(number_of_flag("--rows", text.substr(0, colon), 0, kMost));
+  const auto end = static_cast<int>(number_of_flag("--rows", text.substr(colon + 1), 0, kMost));
+  if (begin >= end || end > tokens)
+    throw Error(fmt::format("--rows {}: expected A:B with 0 ≤ A < B ≤ {}, the tokens of this text", text, tokens));
+  return {begin, end};
+}
+
+void export_run(const LookOptions& o, const Run& run) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // beyond it, --force
+  const Range rows = rows_of(o.rows, static_cast<int>(run.tokens.size()));
+  const std::int64_t bytes = look::export_bytes(run, rows);
+  if (bytes > kMost && !o.force) {
+    const int fit = look::queries_within(run, kMost);
+    const std::string advice =
+        fit > 0 ? fmt::format("--rows {}:{} would fit", rows.begin, rows.begin + fit) : "not even one row would fit";
+    throw Error(fmt::format("--export would write {} ({} bytes), more than 1 GiB; {}, or insist with --force",
+                            bytes_text(static_cast<double>(bytes)), bytes, advice));
+  }
+  look::export_run(run, rows, o.export_file);
+  note(fmt::format("wrote {}", o.export_file));
 }
 
 Findings look_into(const LookOptions& o, const Run& run) {
@@ -69,33 +120,52 @@ void run_look(LookOptions& o, const CLI::Option& text) {
   int cut = 0;
   const Run run = model(o.text, o.model.truncate, &cut);
   ModelFlags::report_cut(cut);
-  if (!o.export_file.empty()) export_look(o, run);  // refuses before anything is printed
+  if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
   const Findings found = look_into(o, run);
   o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
 }
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<LookOptions>();
-  const CLI::Option* text = app.add_option("TEXT", o->text, "the text to read (default: standard input)")->type_name("TEXT");
-  app.add_option("--token", o->token, "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
-      ->type_name("WORD[#k]|INDEX")->group("What to look at");
-  app.add_option("--layer", o->layer, "all (default), or a list as in 0,2-4")->type_name("LIST")->group("What to look at");
-  app.add_option("--head", o->head, "all (default), or a list as in 0,2-4")->type_name("LIST")->group("What to look at");
+  const CLI::Option* text =
+      app.add_option("TEXT", o->text, "the text to read (default: standard input)")->type_name("TEXT");
+  app.add_option("--token", o->token,
+                 "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
+      ->type_name("WORD[#k]|INDEX")
+      ->group("What to look at");
+  app.add_option("--layer", o->layer, "all (default), or a list as in 0,2-4")
+      ->type_name("LIST")
+      ->group("What to look at");
+  app.add_option("--head", o->head, "all (default), or a list as in 0,2-4")
+      ->type_name("LIST")
+      ->group("What to look at");
   app.add_option("--kind", o->kind, "encoder, decoder or cross (default: the model's self-attention)")
-      ->type_name("KIND")->check(CLI::IsMember({"encoder", "decoder", "cross"}))->group("What to look at");
-  app.add_option_function<std::string>("--top", [o](const std::string& n) {
-       o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000));
-     }, fmt::format("how many links (default {})", kLinks))->type_name("K")->group("What to look at");
-  const CLI::Option* special = app.add_flag("--special,!--no-special", o->special, "links to and from [CLS], [SEP] and the like too "
-                                            "(default: with --json, not in tables)")->group("What to look at");
-  app.add_option("--export", o->export_file, "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
-                 "hidden.KIND.LAYER [tokens, width], all F32; hidden layer 0 is the embedding")->type_name("FILE.safetensors")->group("Export");
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"encoder", "decoder", "cross"}))
+      ->group("What to look at");
+  app.add_option_function<std::string>(
+         "--top", [o](const std::string& n) { o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000)); },
+         fmt::format("how many links (default {})", kLinks))
+      ->type_name("K")
+      ->group("What to look at");
+  const CLI::Option* special = app.add_flag("--special,!--no-special", o->special,
+                                            "links to and from [CLS], [SEP] and the like too "
+                                            "(default: with --json, not in tables)")
+                                   ->group("What to look at");
+  app.add_option(
+         "--export", o->export_file,
+         "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
+         "hidden.KIND.LAYER [tokens, width], all F32, for every layer and head; hidden layer 0 is the embedding")
+      ->type_name("FILE.safetensors")
+      ->group("Export");
   app.add_option("--rows", o->rows, "export the queries A to B−1 only")->type_name("A:B")->group("Export");
   app.add_flag("--force", o->force, "export more than 1 GiB")->group("Export");
   o->model.declare(app);
   o->common.declare(app);
-  app.footer("weight: where it looked. lift: how many times a uniform share. local effect: how far this head's output, as the next "
-             "layer reads it, would move had the edge not been there; an estimate of what the link did, not a measurement.");
+  app.footer(
+      "weight: where it looked. lift: how many times a uniform share. local effect: how far this head's output, as the "
+      "next "
+      "layer reads it, would move had the edge not been there; an estimate of what the link did, not a measurement.");
   return [o, text, special] {
     if (special->count() == 0) o->special = o->common.json;
     run_look(*o, *text);
@@ -105,9 +175,9 @@ Job declare(CLI::App& app) {
 }  // namespace
 
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
-                    "  fovea look --model build/models/minilm \"The bank by the river was flooded\" --token bank\n"
-                    "  echo \"The bank by the river was flooded\" | fovea look --model build/models/minilm --layer 3-5 --json\n"
-                    "  fovea look --model build/models/minilm \"A short text\" --export attention.safetensors\n",
+                    "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
+                    "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
+                    "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
                     declare};
 
 }  // namespace fovea::cli

@@ -1,4 +1,4 @@
-// The parts of fovea look: what was asked, the screen, the export.
+// The parts of fovea look: what was asked, what was found, the screen.
 #pragma once
 #include <optional>
 #include <string>
@@ -17,19 +17,18 @@ struct LookOptions {
   ModelFlags model;
   std::string text, token, layer = "all", head = "all", kind, export_file, rows;
   bool force = false, special = false;
-  int top = 0;              // 0: as many as fit a screen
+  int top = 0;                     // 0: as many as fit a screen
   std::vector<int> layers, heads;  // of `layer` and `head`; empty: all
 };
 
 /// What a run says, once it is asked.
 struct Findings {
-  std::vector<int> queries;      // the positions that --token means; empty: all
-  std::vector<HeadView> heads;   // in the order (layer, head)
-  std::vector<Link> links;       // largest weight first
+  std::vector<int> queries;     // the positions that --token means; empty: all
+  std::vector<HeadView> heads;  // in the order (layer, head)
+  std::vector<Link> links;      // largest weight first
   double max_abs_error = 0;
 };
 
 void print_look(const LookOptions& o, const Run& run, const Findings& found);
-void export_look(const LookOptions& o, const Run& run);
 
 }  // namespace fovea::cli

@@ -11,7 +11,9 @@
 namespace fovea::cli {
 namespace {
 
-bool admits(const std::vector<int>& list, int i) { return list.empty() || std::find(list.begin(), list.end(), i) != list.end(); }
+bool admits(const std::vector<int>& list, int i) {
+  return list.empty() || std::find(list.begin(), list.end(), i) != list.end();
+}
 
 void measure(HeadView& view, const models::LayerRecord& record, const std::vector<Token>& tokens) {
   const look::HeadRows head(record, 0, view.statistics.head);
@@ -42,14 +44,16 @@ std::string HeadView::name() const {
   return statistics.normalised_entropy > kEvenly ? "diffuse" : "";
 }
 
-std::vector<HeadView> view_heads(const Run& run, const std::string& kind, const std::vector<int>& layers, const std::vector<int>& heads) {
+std::vector<HeadView> view_heads(const Run& run, const std::string& kind, const std::vector<int>& layers,
+                                 const std::vector<int>& heads) {
   std::vector<HeadView> views;
   for (const HeadStatistics& s : run.heads())
     if ((kind.empty() || s.kind == kind) && admits(layers, s.layer) && admits(heads, s.head)) views.push_back({s});
   parallel_for(static_cast<std::int64_t>(views.size()), [&](std::int64_t i) {
     HeadView& view = views[static_cast<std::size_t>(i)];
     for (const models::LayerRecord& record : run.layers())
-      if (record.kind == view.statistics.kind && record.layer == view.statistics.layer) measure(view, record, run.tokens);
+      if (record.kind == view.statistics.kind && record.layer == view.statistics.layer)
+        measure(view, record, run.tokens);
   });
   return views;
 }
@@ -59,7 +63,8 @@ void rank_heads(std::vector<HeadView>& heads) {
     const std::string name = view.name();
     return std::tuple(name == "sink" || name == "diffuse", view.statistics.normalised_entropy);
   };
-  std::stable_sort(heads.begin(), heads.end(), [&](const HeadView& a, const HeadView& b) { return order(a) < order(b); });
+  std::stable_sort(heads.begin(), heads.end(),
+                   [&](const HeadView& a, const HeadView& b) { return order(a) < order(b); });
 }
 
 }  // namespace fovea::cli

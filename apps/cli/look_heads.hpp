@@ -17,8 +17,10 @@ struct HeadView {
   std::string name() const;
 };
 
-/// The heads of a run that the lists admit (empty: all), in the order (layer, head). Rebuilds their rows once more, in bands.
-std::vector<HeadView> view_heads(const Run& run, const std::string& kind, const std::vector<int>& layers, const std::vector<int>& heads);
+/// The heads of a run that the lists admit (empty: all), in the order (layer, head). Rebuilds their rows once more, in
+/// bands.
+std::vector<HeadView> view_heads(const Run& run, const std::string& kind, const std::vector<int>& layers,
+                                 const std::vector<int>& heads);
 /// Most worth looking at first: sink and diffuse heads last, then by entropy as a share of the most it could be.
 void rank_heads(std::vector<HeadView>& heads);
 

@@ -24,14 +24,16 @@ std::string special_names(const Run& run) {
   for (const Token& t : run.tokens)
     if (t.special && std::find(names.begin(), names.end(), t.text) == names.end()) names.push_back(t.text);
   std::string all;
-  for (std::size_t i = 0; i < names.size(); ++i) all += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
+  for (std::size_t i = 0; i < names.size(); ++i)
+    all += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
   return all;
 }
 
 /// The text around bytes [begin, end), within `width` columns; what is cut off shows as ….
 std::string excerpt(const std::string& text, int begin, int end, int width) {
   const std::string before = printable(std::string_view(text).substr(0, static_cast<std::size_t>(begin)));
-  const std::string word = printable(std::string_view(text).substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+  const std::string word =
+      printable(std::string_view(text).substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
   const std::string after = printable(std::string_view(text).substr(static_cast<std::size_t>(end)));
   const int room = std::max(0, width - display_width(word));
   // Half of the room for each side, and what one side leaves for the other.
@@ -48,7 +50,9 @@ std::string excerpt(const std::string& text, int begin, int end, int width) {
 
 void print_text(const Run& run, const Findings& found) {
   const models::Summary& m = run.model();
-  say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim, run.tokens.size()), 2, Ink::Dim);
+  say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
+                  run.tokens.size()),
+      2, Ink::Dim);
   int begin = 0, end = 0;
   if (!found.queries.empty()) {
     begin = run.tokens[static_cast<std::size_t>(found.queries.front())].begin;
@@ -63,19 +67,29 @@ void print_heads(const Run& run, const Findings& found) {
   const std::size_t shown = std::min(heads.size(), kHeads);
   const bool wide = terminal().width >= kWide;
   say(fmt::format("Heads worth a look ({} of {}; layer·head, from 0)", shown, heads.size()), 2, Ink::Bold);
-  std::vector<Table::Column> columns{{"head", true, false, Ink::Accent}, {"looks at"}, {""}, {"previous", true}, {"first", true},
-                                     {"special", true}, {"distance", true}};
+  std::vector<Table::Column> columns{{"head", true, false, Ink::Accent},
+                                     {"looks at"},
+                                     {""},
+                                     {"previous", true},
+                                     {"first", true},
+                                     {"special", true},
+                                     {"distance", true}};
   if (wide) columns.insert(columns.end(), {{"self", true}, {"next", true}, {"confidence", true}, {"entropy", true}});
   columns.push_back({"mostly"});
   Table table(columns);
   const double most = std::log(static_cast<double>(std::max<std::size_t>(run.tokens.size(), 2)));
   for (std::size_t i = 0; i < shown; ++i) {
     const HeadStatistics& s = heads[i].statistics;
-    std::vector<std::string> row{head_name(s.layer, s.head), fmt::format("≈ {:.1f} tokens", std::exp(s.entropy)), bar(s.entropy / most, 8),
-                                 percent(s.previous), percent(s.sink), percent(heads[i].special), fmt::format("{:.1f}", s.distance)};
+    std::vector<std::string> row{head_name(s.layer, s.head),
+                                 fmt::format("≈ {:.1f} tokens", std::exp(s.entropy)),
+                                 bar(s.entropy / most, 8),
+                                 percent(s.previous),
+                                 percent(s.sink),
+                                 percent(heads[i].special),
+                                 fmt::format("{:.1f}", s.distance)};
     if (wide) {
-      const std::vector<std::string> more{percent(heads[i].self), percent(heads[i].next), fmt::format("{:.2f}", s.confidence),
-                                          fmt::format("{:.2f} nats", s.entropy)};
+      const std::vector<std::string> more{percent(heads[i].self), percent(heads[i].next),
+                                          fmt::format("{:.2f}", s.confidence), fmt::format("{:.2f} nats", s.entropy)};
       row.insert(row.end(), more.begin(), more.end());
     }
     row.push_back(heads[i].name());
@@ -91,22 +105,35 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
   const auto token = [&run](int i) -> const Token& { return run.tokens[static_cast<std::size_t>(i)]; };
   const bool wide = terminal().width >= kWide, one = found.queries.size() == 1;
   const std::string specials = special_names(run);
-  const std::string title = one ? fmt::format("What {} (token {}) looks at", token(found.queries.front()).text, found.queries.front())
-                            : o.token.empty() ? "The strongest links" : fmt::format("What the tokens of {} look at", o.token);
-  const std::string without = o.special || specials.empty() ? "" : fmt::format("; {} left out, --special shows them", specials);
+  const std::string title =
+      one ? fmt::format("What {} (token {}) looks at", token(found.queries.front()).text, found.queries.front())
+      : o.token.empty() ? "The strongest links"
+                        : fmt::format("What the tokens of {} look at", o.token);
+  const std::string without =
+      o.special || specials.empty() ? "" : fmt::format("; {} left out, --special shows them", specials);
   say(fmt::format("{} (the {} strongest{})", title, found.links.size(), without), 2, Ink::Bold);
   std::vector<Table::Column> columns;
   if (!one) columns.insert(columns.end(), {{"query", false, true}, {"#", true, false, Ink::Dim}});
-  columns.insert(columns.end(), {{"key", false, true, Ink::Bold}, {"#", true, false, Ink::Dim}, {"head", true, false, Ink::Accent},
-                                 {"weight", true}, {"", false, false, Ink::Accent}, {"lift", true}, {"local effect", true}});
+  columns.insert(columns.end(), {{"key", false, true, Ink::Bold},
+                                 {"#", true, false, Ink::Dim},
+                                 {"head", true, false, Ink::Accent},
+                                 {"weight", true},
+                                 {"", false, false, Ink::Accent},
+                                 {"lift", true},
+                                 {"local effect", true}});
   if (wide) columns.push_back({"norm-weighted", true});
   Table table(columns);
   for (const Link& l : found.links) {
     const Token& key = token(l.key);
     std::vector<std::string> row;
     if (!one) row = {token(l.query).text, std::to_string(l.query)};
-    const std::vector<std::string> cells{key.text, std::to_string(l.key), head_name(l.layer, l.head), fmt::format("{:.3f}", l.weight),
-                                         bar(l.weight, wide ? 40 : 12), fmt::format("{:.1f}×", l.lift), effect_text(l.local_effect)};
+    const std::vector<std::string> cells{key.text,
+                                         std::to_string(l.key),
+                                         head_name(l.layer, l.head),
+                                         fmt::format("{:.3f}", l.weight),
+                                         bar(l.weight, wide ? 40 : 12),
+                                         fmt::format("{:.1f}×", l.lift),
+                                         effect_text(l.local_effect)};
     row.insert(row.end(), cells.begin(), cells.end());
     if (wide) row.push_back(fmt::format("{:.3f}", l.norm_weighted));
     table.row(row);
@@ -118,8 +145,10 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
 void print_proof(const Run& run, const Findings& found) {
   const models::Summary& m = run.model();
   const auto rows = static_cast<std::int64_t>(run.tokens.size()) * m.layers * m.heads;
-  say(fmt::format("proof: shown weights are within {:.1e} of the output the kernel produced (max |ΣA·v − o| over {} rows)",
-                  found.max_abs_error, count_text(rows)), 7);
+  say(fmt::format(
+          "proof: shown weights are within {:.1e} of the output the kernel produced (max |ΣA·v − o| over {} rows)",
+          found.max_abs_error, count_text(rows)),
+      7);
 }
 
 /// Commands that lead on from here; none where the text came by a pipe and could not be pasted again.

@@ -1,4 +1,5 @@
-// The program `fovea`: finds the command, parses its line, runs it, and turns what went wrong into one line and an exit status.
+// The program `fovea`: finds the command, parses its line, runs it, and turns what went wrong into one line and an exit
+// status.
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -56,10 +57,9 @@ int run_command(const Command& command, int argc, char** argv) {
   try {
     app.parse(words);
     job();
-  } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", command_help(command, app));
-  } catch (const CLI::ParseError& e) {
-    return fail(kUsage, fmt::format("{}: {} (fovea {} --help shows all)", command.name, usage_message(app, e.what()), command.name));
+  } catch (const CLI::CallForHelp&) { fmt::print("{}", command_help(command, app)); } catch (const CLI::ParseError& e) {
+    return fail(kUsage, fmt::format("{}: {} (fovea {} --help shows all)", command.name, usage_message(app, e.what()),
+                                    command.name));
   } catch (const UsageError& e) {
     return fail(kUsage, fmt::format("{}: {} (fovea {} --help shows all)", command.name, e.what(), command.name));
   }
@@ -85,8 +85,9 @@ int run(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Command* c : commands()) names.emplace_back(c->name);
   const std::string meant = nearest(first, names);
-  return fail(kUsage, fmt::format("unknown {} '{}'{}; the commands are {}", first.starts_with('-') ? "flag" : "command", first,
-                                  meant.empty() ? "" : fmt::format(", did you mean {}?", meant), fmt::join(names, ", ")));
+  return fail(kUsage,
+              fmt::format("unknown {} '{}'{}; the commands are {}", first.starts_with('-') ? "flag" : "command", first,
+                          meant.empty() ? "" : fmt::format(", did you mean {}?", meant), fmt::join(names, ", ")));
 }
 
 }  // namespace
@@ -98,13 +99,9 @@ int main(int argc, char** argv) {
   try {
     watch_interrupts();
     status = run(argc, argv);
-  } catch (const fovea::Error& e) {
-    status = fail(kFailed, e.what());
-  } catch (const std::bad_alloc&) {
+  } catch (const fovea::Error& e) { status = fail(kFailed, e.what()); } catch (const std::bad_alloc&) {
     status = fail(kFailed, "out of memory");
-  } catch (const std::exception& e) {
-    status = fail(kFailed, e.what());
-  }
+  } catch (const std::exception& e) { status = fail(kFailed, e.what()); }
   // A full disk or a closed pipe under stdout must not look like success.
   if ((std::fflush(stdout) != 0 || std::ferror(stdout)) && status == kDone)
     status = fail(kFailed, fmt::format("writing to standard output failed: {}", std::strerror(errno)));

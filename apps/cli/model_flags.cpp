@@ -12,18 +12,24 @@
 namespace fovea::cli {
 
 void ModelFlags::declare(CLI::App& app, bool with_truncate) {
-  app.add_option("--model", model, "a folder in Hugging Face layout, or an org/name in the local hub cache")->type_name("MODEL");
-  if (with_truncate) app.add_flag("--truncate", truncate, "cut a text that is longer than the model's positions, and say how much");
+  app.add_option("--model", model, "a folder in Hugging Face layout, or an org/name in the local hub cache")
+      ->type_name("MODEL");
+  if (with_truncate)
+    app.add_flag("--truncate", truncate, "cut a text that is longer than the model's positions, and say how much");
 }
 
 Model ModelFlags::load() const {
   if (model == "demo")
-    throw Error("the embedded demo model is not part of this build; give --model FOLDER (config.json, model.safetensors, tokenizer.json)");
+    throw Error(
+        "the embedded demo model is not part of this build; give --model FOLDER (config.json, model.safetensors, "
+        "tokenizer.json)");
   return fovea::load(model);
 }
 
 void ModelFlags::report_cut(int cut) {
-  if (cut > 0) warn(fmt::format("--truncate left out {} token{} at the end, beyond the model's positions", cut, cut == 1 ? "" : "s"));
+  if (cut > 0)
+    warn(fmt::format("--truncate left out {} token{} at the end, beyond the model's positions", cut,
+                     cut == 1 ? "" : "s"));
 }
 
 std::vector<int> list_of_flag(const std::string& flag, const std::string& text) {
@@ -35,7 +41,8 @@ std::vector<int> list_of_flag(const std::string& flag, const std::string& text) 
     const std::string_view item = std::string_view(text).substr(at, end - at);
     const std::size_t dash = item.find('-');
     const auto first = static_cast<int>(number_of_flag(flag, item.substr(0, dash), 0, kMost));
-    const auto last = dash == item.npos ? first : static_cast<int>(number_of_flag(flag, item.substr(dash + 1), first, kMost));
+    const auto last =
+        dash == item.npos ? first : static_cast<int>(number_of_flag(flag, item.substr(dash + 1), first, kMost));
     for (int i = first; i <= last; ++i) list.push_back(i);
     at = end + 1;
   }
@@ -45,7 +52,10 @@ std::vector<int> list_of_flag(const std::string& flag, const std::string& text) 
 }
 
 std::string shell_word(const std::string& word) {
-  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("-_./:=,+@%").find(c) != std::string_view::npos; };
+  const auto plain = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("-_./:=,+@%").find(c) != std::string_view::npos;
+  };
   if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
   const bool double_quotes = word.find_first_of("\"$`\\!") == std::string::npos;
   if (double_quotes) return '"' + word + '"';

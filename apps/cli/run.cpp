@@ -37,8 +37,12 @@ void fill_mask(const Options& o, const Model& model) {
   for (std::size_t i = 0; i < masks.size(); ++i) {
     fmt::print("\n");
     if (masks.size() > 1) say(fmt::format("mask {}", i + 1), 2, Ink::Bold);
-    Table table({{"token", false, true, Ink::Bold}, {"id", true, false, Ink::Dim}, {"probability", true}, {"", false, false, Ink::Accent}});
-    for (const Guess& g : masks[i]) table.row({g.text, std::to_string(g.id), fmt::format("{:.4f}", g.probability), bar(g.probability, kBar)});
+    Table table({{"token", false, true, Ink::Bold},
+                 {"id", true, false, Ink::Dim},
+                 {"probability", true},
+                 {"", false, false, Ink::Accent}});
+    for (const Guess& g : masks[i])
+      table.row({g.text, std::to_string(g.id), fmt::format("{:.4f}", g.probability), bar(g.probability, kBar)});
     table.print();
   }
 }
@@ -75,13 +79,15 @@ void run(Options& o, const CLI::Option& text) {
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")->required()
+  app.add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")
+      ->required()
       ->type_name("TASK");
   const CLI::Option* text = app.add_option("TEXT", o->text, "the text (default: standard input)")->type_name("TEXT");
   app.add_option("--pair", o->pair, "for classify: the second text of a pair")->type_name("TEXT");
-  app.add_option_function<std::string>("--top", [o](const std::string& n) {
-       o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000));
-     }, "for fill-mask: how many tokens a mask (default 5)")->type_name("K");
+  app.add_option_function<std::string>(
+         "--top", [o](const std::string& n) { o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000)); },
+         "for fill-mask: how many tokens a mask (default 5)")
+      ->type_name("K");
   o->model.declare(app, false);
   o->common.declare(app);
   return [o, text] { run(*o, *text); };
@@ -90,9 +96,9 @@ Job declare(CLI::App& app) {
 }  // namespace
 
 const Command kRun{"run", "a model's own job: fill-mask or classify", "TASK [TEXT] --model MODEL [options]",
-                   "  fovea run fill-mask --model path/to/bert-base-uncased \"The capital of France is [MASK].\"\n"
+                   "  fovea run fill-mask --model path/to/bert \"Paris is in [MASK].\"\n"
                    "  fovea run classify --model path/to/classifier \"What a lovely day\" --json\n"
-                   "  fovea run classify --model path/to/entailment \"It rains\" --pair \"It is wet outside\"\n",
+                   "  fovea run classify --model path/to/pairs \"It rains\" --pair \"It is wet\"\n",
                    declare};
 
 }  // namespace fovea::cli

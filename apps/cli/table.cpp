@@ -1,14 +1,13 @@
 #include "table.hpp"
 
-#include <locale.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-#include <wchar.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <locale.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
 
 #include <fmt/format.h>
 
@@ -163,17 +162,19 @@ std::vector<std::string> Table::lines(int width) const {
     --widest, --total;
   }
   const auto line = [&](const auto& cell_of, bool heading) {
+    std::vector<std::string> cells;
+    for (std::size_t c = 0; c < columns_.size(); ++c) cells.push_back(fit(cell_of(c), widths[c]));
+    // Nothing trails a line, coloured or not: it ends with the last cell that shows something.
+    const auto trim = [](std::string& cell) { cell.erase(cell.find_last_not_of(' ') + 1); };
+    while (!cells.empty() && (trim(cells.back()), cells.back().empty())) cells.pop_back();
     std::string text(kIndent, ' ');
-    for (std::size_t c = 0; c < columns_.size(); ++c) {
-      const std::string cell = fit(cell_of(c), widths[c]);
-      const std::string pad(static_cast<std::size_t>(widths[c] - display_width(cell)), ' ');
-      const bool last = c + 1 == columns_.size();
-      if (columns_[c].right) text += pad;
-      text += paint(heading ? Ink::Dim : columns_[c].ink, cell);
-      if (!columns_[c].right && !last) text += pad;
+    for (std::size_t c = 0; c < cells.size(); ++c) {
+      const std::string pad(static_cast<std::size_t>(widths[c] - display_width(cells[c])), ' ');
+      const std::string shown = paint(heading ? Ink::Dim : columns_[c].ink, cells[c]);
+      const bool last = c + 1 == cells.size();
+      text += columns_[c].right ? pad + shown : last ? shown : shown + pad;
       if (!last) text.append(kGap, ' ');
     }
-    if (!terminal().colour) text.erase(text.find_last_not_of(' ') + 1);
     return text;
   };
   std::vector<std::string> out{line([&](std::size_t c) { return columns_[c].heading; }, true)};

@@ -6,8 +6,12 @@
 
 namespace fovea::cli {
 
-/// stdout as it is now. Width: COLUMNS, else the terminal's own, else 80. Colour only on a terminal and without NO_COLOR.
-struct Terminal { bool interactive = false, colour = false; int width = 80; };
+/// stdout as it is now. Width: COLUMNS, else the terminal's own, else 80. Colour only on a terminal and without
+/// NO_COLOR.
+struct Terminal {
+  bool interactive = false, colour = false;
+  int width = 80;
+};
 const Terminal& terminal();
 
 /// Control characters and broken UTF-8 become visible signs, so that no text can steer the terminal or break a line.
@@ -29,10 +33,15 @@ std::string bytes_text(double bytes);      ///< "12.3 MB" (powers of 1000)
 std::string count_text(std::int64_t n);    ///< "22,713,216"
 std::string seconds_text(double seconds);  ///< "1.23 ms"
 
-/// Rows under a heading, two spaces between columns. The one flexible column gives way where the terminal is too narrow.
+/// Rows under a heading, two spaces between columns. The one flexible column gives way where the terminal is too
+/// narrow.
 class Table {
  public:
-  struct Column { std::string heading; bool right = false, flexible = false; Ink ink = Ink::Plain; };
+  struct Column {
+    std::string heading;
+    bool right = false, flexible = false;
+    Ink ink = Ink::Plain;
+  };
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   void row(std::vector<std::string> cells);
   /// Lines without line breaks, none wider than `width`.

@@ -26,8 +26,7 @@ struct Link {
   double lift = 0;           // A_ij · n_i: how many times a uniform share
   double norm_weighted = 0;  // ‖W_O (A_ij v_j)‖ (Kobayashi et al. 2020, arXiv 2004.10102)
   /// ‖W_O Δo‖, Δo = A/(1−A)·(o − v_j): the exact change of this head's output had the edge not been there. Infinity
-  /// when the edge is all that the row has (1 − A is within a float's rounding of 0): nothing would be left to attend
-  /// to.
+  /// when the edge is all that the row has (1 − A within a float's rounding of 0): nothing would be left.
   double local_effect = 0;
 };
 
@@ -36,7 +35,7 @@ struct LinkQuery {
   int top = 5;
   std::vector<int> layers = {}, heads = {};  // empty: all
   std::string kind = {};                     // empty: the model's self-attention
-  bool skip_special = false;                 // leave out links to [CLS], [SEP], …; and from them, unless `token` names one
+  bool skip_special = false;  // leave out links to [CLS], [SEP], …; and from them, unless `token` names one
 };
 
 }  // namespace fovea

@@ -79,8 +79,8 @@ class Model {
   Tensor embed(std::span<const std::string> texts, bool truncate = false, int* cut = nullptr) const;
   /// The `top` likeliest tokens at each [MASK] of the text, in the order of the text.
   std::vector<std::vector<Guess>> fill(std::string_view text, int top = 5) const;
-  /// Labels of a text (or of a pair), most probable first: they sum to 1, or stand each for itself where config.json says
-  /// multi_label_classification. For `regression` the number is the model's own output, no probability.
+  /// Labels of a text (or of a pair), most probable first: they sum to 1, or stand each for itself where config.json
+  /// says multi_label_classification. For `regression` the number is the model's own output, no probability.
   std::vector<Label> classify(std::string_view text, std::string_view pair = {}) const;
 
  private:

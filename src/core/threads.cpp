@@ -1,6 +1,9 @@
 #include <atomic>
+#include <mutex>
+#include <optional>
 
 #include <fmt/format.h>
+#include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
@@ -41,6 +44,14 @@ int threads() {
 void set_threads(int n) {
   if (n < 1 || n > 1024) throw Error(fmt::format("threads: {} is not between 1 and 1024", n));
   wanted = n;
+  // oneTBB keeps to the machine's own number of threads, and warns on stderr, unless more are allowed explicitly.
+  using oneapi::tbb::global_control;
+  static std::mutex mutex;
+  static std::optional<global_control> allowed;
+  const std::lock_guard lock(mutex);
+  allowed.reset();
+  if (n > oneapi::tbb::info::default_concurrency())
+    allowed.emplace(global_control::max_allowed_parallelism, static_cast<std::size_t>(n));
 }
 
 void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body) {

@@ -28,6 +28,15 @@ const char* kind_of(mode_t mode) {
   return "a device";
 }
 
+[[noreturn]] void fail_to_open(const std::string& name, int error, const fs::path& path) {
+  std::error_code ignored;
+  std::string why = reason(error);
+  if (error == ENOENT) {
+    why = fs::is_symlink(path, ignored) ? "it is a link to a file that is not there" : "there is no such file";
+  }
+  throw Error(fmt::format("{}: cannot be opened: {}", name, why));
+}
+
 void require_regular(const std::string& name, const struct stat& status) {
   if (S_ISREG(status.st_mode)) return;
   throw Error(fmt::format("{}: is {}; expected a regular file", name, kind_of(status.st_mode)));
@@ -39,7 +48,10 @@ bool is_plain_name(std::string_view name) {
 
 /// What the files of `folder` may link to.
 fs::path root_of(const fs::path& folder) {
-  const fs::path real = fs::canonical(folder), repository = real.parent_path().parent_path();
+  std::error_code error;
+  const fs::path real = fs::canonical(folder, error);
+  if (error) throw Error(fmt::format("{}: cannot be reached: {}", folder.string(), error.message()));
+  const fs::path repository = real.parent_path().parent_path();
   const bool snapshot =
       real.parent_path().filename() == "snapshots" && repository.filename().string().starts_with("models--");
   return snapshot ? repository : real;
@@ -55,14 +67,10 @@ InputFile::InputFile(const fs::path& path, int extra_flags) : name_(path.string(
   // Looked at before it is opened: opening alone makes some devices act. Looked at again afterwards, in case it was
   // exchanged; O_NONBLOCK, so that even then a FIFO without a writer does not hang.
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) {
-    const int error = errno;
-    throw Error(
-        fmt::format("{}: cannot be opened: {}", name_, error == ENOENT ? "there is no such file" : reason(error)));
-  }
+  if (::stat(path.c_str(), &status) != 0) { fail_to_open(name_, errno, path); }
   require_regular(name_, status);
   descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | extra_flags);
-  if (descriptor_ < 0) throw Error(fmt::format("{}: cannot be opened: {}", name_, reason(errno)));
+  if (descriptor_ < 0) fail_to_open(name_, errno, path);
   try {
     if (::fstat(descriptor_, &status) != 0) throw Error(fmt::format("{}: cannot be read: {}", name_, reason(errno)));
     require_regular(name_, status);
@@ -83,10 +91,7 @@ InputFile InputFile::open_inside(const fs::path& folder, std::string_view name) 
   const std::string shown = (folder / escaped(name)).string();
   std::error_code error;
   const fs::path real = fs::canonical(folder / name, error);
-  if (error) {
-    const bool absent = error == std::errc::no_such_file_or_directory;
-    throw Error(fmt::format("{}: cannot be opened: {}", shown, absent ? "there is no such file" : error.message()));
-  }
+  if (error) fail_to_open(shown, error.value(), folder / name);
   const fs::path root = root_of(folder);
   if (!is_inside(real, root)) {
     throw Error(fmt::format("{}: is a link to {}, out of {}; expected a file of that folder: put a copy there", shown,
@@ -125,6 +130,16 @@ void InputFile::read(std::int64_t offset, std::span<std::byte> out) const {
     offset += got;
     out = out.subspan(static_cast<std::size_t>(got));
   }
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    names.push_back(at->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 std::string read_text(const InputFile& file, std::int64_t limit) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace fovea::io {
 
@@ -41,6 +42,9 @@ class InputFile {
   int descriptor_ = -1;
   std::int64_t size_ = 0;
 };
+
+/// The names in a folder, sorted; none where it cannot be listed.
+std::vector<std::string> names_in(const std::filesystem::path& folder);
 
 /// The whole of a file as text. Error when it has more than `limit` bytes.
 std::string read_text(const InputFile& file, std::int64_t limit);

@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <span>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -33,11 +34,16 @@ bool is_pickle(const fs::path& path) {
 }
 
 [[noreturn]] void refuse_folder(const fs::path& folder) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (is_pickle(entry.path()))
-      refuse_pickle(folder, fmt::format("the weights are in {},", in_quotes(entry.path().filename().string())));
+  for (const std::string& name : names_in(folder)) {
+    if (is_pickle(name)) refuse_pickle(folder, fmt::format("the weights are in {},", in_quotes(name)));
   }
   throw Error(fmt::format("{}: holds no weights; expected {} or {} in this folder", folder.string(), kWhole, kIndex));
+}
+
+/// Also true of a link to nothing, as a broken download leaves it: opening that says what is wrong.
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
 }
 
 void require_truth_values(const std::string& file, const std::string& name, std::span<const std::byte> bytes) {
@@ -50,15 +56,16 @@ void require_truth_values(const std::string& file, const std::string& name, std:
 }  // namespace
 
 SafeTensors::SafeTensors(const fs::path& path) : where_(path.string()) {
-  if (!fs::is_directory(path)) {
+  std::error_code error;  // what cannot be reached is told by opening it
+  if (!fs::is_directory(path, error)) {
     if (is_pickle(path)) refuse_pickle(path, "is");
     add(InputFile::open(path));
     sort();
-  } else if (fs::exists(path / kWhole)) {
+  } else if (is_there(path / kWhole)) {
     where_ = (path / kWhole).string();
     add(InputFile::open(path / kWhole));
     sort();
-  } else if (fs::exists(path / kIndex)) {
+  } else if (is_there(path / kIndex)) {
     open_shards(path);
   } else {
     refuse_folder(path);

@@ -1,5 +1,4 @@
-// The header of a safetensors file: 8 bytes of length, then JSON that says where each tensor lies. Hostile until
-// checked.
+// The header of a safetensors file: 8 bytes of length, then JSON that says where each tensor lies.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -14,8 +13,7 @@
 
 namespace fovea::io {
 
-/// Limits that the format does not state. No model comes near: the largest in use have some 10⁵ tensors in all, 10³ a
-/// file.
+/// Limits that the format does not state. No model comes near the second: the largest have some thousands a file.
 inline constexpr std::int64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's
 inline constexpr std::size_t kMaxFileTensors = 50'000;
 

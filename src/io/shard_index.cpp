@@ -92,17 +92,14 @@ void check_folder(const ShardIndex& index, const fs::path& folder) {
   for (const std::string& shard : index.shards) {
     if (const auto known = series_of(shard); !known.second.empty()) series.insert(known);
   }
-  std::vector<std::string> extra;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (series.contains(series_of(name)) && !std::binary_search(index.shards.begin(), index.shards.end(), name))
-      extra.push_back(name);
+  for (const std::string& name : names_in(folder)) {
+    if (!series.contains(series_of(name)) || std::binary_search(index.shards.begin(), index.shards.end(), name)) {
+      continue;
+    }
+    throw Error(fmt::format(
+        "{}: does not name the shard {} that lies beside it; index and shards do not belong together: fetch both again",
+        index.where, in_quotes(name)));
   }
-  if (extra.empty()) return;
-  std::sort(extra.begin(), extra.end());
-  throw Error(fmt::format(
-      "{}: does not name the shard {} that lies beside it; index and shards do not belong together: fetch both again",
-      index.where, in_quotes(extra.front())));
 }
 
 }  // namespace

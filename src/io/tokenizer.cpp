@@ -1,73 +1,98 @@
 #include "io/tokenizer.hpp"
 
+#include <algorithm>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 
 #include <fovea/error.hpp>
 
-#include "io/tokenizer/fovea_tokenizer.h"
+#include "fovea_tokenizer.h"
+#include "io/input_file.hpp"
+#include "io/quote.hpp"
 
 namespace fovea::io {
 namespace {
 
-const FoveaTokenizer* raw(const std::shared_ptr<const void>& handle) { return static_cast<const FoveaTokenizer*>(handle.get()); }
+// The largest published ones have 35 MB (vocabularies of 262,144).
+constexpr std::int64_t kLargestFile = std::int64_t{256} << 20;
+// Of a reason that names tokens or text of a file.
+constexpr std::size_t kLongestReason = 400;
 
-/// The text of a result, and its memory given back.
-std::string take(FoveaText text) {
-  std::string s(text.data ? text.data : "", text.data ? text.size : 0);
-  fovea_text_free(text);
-  return s;
+const FoveaTokenizer* raw(const std::shared_ptr<const void>& handle) {
+  return static_cast<const FoveaTokenizer*>(handle.get());
 }
 
-void check(FoveaText reason, const std::string& file) {
-  if (reason.data) throw Error(fmt::format("{}: {}", file, take(reason)));
+/// Text that the Rust side made, given back to it at the end.
+struct Text {
+  FoveaText text{};
+  Text() = default;
+  explicit Text(FoveaText text) : text(text) {}
+  Text(const Text&) = delete;
+  ~Text() { fovea_text_free(text); }
+  std::string_view view() const { return text.data ? std::string_view(text.data, text.size) : std::string_view(); }
+};
+
+void check(FoveaText status, std::string_view doing, const std::string& file) {
+  const Text reason(status);
+  if (reason.text.data) throw Error(fmt::format("{}{}: {}", doing, file, escaped(reason.view(), kLongestReason)));
+}
+
+/// Why there is nothing to load at `path`, and what to do about the vocabulary that lies there instead.
+std::string absent(const std::filesystem::path& path) {
+  std::error_code ignored;
+  for (const char* other : {"vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}) {
+    if (!std::filesystem::exists(path.parent_path() / other, ignored)) continue;
+    return fmt::format(
+        "{}: no such file; the folder has only {}, which doesn't say how text is split: make a tokenizer.json with "
+        "transformers (AutoTokenizer.from_pretrained(folder).save_pretrained(folder))",
+        path.string(), other);
+  }
+  return fmt::format("{}: no such file; copy the tokenizer.json that the model was published with into the folder",
+                     path.string());
 }
 
 }  // namespace
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    throw Error(fmt::format("{}: no such file; a model folder needs its tokenizer.json (vocab.txt alone is not read: save it with "
-                            "transformers' AutoTokenizer.save_pretrained)",
-                            path.string()));
-  }
-  const std::string json{std::istreambuf_iterator<char>(in), {}};
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) throw Error(absent(path));
+  const std::string json = read_text(InputFile::open(path), kLargestFile);
   FoveaTokenizer* made = nullptr;
-  check(fovea_tokenizer_create(json.data(), json.size(), &made), path.string());
-  Tokenizer t;
-  t.handle_ = std::shared_ptr<const void>(made, [made](const void*) { fovea_tokenizer_free(made); });
-  t.file_ = path.string();
-  return t;
+  check(fovea_tokenizer_create(json.data(), json.size(), &made), "", path.string());
+  Tokenizer tokenizer;
+  tokenizer.handle_ = std::shared_ptr<const void>(made, [made](const void*) { fovea_tokenizer_free(made); });
+  tokenizer.file_ = path.string();
+  return tokenizer;
 }
 
 Encoding Tokenizer::encode(std::string_view text, std::string_view pair, bool special) const {
   FoveaEncoding e{};
-  check(fovea_tokenizer_encode(raw(handle_), text.data() ? text.data() : "", text.size(), pair.empty() ? nullptr : pair.data(), pair.size(),
-                               special, &e),
-        file_);
-  const std::shared_ptr<FoveaEncoding> owner(&e, fovea_encoding_free);
+  check(fovea_tokenizer_encode(raw(handle_), text.data(), text.size(), pair.empty() ? nullptr : pair.data(),
+                               pair.size(), special, &e),
+        "encoding with ", file_);
+  const std::unique_ptr<FoveaEncoding, decltype(&fovea_encoding_free)> owner(&e, fovea_encoding_free);
   Encoding out;
-  std::size_t piece = 0;
-  for (std::size_t i = 0; i < e.size; ++i) {
-    out.ids.push_back(static_cast<int>(e.ids[i]));
-    out.types.push_back(static_cast<int>(e.types[i]));
+  out.ids.assign(e.ids, e.ids + e.size);
+  out.types.assign(e.types, e.types + e.size);
+  out.special.assign(e.special, e.special + e.size);
+  out.offsets.reserve(e.size);
+  out.pieces.reserve(e.size);
+  for (std::size_t i = 0, piece = 0; i < e.size; piece = e.piece_ends[i++]) {
     out.offsets.push_back({e.offsets[2 * i], e.offsets[2 * i + 1]});
-    out.special.push_back(e.special[i] != 0);
     out.pieces.emplace_back(e.pieces + piece, e.piece_ends[i] - piece);
-    piece = e.piece_ends[i];
   }
   return out;
 }
 
 std::string Tokenizer::decode(std::span<const int> ids, bool skip_special) const {
-  const std::vector<std::uint32_t> wide(ids.begin(), ids.end());
-  FoveaText text{};
-  check(fovea_tokenizer_decode(raw(handle_), wide.data(), wide.size(), skip_special, &text), file_);
-  return take(text);
+  if (const auto negative = std::ranges::find_if(ids, [](int id) { return id < 0; }); negative != ids.end())
+    throw Error(fmt::format("decoding with {}: id {} is no token of the vocabulary", file_, *negative));
+  const std::vector<std::uint32_t> unsigned_ids(ids.begin(), ids.end());
+  Text text;
+  check(fovea_tokenizer_decode(raw(handle_), unsigned_ids.data(), unsigned_ids.size(), skip_special, &text.text),
+        "decoding with ", file_);
+  return std::string(text.view());
 }
 
 std::optional<int> Tokenizer::id_of(std::string_view piece) const {
@@ -76,9 +101,10 @@ std::optional<int> Tokenizer::id_of(std::string_view piece) const {
 }
 
 std::string Tokenizer::piece_of(int id) const {
-  FoveaText piece{};
-  check(fovea_tokenizer_piece_of(raw(handle_), static_cast<std::uint32_t>(id), &piece), file_);
-  return take(piece);
+  if (id < 0) throw Error(fmt::format("{}: id {} is no token of the vocabulary", file_, id));
+  Text piece;
+  check(fovea_tokenizer_piece_of(raw(handle_), static_cast<std::uint32_t>(id), &piece.text), "", file_);
+  return std::string(piece.view());
 }
 
 int Tokenizer::vocabulary_size() const { return static_cast<int>(fovea_tokenizer_size(raw(handle_))); }

@@ -1,4 +1,5 @@
-// Text to token ids and back, as a folder's tokenizer.json says. Hugging Face's own tokenizers do the work (src/io/tokenizer).
+// Text to token ids and back, as a folder's tokenizer.json says. Hugging Face's own tokenizers do the work
+// (src/io/tokenizer).
 #pragma once
 #include <cstddef>
 #include <filesystem>
@@ -16,28 +17,33 @@ struct Span {
   std::size_t begin = 0, end = 0;
 };
 
-struct Encoding {  // all of one length, one entry per token
-  std::vector<int> ids, types;
-  std::vector<Span> offsets;        // into the text, or into the pair where types say so
-  std::vector<bool> special;        // added by the tokenizer
-  std::vector<std::string> pieces;  // as in the vocabulary
+struct Encoding {
+  std::vector<int> ids, types;  // [tokens]; types are 0, and 1 for the pair in models that tell the two apart
+  std::vector<Span> offsets;    // [tokens]: into the text, or into the pair
+  std::vector<bool> special;    // [tokens]: put there by the tokenizer; false for a "[MASK]" that stands in the text
+  std::vector<std::string> pieces;  // [tokens]: as in the vocabulary, "##ing"
 };
 
-/// Immutable after load: any number of threads may encode at once. Truncation and padding sections of tokenizer.json are ignored,
-/// as transformers ignores them.
+/// Immutable after load: any number of threads may encode at once. Truncation and padding sections of tokenizer.json
+/// are ignored, as transformers ignores them.
 class Tokenizer {
  public:
-  /// `path` is a tokenizer.json. Throws Error naming the file and what is wrong with it.
+  /// `path` is a tokenizer.json. Throws Error naming the file and what is wrong with it: among others ids or tokens
+  /// that stand twice, merges of what is no token, tokens over 4,096 bytes, added tokens whose id the vocabulary's
+  /// order doesn't give them.
   static Tokenizer load(const std::filesystem::path& path);
-  /// `special`: add what the model expects around a text ([CLS] … [SEP]).
+  /// An empty `pair` is none. `special`: add what the model expects around a text ([CLS] … [SEP]). Error when a text
+  /// isn't UTF-8.
   Encoding encode(std::string_view text, std::string_view pair = {}, bool special = true) const;
+  /// Error for an id that is no token.
   std::string decode(std::span<const int> ids, bool skip_special = true) const;
   std::optional<int> id_of(std::string_view piece) const;
-  std::string piece_of(int id) const;
-  int vocabulary_size() const;  ///< tokens, added ones included
-  int largest_id() const;       ///< −1 for an empty vocabulary
+  std::string piece_of(int id) const;  ///< Error when it is no token
+  int vocabulary_size() const;         ///< tokens, added ones included
+  int largest_id() const;              ///< −1 for an empty vocabulary
 
  private:
+  Tokenizer() = default;
   std::shared_ptr<const void> handle_;
   std::string file_;
 };

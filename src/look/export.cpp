@@ -18,8 +18,12 @@ namespace {
 
 constexpr int kSequence = 0;  // a run is one text
 
-std::string name_of(const char* what, const models::LayerRecord& r) { return fmt::format("{}.{}.{}", what, r.kind, r.layer); }
-std::string hidden_name(const Run& run, std::size_t layer) { return fmt::format("hidden.{}.{}", run.layers().front().kind, layer); }
+std::string name_of(const char* what, const models::LayerRecord& r) {
+  return fmt::format("{}.{}.{}", what, r.kind, r.layer);
+}
+std::string hidden_name(const Run& run, std::size_t layer) {
+  return fmt::format("hidden.{}.{}", run.layers().front().kind, layer);
+}
 
 std::vector<io::TensorSpec> contents(const Run& run, Range queries) {
   const std::int64_t rows = queries.end - queries.begin;
@@ -29,7 +33,8 @@ std::vector<io::TensorSpec> contents(const Run& run, Range queries) {
     specs.push_back({name_of("attention", r), DType::F32, {heads, rows, keys}});
     specs.push_back({name_of("lse", r), DType::F32, {heads, rows}});
   }
-  for (std::size_t i = 0; i < run.hidden().size(); ++i) specs.push_back({hidden_name(run, i), DType::F32, run.hidden()[i].shape()});
+  for (std::size_t i = 0; i < run.hidden().size(); ++i)
+    specs.push_back({hidden_name(run, i), DType::F32, run.hidden()[i].shape()});
   return specs;
 }
 
@@ -50,7 +55,8 @@ void write_attention(io::SafeTensorsWriter& writer, const models::LayerRecord& r
     });
     for (std::size_t i = 0; i < weights.size(); ++i) {
       const auto& [rows, band] = bands[first + i];
-      writer.append(name_of("attention", record), TensorView(DType::F32, weights[i].data(), {band.end - band.begin, rows.keys()}));
+      writer.append(name_of("attention", record),
+                    TensorView(DType::F32, weights[i].data(), {band.end - band.begin, rows.keys()}));
     }
   }
 }
@@ -79,7 +85,8 @@ int queries_within(const Run& run, std::int64_t bytes) {
 void export_run(const Run& run, Range queries, const std::filesystem::path& file) {
   const auto tokens = static_cast<int>(run.tokens.size());
   if (queries.begin < 0 || queries.begin >= queries.end || queries.end > tokens)
-    throw Error(fmt::format("rows {}:{} are not in this run: it has {} tokens, rows 0:{}", queries.begin, queries.end, tokens, tokens));
+    throw Error(fmt::format("rows {}:{} are not in this run: it has {} tokens, rows 0:{}", queries.begin, queries.end,
+                            tokens, tokens));
   io::SafeTensorsWriter writer(file, contents(run, queries));
   for (const models::LayerRecord& record : run.layers()) {
     write_attention(writer, record, queries);

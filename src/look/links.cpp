@@ -7,9 +7,9 @@
 #include <numeric>
 #include <tuple>
 
-#include "look/rows.hpp"
-
 #include <fovea/threads.hpp>
+
+#include "look/rows.hpp"
 
 namespace fovea::look {
 namespace {
@@ -53,7 +53,9 @@ class Strongest {
 class RowSums {
  public:
   RowSums(const models::LayerRecord& record, int sequence, int head, int query)
-      : rows_(record, sequence, head), weights_(rows_.weights({query, query + 1})), mass_(rows_.sink(query)),
+      : rows_(record, sequence, head),
+        weights_(rows_.weights({query, query + 1})),
+        mass_(rows_.sink(query)),
         visible_(rows_.visible(query)) {
     origin_.kind = record.kind, origin_.layer = record.layer, origin_.head = head, origin_.query = query;
     mixture_.resize(static_cast<std::size_t>(rows_.value_dim()));
@@ -82,8 +84,8 @@ class RowSums {
  private:
   double weight(int key) const { return static_cast<double>(weights_[static_cast<std::size_t>(key)]); }
 
-  /// ‖W_O Δo‖, Δo = p/(1−p)·(o − v). Sums are taken in double over the row's own weights, with p = A / ΣA, so that 1 − p stays
-  /// exact to many digits where A, a float, is next to 1.
+  /// ‖W_O Δo‖, Δo = p/(1−p)·(o − v). Sums are taken in double over the row's own weights, with p = A / ΣA, so that 1 −
+  /// p stays exact to many digits where A, a float, is next to 1.
   double effect(double a, std::vector<double>& v) const {
     const double p = a / mass_, rest = (mass_ - a) / mass_;
     constexpr double kWholeRow = 4 * std::numeric_limits<float>::epsilon();
@@ -100,12 +102,15 @@ class RowSums {
   Link origin_;  // kind, layer, head, query
 };
 
-/// Queries in runs of neighbours that fit a band: few calls into the kernel when all are asked for, one row when one is.
+/// Queries in runs of neighbours that fit a band: few calls into the kernel when all are asked for, one row when one
+/// is.
 std::vector<Range> bands_of(std::span<const int> queries, int band) {
   std::vector<Range> bands;
   for (const int q : queries) {
-    if (!bands.empty() && bands.back().end == q && q - bands.back().begin < band) ++bands.back().end;
-    else bands.push_back({q, q + 1});
+    if (!bands.empty() && bands.back().end == q && q - bands.back().begin < band)
+      ++bands.back().end;
+    else
+      bands.push_back({q, q + 1});
   }
   return bands;
 }
@@ -144,8 +149,10 @@ std::vector<Range> runs_of_rows(const std::vector<Edge>& edges, const std::vecto
   };
   std::vector<Range> runs;
   for (int i = 0; i < static_cast<int>(order.size()); ++i) {
-    if (i > 0 && row(i) == row(i - 1)) ++runs.back().end;
-    else runs.push_back({i, i + 1});
+    if (i > 0 && row(i) == row(i - 1))
+      ++runs.back().end;
+    else
+      runs.push_back({i, i + 1});
   }
   return runs;
 }
@@ -160,7 +167,8 @@ std::vector<Link> strongest_links(const Field& field, int sequence, int top) {
   std::mutex merging;
   parallel_for(static_cast<std::int64_t>(items), [&](std::int64_t i) {
     const auto item = static_cast<std::size_t>(i);
-    const auto found = strongest_of_head(field, static_cast<int>(item / heads), field.heads[item % heads], sequence, wanted);
+    const auto found =
+        strongest_of_head(field, static_cast<int>(item / heads), field.heads[item % heads], sequence, wanted);
     const std::scoped_lock lock(merging);
     for (const Edge& e : found) best.offer(e);
   });

@@ -26,7 +26,8 @@ struct Model::Parts {
   explicit Parts(const std::filesystem::path& where)
       : folder(where), encoder(models::load_encoder(where)), reader(where, encoder->summary()) {}
 
-  const models::Pooling& pooling() const {  // read when it is first asked for: only embed() minds what modules.json says
+  /// Read when it is first asked for: only embed() minds what modules.json says.
+  const models::Pooling& pooling() const {
     std::call_once(once, [&] { pooling_.emplace(models::Pooling::load(folder, encoder->summary().width)); });
     return *pooling_;
   }
@@ -51,16 +52,18 @@ Run Model::operator()(std::string_view text, bool truncate, int* cut) const {
   if (cut) *cut = reading.cut;
   models::Pass pass;
   pass.record_attention = pass.record_hidden = true;
-  Run run(parts_->encoder, std::make_shared<const models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass)));
+  Run run(parts_->encoder,
+          std::make_shared<const models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass)));
   run.text = text;
   run.tokens = std::move(reading.tokens);
   return run;
 }
 
-// ----------------------------------------------------------------------------------------------------------------- embed
+// --------------------------------------------------------------------------------------------------------------- embed
 
 Tensor Model::embed(std::span<const std::string> texts, bool truncate, int* cut) const {
-  constexpr std::size_t kTokens = 4096;  // of a batch, unless one text has more: bounds what a pass keeps, and keeps the cores busy
+  // Of a batch, unless one text has more: bounds what a pass keeps, and keeps the cores busy.
+  constexpr std::size_t kTokens = 4096;
   const models::Pooling& pooling = parts_->pooling();
   Tensor out(DType::F32, {std::ssize(texts), pooling.width()});
   float* row = out.data<float>();
@@ -85,7 +88,7 @@ Tensor Model::embed(std::span<const std::string> texts, bool truncate, int* cut)
   return out;
 }
 
-// ------------------------------------------------------------------------------------------------------ fill and classify
+// --------------------------------------------------------------------------------------------------- fill and classify
 
 namespace {
 
@@ -108,7 +111,8 @@ Tensor rows_at(const Tensor& hidden, const std::vector<int>& positions) {
   return rows;
 }
 
-/// How logits become what is reported, by transformers' rules: config.json's problem_type, or the number of labels where it is silent.
+/// How logits become what is reported, by transformers' rules: config.json's problem_type, or the number of labels
+/// where it is silent.
 enum class Outcome { OneOf, AnyOf, Value };
 Outcome outcome_of(const std::filesystem::path& folder, std::size_t labels) {
   const std::filesystem::path file = folder / "config.json";
@@ -116,8 +120,10 @@ Outcome outcome_of(const std::filesystem::path& folder, std::size_t labels) {
   if (type == "regression") return Outcome::Value;
   if (type == "multi_label_classification" || (type.empty() && labels == 1)) return Outcome::AnyOf;
   if (type.empty() || type == "single_label_classification") return Outcome::OneOf;
-  throw Error(fmt::format("{}: problem_type {} is not known; expected single_label_classification, multi_label_classification or regression",
-                          file.string(), type));
+  throw Error(
+      fmt::format("{}: problem_type {} is not known; expected single_label_classification, multi_label_classification "
+                  "or regression",
+                  file.string(), type));
 }
 
 std::vector<double> reported(Outcome outcome, std::span<const float> logits) {
@@ -130,11 +136,13 @@ std::vector<double> reported(Outcome outcome, std::span<const float> logits) {
 
 /// Indices of the `top` largest, largest first; of equals the first first, and NaN last (sorting must not meet one).
 std::vector<std::size_t> largest(std::vector<double> p, std::size_t top) {
-  std::ranges::replace_if(p, [](double x) { return std::isnan(x); }, -std::numeric_limits<double>::infinity());
+  std::ranges::replace_if(
+      p, [](double x) { return std::isnan(x); }, -std::numeric_limits<double>::infinity());
   std::vector<std::size_t> order(p.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(top, order.size()));
-  std::partial_sort(order.begin(), end, order.end(), [&](std::size_t a, std::size_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
+  std::partial_sort(order.begin(), end, order.end(),
+                    [&](std::size_t a, std::size_t b) { return p[a] != p[b] ? p[a] > p[b] : a < b; });
   order.erase(end, order.end());
   return order;
 }
@@ -148,7 +156,8 @@ std::vector<std::vector<Guess>> Model::fill(std::string_view text, int top) cons
   std::vector<int> positions;
   for (const Token& t : reading.tokens)
     if (t.id == mask.id) positions.push_back(t.index);
-  if (positions.empty()) throw Error(fmt::format("the text has no {}; write it where a word is to be filled in", mask.text));
+  if (positions.empty())
+    throw Error(fmt::format("the text has no {}; write it where a word is to be filled in", mask.text));
   const Tensor hidden = parts_->encoder->forward(std::span(&reading.sequence, 1)).hidden;
   const Tensor logits = parts_->encoder->vocabulary_logits(rows_at(hidden, positions));  // [positions, vocabulary]
   const auto vocabulary = static_cast<std::size_t>(logits.shape()[1]);
@@ -164,7 +173,8 @@ std::vector<std::vector<Guess>> Model::fill(std::string_view text, int top) cons
 std::vector<Label> Model::classify(std::string_view text, std::string_view pair) const {
   const char* what = pair.empty() ? "the text" : "the pair of texts";
   const look::Reading reading = parts_->reader.read(text, pair, look::TooLong::Refuse, what);
-  const Tensor logits = parts_->encoder->class_logits(parts_->encoder->forward(std::span(&reading.sequence, 1)));  // [1, labels]
+  const Tensor logits =
+      parts_->encoder->class_logits(parts_->encoder->forward(std::span(&reading.sequence, 1)));  // [1, labels]
   const std::vector<std::string>& names = parts_->encoder->labels();
   const std::vector<double> p = reported(outcome_of(parts_->folder, names.size()), logits.values<float>());
   std::vector<Label> labels;

@@ -43,8 +43,9 @@ std::optional<std::string> mask_named_in(const fs::path& file) {
 Reader::Reader(const fs::path& folder, const models::Summary& model)
     : folder_(folder), tokenizer_(io::Tokenizer::load(folder / "tokenizer.json")), positions_(model.positions) {
   if (tokenizer_.largest_id() >= model.vocabulary) {
-    throw Error(fmt::format("{}: has token ids up to {}, and the model's vocabulary has {}; the two do not belong together",
-                            (folder / "tokenizer.json").string(), tokenizer_.largest_id(), model.vocabulary));
+    throw Error(
+        fmt::format("{}: has token ids up to {}, and the model's vocabulary has {}; the two do not belong together",
+                    (folder / "tokenizer.json").string(), tokenizer_.largest_id(), model.vocabulary));
   }
 }
 
@@ -63,8 +64,8 @@ Reading Reader::read(std::string_view text, std::string_view pair, TooLong too_l
     const auto [begin, end] = encoding.offsets[i];
     reading.sequence.ids.push_back(encoding.ids[i]);
     reading.sequence.types.push_back(encoding.types[i]);
-    reading.tokens.push_back({static_cast<int>(reading.tokens.size()), encoding.ids[i], encoding.pieces[i], static_cast<int>(begin),
-                              static_cast<int>(end), encoding.special[i]});
+    reading.tokens.push_back({static_cast<int>(reading.tokens.size()), encoding.ids[i], encoding.pieces[i],
+                              static_cast<int>(begin), static_cast<int>(end), encoding.special[i]});
   }
   return reading;
 }
@@ -82,12 +83,14 @@ MaskToken Reader::mask() const {
     const std::optional<std::string> token = mask_named_in(folder_ / name);
     if (!token) continue;
     if (const std::optional<int> id = tokenizer_.id_of(*token)) return {*token, *id};
-    throw Error(fmt::format("{}: mask_token is {}, which tokenizer.json doesn't have", (folder_ / name).string(), io::in_quotes(*token)));
+    throw Error(fmt::format("{}: mask_token is {}, which tokenizer.json doesn't have", (folder_ / name).string(),
+                            io::in_quotes(*token)));
   }
   for (const char* token : {"[MASK]", "<mask>"})
     if (const std::optional<int> id = tokenizer_.id_of(token)) return {token, *id};
-  throw Error(fmt::format("{}: names no mask_token, so there is nothing to fill in; use a model trained with masks (BERT and its kin)",
-                          folder_.string()));
+  throw Error(fmt::format(
+      "{}: names no mask_token, so there is nothing to fill in; use a model trained with masks (BERT and its kin)",
+      folder_.string()));
 }
 
 }  // namespace fovea::look

@@ -32,9 +32,9 @@ class Reader {
   /// Error when the tokenizer has ids that the model doesn't.
   Reader(const std::filesystem::path& folder, const models::Summary& model);
 
-  /// The text, and a second one unless `pair` is empty, with what the model expects around them. Where that is more than the model
-  /// has positions: Error with both counts, or tokens are left out from the end and what was added stays, as transformers cuts one
-  /// text. `what` names the text in messages.
+  /// The text, and a second one unless `pair` is empty, with what the model expects around them. Where that is more
+  /// than the model has positions: Error with both counts, or tokens are left out from the end and what was added
+  /// stays, as transformers cuts one text. `what` names the text in messages.
   Reading read(std::string_view text, std::string_view pair, TooLong too_long, std::string_view what) const;
   /// A token as text; empty for an id that the model has and the tokenizer doesn't.
   std::string spelled(int id) const;

@@ -30,7 +30,8 @@ HeadRows::HeadRows(const models::LayerRecord& record, int sequence, int head)
 }
 
 int HeadRows::band() const {
-  constexpr int kElements = 1 << 19;  // 2 MB of weights a thread: a band of 64 rows up to 8,192 keys, of 8 rows at 65,536
+  constexpr int kElements =
+      1 << 19;  // 2 MB of weights a thread: a band of 64 rows up to 8,192 keys, of 8 rows at 65,536
   return std::clamp(kElements / std::max(keys(), 1), 1, kTileQueries);
 }
 

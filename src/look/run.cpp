@@ -3,13 +3,14 @@
 #include <mutex>
 #include <numeric>
 
+#include <fmt/format.h>
+
+#include <fovea/model.hpp>
+
 #include "look/links.hpp"
 #include "look/statistics.hpp"
 #include "look/words.hpp"
 #include "models/encoder.hpp"
-
-#include <fmt/format.h>
-#include <fovea/model.hpp>
 
 namespace fovea {
 
@@ -54,13 +55,15 @@ std::vector<int> all_below(int n) {
 std::vector<int> chosen(const char* what, std::vector<int> wanted, int count) {
   if (wanted.empty()) return all_below(count);
   for (const int i : wanted)
-    if (i < 0 || i >= count) throw Error(fmt::format("{} {}: the model has {}s 0 to {}; choose among them", what, i, what, count - 1));
+    if (i < 0 || i >= count)
+      throw Error(fmt::format("{} {}: the model has {}s 0 to {}; choose among them", what, i, what, count - 1));
   std::ranges::sort(wanted);
   wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
   return wanted;
 }
 
-std::vector<const models::LayerRecord*> records_of_kind(const std::vector<models::LayerRecord>& layers, const std::string& kind) {
+std::vector<const models::LayerRecord*> records_of_kind(const std::vector<models::LayerRecord>& layers,
+                                                        const std::string& kind) {
   std::vector<const models::LayerRecord*> found;
   for (const models::LayerRecord& record : layers)
     if (record.kind == (kind.empty() ? layers.front().kind : kind)) found.push_back(&record);

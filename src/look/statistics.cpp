@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <utility>
 
-#include "look/rows.hpp"
-
 #include <fovea/threads.hpp>
+
+#include "look/rows.hpp"
 
 namespace fovea::look {
 namespace {
@@ -20,7 +20,7 @@ double mean(double sum, std::int64_t count) { return count > 0 ? sum / static_ca
 /// What the rows of one head add up to.
 class Sums {
  public:
-  /// sink: the virtual column's weight; choices: how many columns the row could have looked at, the virtual one included.
+  /// sink: the virtual column's weight; choices: how many columns the row could look at, the virtual one included.
   void add(int query, std::span<const float> row, double sink, int choices) {
     if (choices == 0) return;  // a row that sees nothing has no attention to speak of
     double entropy = surprise(sink), strongest = 0;
@@ -38,7 +38,8 @@ class Sums {
     if (query == 0) return;
     ++later_rows_;
     first_ += static_cast<double>(row[0]);
-    if (query <= static_cast<int>(row.size())) previous_ += static_cast<double>(row[static_cast<std::size_t>(query - 1)]);
+    if (query <= static_cast<int>(row.size()))
+      previous_ += static_cast<double>(row[static_cast<std::size_t>(query - 1)]);
   }
 
   void write(HeadStatistics& s) const {
@@ -51,7 +52,8 @@ class Sums {
   }
 
  private:
-  std::int64_t rows_ = 0, free_rows_ = 0, later_rows_ = 0;  // that see a key; that have a choice; that see one and aren't first
+  std::int64_t rows_ = 0, free_rows_ = 0,
+               later_rows_ = 0;  // that see a key; that have a choice; that see one and aren't first
   double entropy_ = 0, normalised_ = 0, strongest_ = 0, first_ = 0, previous_ = 0, travelled_ = 0, mass_ = 0;
 };
 

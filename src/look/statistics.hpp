@@ -3,9 +3,9 @@
 #include <span>
 #include <vector>
 
-#include "models/encoder.hpp"
-
 #include <fovea/look.hpp>
+
+#include "models/encoder.hpp"
 
 namespace fovea::look {
 

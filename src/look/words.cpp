@@ -14,7 +14,10 @@ namespace fovea::look {
 namespace {
 
 constexpr char32_t kNoLetter = 0xfffd;  // U+FFFD: what isn't UTF-8
-struct Letter { char32_t code; int begin, end; };  // bytes [begin, end) of the text
+struct Letter {
+  char32_t code;
+  int begin, end;
+};  // bytes [begin, end) of the text
 
 /// UTF-8, leniently: a byte that starts no valid sequence is a letter by itself.
 std::vector<Letter> letters_of(std::string_view text) {
@@ -37,20 +40,24 @@ std::vector<Letter> letters_of(std::string_view text) {
 constexpr bool between(char32_t c, char32_t low, char32_t high) { return low <= c && c <= high; }
 
 /// Scripts written without spaces: each character is taken as a word of its own (ideographs, kana).
-bool stands_alone(char32_t c) { return between(c, 0x3040, 0x30ff) || between(c, 0x3400, 0x9fff) || between(c, 0xf900, 0xfaff) || between(c, 0x20000, 0x3ffff); }
+bool stands_alone(char32_t c) {
+  return between(c, 0x3040, 0x30ff) || between(c, 0x3400, 0x9fff) || between(c, 0xf900, 0xfaff) ||
+         between(c, 0x20000, 0x3ffff);
+}
 bool in_word(char32_t c) {
   if (c < 0x80) return between(c, '0', '9') || between(c, 'A', 'Z') || between(c, 'a', 'z') || c == '_';
-  const bool punctuation = between(c, 0x80, 0xa9) || between(c, 0xab, 0xb4) || between(c, 0xb6, 0xb9) || between(c, 0xbb, 0xbf) ||
-                           c == 0xd7 || c == 0xf7 || between(c, 0x2000, 0x206f) || between(c, 0x20a0, 0x20cf) ||
-                           between(c, 0x2190, 0x2bff) || between(c, 0x3000, 0x303f) || between(c, 0xff00, 0xff0f) ||
-                           between(c, 0xff1a, 0xff20) || c == kNoLetter;
+  const bool punctuation = between(c, 0x80, 0xa9) || between(c, 0xab, 0xb4) || between(c, 0xb6, 0xb9) ||
+                           between(c, 0xbb, 0xbf) || c == 0xd7 || c == 0xf7 || between(c, 0x2000, 0x206f) ||
+                           between(c, 0x20a0, 0x20cf) || between(c, 0x2190, 0x2bff) || between(c, 0x3000, 0x303f) ||
+                           between(c, 0xff00, 0xff0f) || between(c, 0xff1a, 0xff20) || c == kNoLetter;
   return !punctuation;
 }
 bool joined(char32_t a, char32_t b) { return in_word(a) && in_word(b) && !stands_alone(a) && !stands_alone(b); }
 
 /// Lower case of the alphabets whose cases lie at a fixed distance: Latin, Greek, Cyrillic.
 char32_t lower(char32_t c) {
-  if (between(c, 'A', 'Z') || (between(c, 0xc0, 0xde) && c != 0xd7) || between(c, 0x391, 0x3ab) || between(c, 0x410, 0x42f))
+  if (between(c, 'A', 'Z') || (between(c, 0xc0, 0xde) && c != 0xd7) || between(c, 0x391, 0x3ab) ||
+      between(c, 0x410, 0x42f))
     return c + 32;
   if (between(c, 0x400, 0x40f)) return c + 80;
   if (between(c, 0x100, 0x137) || between(c, 0x14a, 0x177)) return c | 1;
@@ -69,7 +76,8 @@ enum class Case { Exact, Folded };
 
 class Text {
  public:
-  Text(std::string_view text, std::span<const Token> tokens) : text_(text), letters_(letters_of(text)), tokens_(tokens) {}
+  Text(std::string_view text, std::span<const Token> tokens)
+      : text_(text), letters_(letters_of(text)), tokens_(tokens) {}
 
   /// Where `word` stands whole in the text, each as the positions of its tokens.
   std::vector<std::vector<int>> occurrences(std::string_view word, Case how) const {
@@ -86,7 +94,8 @@ class Text {
       const bool starts = at == letters_.begin() || !joined((at - 1)->code, at->code);
       const bool ends = past == letters_.end() || !joined((past - 1)->code, past->code);
       if (starts && ends)
-        if (auto positions = covering(tokens_, at->begin, (past - 1)->end); !positions.empty()) found.push_back(positions);
+        if (auto positions = covering(tokens_, at->begin, (past - 1)->end); !positions.empty())
+          found.push_back(positions);
       ++at;
     }
     return found;
@@ -100,7 +109,8 @@ class Text {
       while (end < letters_.size() && joined(letters_[end - 1].code, letters_[end].code)) ++end;
       const int from = letters_[i].begin, to = letters_[end - 1].end;
       const std::string_view word = text_.substr(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from));
-      if (in_word(letters_[i].code) && std::ranges::find(all, word) == all.end() && !covering(tokens_, from, to).empty())
+      if (in_word(letters_[i].code) && std::ranges::find(all, word) == all.end() &&
+          !covering(tokens_, from, to).empty())
         all.push_back(word);
       i = end;
     }
@@ -134,8 +144,9 @@ std::vector<std::vector<int>> all_occurrences(const Text& text, std::span<const 
   std::vector<std::string_view> words = text.words();
   const std::size_t more = words.size() > kShown ? words.size() - kShown : 0;
   words.resize(words.size() - more);
-  throw Error(fmt::format("{} is not among the words that the model read: {}{}; give one of them, or a position from 0 to {}",
-                          io::in_quotes(selector), fmt::join(words, ", "), more ? fmt::format(", … ({} more)", more) : "", tokens - 1));
+  throw Error(fmt::format(
+      "{} is not among the words that the model read: {}{}; give one of them, or a position from 0 to {}",
+      io::in_quotes(selector), fmt::join(words, ", "), more ? fmt::format(", … ({} more)", more) : "", tokens - 1));
 }
 
 [[noreturn]] void refuse_ambiguous(const std::vector<std::vector<int>>& found, std::string_view word) {
@@ -143,7 +154,8 @@ std::vector<std::vector<int>> all_occurrences(const Text& text, std::span<const 
   std::string choices;
   for (std::size_t i = 0; i < std::min(found.size(), kShown); ++i)
     choices += fmt::format("{}{}#{} (position {})", i ? ", " : "", io::escaped(word), i + 1, found[i].front());
-  throw Error(fmt::format("{} is there {} times; choose {}{}", io::in_quotes(word), found.size(), choices, found.size() > kShown ? ", …" : ""));
+  throw Error(fmt::format("{} is there {} times; choose {}{}", io::in_quotes(word), found.size(), choices,
+                          found.size() > kShown ? ", …" : ""));
 }
 
 }  // namespace
@@ -159,8 +171,8 @@ std::vector<int> find_tokens(std::string_view text_bytes, std::span<const Token>
   const auto found = all_occurrences(text, tokens, word);
   if (found.empty()) refuse_absent(text, tokens.size(), selector);
   if (which && (*which < 1 || *which > static_cast<std::int64_t>(found.size())))
-    throw Error(fmt::format("{}: {} is there {} {}; count from #1", io::in_quotes(selector), io::in_quotes(word), found.size(),
-                            found.size() == 1 ? "time" : "times"));
+    throw Error(fmt::format("{}: {} is there {} {}; count from #1", io::in_quotes(selector), io::in_quotes(word),
+                            found.size(), found.size() == 1 ? "time" : "times"));
   if (!which && found.size() > 1) refuse_ambiguous(found, word);
   return found[which ? static_cast<std::size_t>(*which - 1) : 0];
 }

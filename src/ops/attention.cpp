@@ -77,29 +77,25 @@ void check_row(const Problem& p, int batch, int head) {
   check_index("head", head, p.heads);
 }
 
-/// Σ_j weight_j · v_j in double, [value_dim]. Asked for every row of every head that is shown: eight sums at a time stay in
-/// registers, and no dtype is looked up per element where v is as models have it (together 5 times faster).
+/// Σ_j weight_j · v_j in double, [value_dim]. Asked for every row of every head that is shown, so v as models have it is read
+/// without looking up its dtype per element (3 times faster).
 std::vector<double> mixture(const Problem& p, int batch, int head, std::span<const float> weights) {
-  constexpr int kSums = 8;
+  std::vector<double> sum(static_cast<std::size_t>(p.value_dim));
+  double* o = sum.data();
+  const int dim = p.value_dim;
   const bool plain = p.v.dtype == DType::F32 && p.v.dim == 1;
-  std::vector<double> o(static_cast<std::size_t>(p.value_dim));
-  for (int first = 0; first < p.value_dim; first += kSums) {
-    const int count = std::min(kSums, p.value_dim - first);
-    double sums[kSums] = {};
-    for (std::size_t j = 0; j < weights.size(); ++j) {
-      if (weights[j] == 0) continue;  // what is hidden may hold NaN
-      const auto a = static_cast<double>(weights[j]);
-      const std::int64_t at = p.v_offset(batch, head / p.group(), static_cast<int>(j)) + first * p.v.dim;
-      if (plain && count == kSums) {
-        const float* v = static_cast<const float*>(p.v.data) + at;
-        for (int d = 0; d < kSums; ++d) sums[d] += a * static_cast<double>(v[d]);
-      } else {
-        for (int d = 0; d < count; ++d) sums[d] += a * load_element(p.v.dtype, p.v.data, at + d * p.v.dim);
-      }
+  std::int64_t at = p.v_offset(batch, head / p.group(), 0);
+  for (const float weight : weights) {
+    const auto a = static_cast<double>(weight);
+    if (weight != 0 && plain) {  // what is hidden may hold NaN
+      const float* v = static_cast<const float*>(p.v.data) + at;
+      for (int d = 0; d < dim; ++d) o[d] += a * static_cast<double>(v[d]);
+    } else if (weight != 0) {
+      for (int d = 0; d < dim; ++d) o[d] += a * load_element(p.v.dtype, p.v.data, at + d * p.v.dim);
     }
-    std::copy_n(sums, count, o.begin() + first);
+    at += p.v.time;
   }
-  return o;
+  return sum;
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Attention written down once more in float64, from its definition, for the tests of fovea attend: dense, slow, unrelated to the library.
+// Attention written down once more in float64, from its definition, for the tests of fovea attend: dense, slow,
+// unrelated to the library.
 #pragma once
 #include <cmath>
 #include <functional>
@@ -11,24 +12,30 @@ using Numbers = std::vector<double>;
 
 struct OracleProblem {
   int batch = 1, time = 1, keys = 1, heads = 1, kv_heads = 1, head_dim = 1, value_dim = 1;
-  Numbers q, k, v;    // [batch, time, heads, head_dim], [batch, keys, kv_heads, head_dim], [batch, keys, kv_heads, value_dim]
-  Numbers bias;       // [batch, heads, time, keys], or empty
-  Numbers sink;       // [heads], or empty
+  Numbers q, k,
+      v;  // [batch, time, heads, head_dim], [batch, keys, kv_heads, head_dim], [batch, keys, kv_heads, value_dim]
+  Numbers bias;  // [batch, heads, time, keys], or empty
+  Numbers sink;  // [heads], or empty
   double scale = 1;
   std::function<bool(int b, int h, int i, int j)> visible = [](int, int, int, int) { return true; };
   /// From scale·q·k and the bias of the site to the score.
-  std::function<double(double logit, double bias, int h, int i, int j)> score = [](double s, double b, int, int, int) { return s + b; };
+  std::function<double(double logit, double bias, int h, int i, int j)> score = [](double s, double b, int, int, int) {
+    return s + b;
+  };
 };
 
 struct OracleResult {
-  Numbers out;               // [batch, time, heads, value_dim]
-  Numbers lse, entropy, max; // [batch, heads, time]
-  Numbers weights;           // [batch, heads, time, keys]
+  Numbers out;                // [batch, time, heads, value_dim]
+  Numbers lse, entropy, max;  // [batch, heads, time]
+  Numbers weights;            // [batch, heads, time, keys]
 };
 
 inline std::size_t flat(int a, int b, int nb, int c, int nc, int d, int nd) {
-  return ((static_cast<std::size_t>(a) * static_cast<std::size_t>(nb) + static_cast<std::size_t>(b)) * static_cast<std::size_t>(nc) +
-          static_cast<std::size_t>(c)) * static_cast<std::size_t>(nd) + static_cast<std::size_t>(d);
+  return ((static_cast<std::size_t>(a) * static_cast<std::size_t>(nb) + static_cast<std::size_t>(b)) *
+              static_cast<std::size_t>(nc) +
+          static_cast<std::size_t>(c)) *
+             static_cast<std::size_t>(nd) +
+         static_cast<std::size_t>(d);
 }
 
 inline OracleResult oracle(const OracleProblem& p) {
@@ -49,7 +56,8 @@ inline OracleResult oracle(const OracleProblem& p) {
           if (!p.visible(b, h, i, j)) continue;
           double dot = 0;
           for (int d = 0; d < p.head_dim; ++d)
-            dot += p.q[flat(b, i, p.time, h, p.heads, d, p.head_dim)] * p.k[flat(b, j, p.keys, kv, p.kv_heads, d, p.head_dim)];
+            dot += p.q[flat(b, i, p.time, h, p.heads, d, p.head_dim)] *
+                   p.k[flat(b, j, p.keys, kv, p.kv_heads, d, p.head_dim)];
           const double bias = p.bias.empty() ? 0 : p.bias[flat(b, h, p.heads, i, p.time, j, p.keys)];
           s[static_cast<std::size_t>(j)] = p.score(p.scale * dot, bias, h, i, j);
           top = std::max(top, s[static_cast<std::size_t>(j)]);
@@ -68,7 +76,8 @@ inline OracleResult oracle(const OracleProblem& p) {
           if (a == 0) continue;
           r.entropy[row] -= a * std::log(a);
           for (int d = 0; d < p.value_dim; ++d)
-            r.out[flat(b, i, p.time, h, p.heads, d, p.value_dim)] += a * p.v[flat(b, j, p.keys, kv, p.kv_heads, d, p.value_dim)];
+            r.out[flat(b, i, p.time, h, p.heads, d, p.value_dim)] +=
+                a * p.v[flat(b, j, p.keys, kv, p.kv_heads, d, p.value_dim)];
         }
       }
   return r;

@@ -27,7 +27,7 @@ TEST(Explain, CountsVisiblePairs) {
 TEST(Explain, SaysWhyBetterKernelsWereRefused) {
   const Json fast = json_of(fovea({"explain", "--json", "--shape", "1x8x4096x64"}));
   EXPECT_EQ(fast["candidates"].back()["name"], fast["kernel"]);
-  EXPECT_TRUE(fast["candidates"].back()["accepted"]);
+  EXPECT_TRUE(fast["candidates"].back()["accepted"].get<bool>());
   EXPECT_GT(fast["items"], 0);
   EXPECT_GT(fast["scratch_bytes"], 0);
   EXPECT_EQ(fast["q"], (std::vector<int>{1, 4096, 8, 64}));
@@ -48,7 +48,8 @@ TEST(Explain, SaysWhyBetterKernelsWereRefused) {
 TEST(Explain, ReadsFilesWithTheirMasksAndLengths) {
   const ScratchFolder folder;
   const std::string in = folder / "in.safetensors";
-  TensorMap tensors{{"q", random_f32({2, 4, 4, 8}, 1)}, {"k", random_f32({2, 6, 2, 8}, 2)}, {"v", random_f32({2, 6, 2, 8}, 3)}};
+  TensorMap tensors{
+      {"q", random_f32({2, 4, 4, 8}, 1)}, {"k", random_f32({2, 6, 2, 8}, 2)}, {"v", random_f32({2, 6, 2, 8}, 3)}};
   save(in, tensors);
   EXPECT_EQ(json_of(fovea({"explain", in, "--json"}))["visible_pairs"], 2 * 4 * 24);
   std::string mask(24, '\1');
@@ -68,7 +69,8 @@ TEST(Explain, BadProblemsAreOneLine) {
   expect_error(fovea({"explain", "--shape", "1x8xabcx64"}), 2, {"--shape", "abc"});
   expect_error(fovea({"explain", "--shape", "1x8x99999999999x64"}), 2, {"--shape"});
   expect_error(fovea({"explain", "--shape", "1x8x16x0"}), 2, {"--shape"});
-  expect_error(fovea({"explain", "--shape", "1x8x16x64", "--kv-heads", "3"}), 1, {"kv_heads (3) must divide heads (8)"});
+  expect_error(fovea({"explain", "--shape", "1x8x16x64", "--kv-heads", "3"}), 1,
+               {"kv_heads (3) must divide heads (8)"});
   expect_error(fovea({"explain", "--kv-heads", "0"}), 2, {"--kv-heads"});
   expect_error(fovea({"explain", "--dtype", "int4"}), 2, {"--dtype", "bf16"});
   expect_error(fovea({"explain", "--kernel", "best"}), 1, {"unknown kernel 'best'"});
@@ -88,7 +90,7 @@ TEST(Info, NamesTheMachine) {
   EXPECT_EQ(scalar["isa"], "scalar");
   EXPECT_EQ(scalar["FOVEA_ISA"], "scalar");
   for (const Json& k : scalar["kernels"])
-    if (k["name"] == "flash_avx2") EXPECT_FALSE(k["usable"]);
+    if (k["name"] == "flash_avx2") EXPECT_FALSE(k["usable"].get<bool>());
   expect_error(fovea({"info", "--tokens", "5"}), 2, {"--tokens", "--model"});
   expect_error(fovea({"info", "--model", "no/such/folder"}), 1, {"no/such/folder"});
 }
@@ -107,7 +109,8 @@ TEST(Bench, AttentionReportsTheContractsFields) {
 }
 
 TEST(Bench, DecodeIsMeasuredAgainstReading) {
-  const Json b = json_of(fovea({"bench", "attention", "--shape", "1x4x1x32", "--kv", "2000", "--decode", "--isa", "scalar", "--json"}));
+  const Json b = json_of(
+      fovea({"bench", "attention", "--shape", "1x4x1x32", "--kv", "2000", "--decode", "--isa", "scalar", "--json"}));
   EXPECT_EQ(b["shape"]["queries"], 1);
   EXPECT_EQ(b["kernel"], "flash_scalar");
   EXPECT_NEAR(b["read_gbps"].get<double>(), 2 * 4 * 2000 * 32 * 4 / b["seconds"]["min"].get<double>() * 1e-9, 1e-6);

@@ -1,23 +1,23 @@
-// Runs the real program, as a shell would: its output, its errors, its exit status; on pipes or on a terminal of a given width.
+// Runs the real program, as a shell would: its output, its errors, its exit status; on pipes or on a terminal of a
+// given width.
 #pragma once
-#include <fcntl.h>
-#include <poll.h>
-#include <pty.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
 #include <sstream>
 #include <string>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -28,12 +28,15 @@ namespace fovea::testing {
 using Words = std::vector<std::string>;
 using Environment = std::map<std::string, std::string>;
 
-struct Outcome { int status = -1; std::string out, err; };  // status: exit status, or −signal
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+};  // status: exit status, or −signal
 
 struct Setting {
-  std::string input;                 // of standard input
-  Environment environment;           // over and above the test's own
-  std::filesystem::path folder = "."; // to run in
+  std::string input;                   // of standard input
+  Environment environment;             // over and above the test's own
+  std::filesystem::path folder = ".";  // to run in
 };
 
 /// A folder of its own, removed with all that is in it.
@@ -76,8 +79,10 @@ inline void read_all(std::array<int, 2> from, std::array<std::string*, 2> into) 
       if (wanted[i].fd < 0 || !wanted[i].revents) continue;
       std::array<char, 65536> bytes;
       const ssize_t n = read(wanted[i].fd, bytes.data(), bytes.size());
-      if (n > 0) into[i]->append(bytes.data(), static_cast<std::size_t>(n));
-      else close(wanted[i].fd), wanted[i].fd = -1, --open;
+      if (n > 0)
+        into[i]->append(bytes.data(), static_cast<std::size_t>(n));
+      else
+        close(wanted[i].fd), wanted[i].fd = -1, --open;
     }
   }
 }
@@ -126,7 +131,9 @@ class Running {
   std::thread feeder_;
 };
 
-inline Outcome run_command(const Words& command, const Setting& setting = {}) { return Running(command, setting).wait(); }
+inline Outcome run_command(const Words& command, const Setting& setting = {}) {
+  return Running(command, setting).wait();
+}
 
 /// fovea with these arguments.
 inline Outcome fovea(Words arguments, const Setting& setting = {}) {
@@ -144,7 +151,8 @@ inline Outcome fovea_on_terminal(Words arguments, unsigned short columns, const 
   if (pid == 0) detail::become(arguments, setting);
   Outcome o;
   std::array<char, 65536> bytes;
-  for (ssize_t n; (n = read(terminal, bytes.data(), bytes.size())) > 0;) o.out.append(bytes.data(), static_cast<std::size_t>(n));
+  for (ssize_t n; (n = read(terminal, bytes.data(), bytes.size())) > 0;)
+    o.out.append(bytes.data(), static_cast<std::size_t>(n));
   close(terminal);
   int raw = 0;
   waitpid(pid, &raw, 0);
@@ -164,15 +172,18 @@ inline Words lines_of(const std::string& text) {
 inline std::string without_colours(const std::string& text) {
   std::string plain;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\033') i = std::min(text.find('m', i), text.size() - 1);
-    else plain += text[i];
+    if (text[i] == '\033')
+      i = std::min(text.find('m', i), text.size() - 1);
+    else
+      plain += text[i];
   }
   return plain;
 }
 
 /// Characters of a line, for text where each takes one column.
 inline std::size_t characters(const std::string& line) {
-  return static_cast<std::size_t>(std::count_if(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::count_if(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 inline std::size_t widest_line(const std::string& text) {
@@ -188,13 +199,15 @@ inline void expect_error(const Outcome& o, int status, const Words& words) {
   EXPECT_TRUE(o.err.starts_with("fovea: ")) << o.err;
   EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
   EXPECT_TRUE(o.err.ends_with('\n'));
-  for (const std::string& word : words) EXPECT_NE(o.err.find(word), std::string::npos) << "no '" << word << "' in: " << o.err;
+  for (const std::string& word : words)
+    EXPECT_NE(o.err.find(word), std::string::npos) << "no '" << word << "' in: " << o.err;
 }
 
 /// The one JSON object of a command that must succeed.
 inline nlohmann::ordered_json json_of(const Outcome& o) {
   EXPECT_EQ(o.status, 0) << o.err;
-  const auto json = nlohmann::ordered_json::parse(o.out, nullptr, false);  // also fails when anything stands after the object
+  const auto json =
+      nlohmann::ordered_json::parse(o.out, nullptr, false);  // also fails when anything stands after the object
   EXPECT_TRUE(json.is_object()) << o.out;
   return json;
 }

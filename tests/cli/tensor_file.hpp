@@ -19,7 +19,8 @@ struct FileTensor {
   std::string dtype;
   std::vector<std::int64_t> shape;
   std::string bytes;
-  template <class T> std::vector<T> values() const {
+  template <class T>
+  std::vector<T> values() const {
     std::vector<T> v(bytes.size() / sizeof(T));
     std::memcpy(v.data(), bytes.data(), v.size() * sizeof(T));
     return v;
@@ -28,8 +29,10 @@ struct FileTensor {
 
 using TensorMap = std::map<std::string, FileTensor>;
 
-template <class T> FileTensor file_tensor(const std::string& dtype, std::vector<std::int64_t> shape, const std::vector<T>& values) {
-  return {dtype, std::move(shape), std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
+template <class T>
+FileTensor file_tensor(const std::string& dtype, std::vector<std::int64_t> shape, const std::vector<T>& values) {
+  return {dtype, std::move(shape),
+          std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
 }
 inline FileTensor f32(std::vector<std::int64_t> shape, const std::vector<float>& values) {
   return file_tensor("F32", std::move(shape), values);

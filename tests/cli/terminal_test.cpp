@@ -9,10 +9,18 @@ namespace {
 
 /// Commands that need no model.
 std::vector<Words> plain_commands() {
-  return {{"--help"}, {"info"}, {"explain", "--shape", "2x32x65536x128", "--kv-heads", "8", "--causal"},
-          {"explain", "--dtype", "f64"}, {"explain", "--kernel", "reference", "--window", "3:4"},
-          {"attend", "--help"}, {"look", "--help"}, {"bench", "--help"}, {"embed", "--help"}, {"run", "--help"}, {"info", "--help"},
-          {"explain", "--help"}};
+  return {Words{"--help"},
+          Words{"info"},
+          Words{"explain", "--shape", "2x32x65536x128", "--kv-heads", "8", "--causal"},
+          Words{"explain", "--dtype", "f64"},
+          Words{"explain", "--kernel", "reference", "--window", "3:4"},
+          Words{"attend", "--help"},
+          Words{"look", "--help"},
+          Words{"bench", "--help"},
+          Words{"embed", "--help"},
+          Words{"run", "--help"},
+          Words{"info", "--help"},
+          Words{"explain", "--help"}};
 }
 
 TEST(Terminal, NoLineIsWiderThanTheTerminal) {
@@ -33,13 +41,14 @@ TEST(Terminal, ColumnsComesBeforeTheTerminalAndEightyWithoutEither) {
 
 TEST(Terminal, ColoursOnATerminalAndNowhereElse) {
   const auto coloured = [](const std::string& text) { return text.find('\033') != std::string::npos; };
-  for (const Words& line : {Words{"--help"}, {"info"}, {"explain"}}) {
+  for (const Words& line : {Words{"--help"}, Words{"info"}, Words{"explain"}}) {
     EXPECT_TRUE(coloured(fovea_on_terminal(line, 80).out));
     EXPECT_FALSE(coloured(fovea(line).out));
     EXPECT_FALSE(coloured(fovea_on_terminal(line, 80, {"", {{"NO_COLOR", "1"}}}).out));
     EXPECT_TRUE(coloured(fovea_on_terminal(line, 80, {"", {{"NO_COLOR", ""}}}).out)) << "an empty NO_COLOR is none";
     EXPECT_FALSE(coloured(fovea_on_terminal(line, 80, {"", {{"TERM", "dumb"}}}).out));
-    EXPECT_EQ(without_colours(fovea_on_terminal(line, 80).out), fovea_on_terminal(line, 80, {"", {{"NO_COLOR", "1"}}}).out);
+    EXPECT_EQ(without_colours(fovea_on_terminal(line, 80).out),
+              fovea_on_terminal(line, 80, {"", {{"NO_COLOR", "1"}}}).out);
   }
 }
 

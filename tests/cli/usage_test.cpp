@@ -15,7 +15,8 @@ TEST(Usage, FirstScreenNamesEveryCommand) {
   EXPECT_EQ(bare.out, asked.out);
   EXPECT_EQ(bare.out, word.out);
   EXPECT_EQ(bare.err, "");
-  for (const std::string& command : kCommands) EXPECT_NE(bare.out.find("\n  " + command + " "), std::string::npos) << command;
+  for (const std::string& command : kCommands)
+    EXPECT_NE(bare.out.find("\n  " + command + " "), std::string::npos) << command;
   EXPECT_LE(lines_of(bare.out).size(), 30u);
   EXPECT_TRUE(fovea({"--version"}).out.starts_with("fovea "));
 }
@@ -36,12 +37,15 @@ TEST(Usage, EveryCommandHasHelpThatEndsWithExamples) {
 }
 
 TEST(Usage, UnknownWordsGetTheNearestOne) {
-  expect_error(fovea({"atend"}), 2, {"unknown command 'atend'", "did you mean attend?", "look, embed, run, attend, explain, bench, info"});
+  expect_error(fovea({"atend"}), 2,
+               {"unknown command 'atend'", "did you mean attend?", "look, embed, run, attend, explain, bench, info"});
   expect_error(fovea({"measure"}), 2, {"unknown command 'measure'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
-  expect_error(fovea({"explain", "--casual"}), 2, {"explain: unknown flag --casual", "did you mean --causal?", "fovea explain --help"});
+  expect_error(fovea({"explain", "--casual"}), 2,
+               {"explain: unknown flag --casual", "did you mean --causal?", "fovea explain --help"});
   expect_error(fovea({"explain", "--kv-head", "2"}), 2, {"did you mean --kv-heads?"});
-  expect_error(fovea({"attend", "--weigths"}), 2, {"did you mean --weights?"});  // said before the arguments that are missing
+  expect_error(fovea({"attend", "--weigths"}), 2,
+               {"did you mean --weights?"});  // said before the arguments that are missing
   expect_error(fovea({"info", "--xyzzyxyzzy"}), 2, {"unknown flag --xyzzyxyzzy (fovea"});
   expect_error(fovea({"info", "extra"}), 2, {"unexpected argument 'extra'"});
   expect_error(fovea({"look", "two", "words"}), 2, {"unexpected argument 'words'", "quote"});
@@ -57,8 +61,9 @@ TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
 }
 
 TEST(Usage, TheDemoModelIsNotPartOfThisBuild) {
-  for (const Words& line : {Words{"look", "x"}, {"embed", "x"}, {"run", "classify", "x"}, {"look", "x", "--model", "demo"}, {"info", "--model", "demo"}})
-    expect_error(fovea(line), 1, {"demo", "--model FOLDER"});
+  const std::vector<Words> lines{Words{"look", "x"}, Words{"embed", "x"}, Words{"run", "classify", "x"},
+                                 Words{"look", "x", "--model", "demo"}, Words{"info", "--model", "demo"}};
+  for (const Words& line : lines) expect_error(fovea(line), 1, {"demo", "--model FOLDER"});
 }
 
 TEST(Usage, TextsMayBeNamedLikeCommandsAndStartWithDashes) {
@@ -98,7 +103,8 @@ TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
   const ScratchFolder folder;
   std::filesystem::create_symlink(FOVEA_PROGRAM, folder.path / "fovea");
   const std::string path = folder.path.string() + ":" + std::getenv("PATH");
-  if (run_command({"python3", "-c", ""}).status != 0) GTEST_SKIP() << "the example of attend makes its file with python3";
+  if (run_command({"python3", "-c", ""}).status != 0)
+    GTEST_SKIP() << "the example of attend makes its file with python3";
   for (const char* command : {"attend", "explain", "info", "bench"}) {
     std::string script = "set -e\n";
     for (const std::string& line : lines_of(examples_of(command)))

@@ -112,8 +112,9 @@ TEST(Hub, NamesLeadNowhereElse) {
   const Scratch scratch;
   add_model(scratch, "cache", "models--org--name");
   const Environment environment({{"HF_HUB_CACHE", (scratch / "cache").string()}});
-  for (const char* model : {"../name", "org/..", "org/../name", "/org/name", "org/name/", "org//name", "", "org/na me",
-                            "org/\nname", "./absent", "org/name/refs", ".hidden/name", "org/a..b"}) {
+  for (const std::string& model : std::vector<std::string>{
+           "../name", "org/..", "org/../name", "/org/name", "org/name/", "org//name", "", "org/na me", "org/\nname",
+           "./absent", "org/name/refs", ".hidden/name", "org/a..b", std::string(5000, 'a')}) {
     EXPECT_TRUE(has(refusal(model), "no such folder, and no org/name that the hub cache could hold"))
         << model << ": " << refusal(model);
     EXPECT_FALSE(has(refusal(model), "\n"));

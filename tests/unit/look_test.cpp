@@ -7,13 +7,13 @@
 
 #include <gtest/gtest.h>
 
+#include <fovea/threads.hpp>
+
 #include "look/links.hpp"
 #include "look/rows.hpp"
 #include "look/statistics.hpp"
 #include "look/words.hpp"
 #include "support/random.hpp"
-
-#include <fovea/threads.hpp>
 
 namespace fovea::look {
 namespace {
@@ -48,10 +48,14 @@ struct Layer {
 
 AnyMask random_mask(Rng& rng) {
   switch (rng.below(4)) {
-    case 0: return AnyMask();
-    case 1: return AnyMask(causal());
-    case 2: return AnyMask(window(rng.in(0, 5), rng.in(0, 3)));
-    default: return AnyMask(fovea::mask([](Site s) { return (s.query * 7 + s.key * 3 + s.head) % 4 != 0; }));
+    case 0:
+      return AnyMask();
+    case 1:
+      return AnyMask(causal());
+    case 2:
+      return AnyMask(window(rng.in(0, 5), rng.in(0, 3)));
+    default:
+      return AnyMask(fovea::mask([](Site s) { return (s.query * 7 + s.key * 3 + s.head) % 4 != 0; }));
   }
 }
 
@@ -72,7 +76,9 @@ void make_layer(Rng& rng, Layer& l, int longest, double spread) {
   l.attend_now();
 }
 
-double at(const Tensor& t, std::initializer_list<std::int64_t> index) { return element(t, std::span(index.begin(), index.size())); }
+double at(const Tensor& t, std::initializer_list<std::int64_t> index) {
+  return element(t, std::span(index.begin(), index.size()));
+}
 
 /// A [queries, keys] of one head in double, by the definition; the last column is the sink.
 using Matrix = std::vector<std::vector<double>>;
@@ -85,7 +91,8 @@ Matrix dense(const Layer& l, int sequence, int head) {
     for (int j = 0; j < n; ++j) {
       if (!l.mask(Site{sequence, head, i, j, n, n})) continue;
       double s = 0;
-      for (int d = 0; d < l.head_dim; ++d) s += at(l.record.q, {0, first + i, head, d}) * at(l.record.k, {0, first + j, kv, d});
+      for (int d = 0; d < l.head_dim; ++d)
+        s += at(l.record.q, {0, first + i, head, d}) * at(l.record.k, {0, first + j, kv, d});
       sum += row[static_cast<std::size_t>(j)] = std::exp(s / std::sqrt(l.head_dim));
     }
     if (!l.sinks.empty()) sum += row.back() = std::exp(static_cast<double>(l.sinks[static_cast<std::size_t>(head)]));
@@ -106,7 +113,8 @@ std::vector<double> project(const Layer& l, int head, const std::vector<double>&
   std::vector<double> y(static_cast<std::size_t>(l.width), 0.0);
   for (int r = 0; r < l.width; ++r)
     for (int c = 0; c < l.value_dim; ++c)
-      y[static_cast<std::size_t>(r)] += at(l.output_weight, {r, head * l.value_dim + c}) * x[static_cast<std::size_t>(c)];
+      y[static_cast<std::size_t>(r)] +=
+          at(l.output_weight, {r, head * l.value_dim + c}) * x[static_cast<std::size_t>(c)];
   return y;
 }
 double norm(const std::vector<double>& x) { return std::sqrt(std::inner_product(x.begin(), x.end(), x.begin(), 0.0)); }
@@ -127,7 +135,8 @@ TEST(Statistics, AreTheDefinitionsOnADenseMatrix) {
       for (const double x : row) h -= x > 0 ? x * std::log(x) : 0;
       ++rows, entropy += h, confidence += *std::max_element(row.begin(), row.end() - 1);
       if (choices > 1) ++free_rows, normalised += h / std::log(choices);
-      for (int j = 0; j < n; ++j) travelled += row[static_cast<std::size_t>(j)] * std::abs(i - j), mass += row[static_cast<std::size_t>(j)];
+      for (int j = 0; j < n; ++j)
+        travelled += row[static_cast<std::size_t>(j)] * std::abs(i - j), mass += row[static_cast<std::size_t>(j)];
       if (i > 0) ++later, sink += row[0], previous += row[static_cast<std::size_t>(i) - 1];
     }
     const HeadStatistics s = head_statistics(l.record, sequence, head);
@@ -221,7 +230,8 @@ TEST(Links, AreTheDenseTopK) {
         for (const int q : field.queries) {
           const std::vector<float> row = record->attention.weights({sequence, h, q});
           for (int k = 0; k < n; ++k)
-            if (row[static_cast<std::size_t>(k)] > 0 && (field.left_out.empty() || !field.left_out[static_cast<std::size_t>(k)]))
+            if (row[static_cast<std::size_t>(k)] > 0 &&
+                (field.left_out.empty() || !field.left_out[static_cast<std::size_t>(k)]))
               all.emplace_back(-static_cast<double>(row[static_cast<std::size_t>(k)]), record->layer, h, q, k);
         }
     std::sort(all.begin(), all.end());
@@ -241,7 +251,8 @@ TEST(Links, NumbersAreTheirDefinitions) {
     const int query = rng.below(n), key = rng.below(n), kv = head / (l.heads / l.kv_heads);
     const double weight = dense(l, sequence, head)[static_cast<std::size_t>(query)][static_cast<std::size_t>(key)];
     std::vector<double> moved(static_cast<std::size_t>(l.value_dim));
-    for (int c = 0; c < l.value_dim; ++c) moved[static_cast<std::size_t>(c)] = weight * at(l.record.v, {0, l.begin(sequence) + key, kv, c});
+    for (int c = 0; c < l.value_dim; ++c)
+      moved[static_cast<std::size_t>(c)] = weight * at(l.record.v, {0, l.begin(sequence) + key, kv, c});
     const Link link = describe(l.record, sequence, head, query, key);
     EXPECT_NEAR(link.weight, weight, 1e-5);
     EXPECT_NEAR(link.lift, weight * visible_keys(l, sequence, head, query), 1e-4);
@@ -259,7 +270,9 @@ TEST(Links, LocalEffectIsTheRerunWithTheEdgeCut) {
     const int query = rng.below(l.length(sequence)), key = rng.below(l.length(sequence));
     const Link link = describe(l.record, sequence, head, query, key);
     Layer cut = l;
-    cut.mask = AnyMask(l.mask & fovea::mask([=](Site s) { return s.batch != sequence || s.head != head || s.query != query || s.key != key; }));
+    cut.mask = AnyMask(l.mask & fovea::mask([=](Site s) {
+                         return s.batch != sequence || s.head != head || s.query != query || s.key != key;
+                       }));
     cut.attend_now();
     if (visible_keys(cut, sequence, head, query) == 0 && l.sinks.empty() && link.weight > 0) {
       EXPECT_TRUE(std::isinf(link.local_effect));
@@ -272,7 +285,8 @@ TEST(Links, LocalEffectIsTheRerunWithTheEdgeCut) {
     std::vector<double> change(static_cast<std::size_t>(l.value_dim));
     const int time = l.begin(sequence) + query;
     for (int c = 0; c < l.value_dim; ++c)
-      change[static_cast<std::size_t>(c)] = at(cut.record.attention.out, {0, time, head, c}) - at(l.record.attention.out, {0, time, head, c});
+      change[static_cast<std::size_t>(c)] =
+          at(cut.record.attention.out, {0, time, head, c}) - at(l.record.attention.out, {0, time, head, c});
     const double effect = norm(project(l, head, change));
     EXPECT_NEAR(link.local_effect, effect, 2e-5 * (1 + effect)) << "weight " << link.weight;
     ++finite;
@@ -286,7 +300,8 @@ TEST(Links, ASaturatedEdgeKeepsItsDigits) {
     Layer l;
     l.ends = {2}, l.width = 2;
     l.record.kind = "encoder";
-    l.record.q = Tensor(DType::F32, {1, 2, 1, 1}), l.record.k = Tensor(DType::F32, {1, 2, 1, 1}), l.record.v = Tensor(DType::F32, {1, 2, 1, 1});
+    l.record.q = Tensor(DType::F32, {1, 2, 1, 1}), l.record.k = Tensor(DType::F32, {1, 2, 1, 1}),
+    l.record.v = Tensor(DType::F32, {1, 2, 1, 1});
     l.record.q.data<float>()[0] = 1, l.record.k.data<float>()[1] = static_cast<float>(-x);
     l.record.v.data<float>()[0] = 3, l.record.v.data<float>()[1] = -1;
     l.output_weight = Tensor(DType::F32, {2, 1});
@@ -314,7 +329,7 @@ TEST(Links, AnEdgeThatIsTheWholeRowHasNoLocalEffect) {
   EXPECT_NEAR(beside_sink.local_effect, beside_sink.norm_weighted, 1e-5);
 }
 
-// ----------------------------------------------------------------------------------------------------------------- words
+// --------------------------------------------------------------------------------------------------------------- words
 
 struct Reading {
   std::string text;
@@ -323,9 +338,7 @@ struct Reading {
   std::string complaint(std::string_view selector) const {
     try {
       find(selector);
-    } catch (const Error& e) {
-      return e.what();
-    }
+    } catch (const Error& e) { return e.what(); }
     return "";
   }
 };
@@ -337,7 +350,8 @@ Reading read_as(std::string text, const std::vector<std::string>& pieces) {
   for (const std::string& piece : pieces) {
     const std::size_t found = r.text.find(piece, from);
     from = found + piece.size();
-    r.tokens.push_back({static_cast<int>(r.tokens.size()), 7, piece, static_cast<int>(found), static_cast<int>(from), false});
+    r.tokens.push_back(
+        {static_cast<int>(r.tokens.size()), 7, piece, static_cast<int>(found), static_cast<int>(from), false});
   }
   r.tokens.push_back({static_cast<int>(r.tokens.size()), 102, "[SEP]", 0, 0, true});
   return r;
@@ -345,7 +359,8 @@ Reading read_as(std::string text, const std::vector<std::string>& pieces) {
 using Positions = std::vector<int>;
 
 TEST(Find, WordsIndicesAndOccurrences) {
-  const Reading r = read_as("The bank by the river bank, 1984.", {"The", "bank", "by", "the", "river", "bank", ",", "1984", "."});
+  const Reading r =
+      read_as("The bank by the river bank, 1984.", {"The", "bank", "by", "the", "river", "bank", ",", "1984", "."});
   EXPECT_EQ(r.find("river"), Positions{5});
   EXPECT_EQ(r.find("River"), Positions{5});
   EXPECT_EQ(r.find("the"), Positions{4});
@@ -367,8 +382,9 @@ TEST(Find, SaysWhatIsThere) {
   EXPECT_EQ(r.complaint("bank"), "\"bank\" is there 2 times; choose bank#1 (position 2), bank#2 (position 6)");
   EXPECT_EQ(r.complaint("bank#3"), "\"bank#3\": \"bank\" is there 2 times; count from #1");
   EXPECT_EQ(r.complaint("bank#0"), "\"bank#0\": \"bank\" is there 2 times; count from #1");
-  EXPECT_EQ(r.complaint("ban"), "\"ban\" is not among the words that the model read: The, bank, by, the, river; give one of them, or a "
-                                "position from 0 to 8");
+  EXPECT_EQ(r.complaint("ban"),
+            "\"ban\" is not among the words that the model read: The, bank, by, the, river; give one of them, or a "
+            "position from 0 to 8");
   EXPECT_NE(r.complaint("9").find("0 to 8"), std::string::npos);
   EXPECT_NE(r.complaint("").find("0 to 8"), std::string::npos);
   EXPECT_NE(r.complaint("-1").find("0 to 8"), std::string::npos);
@@ -384,14 +400,18 @@ TEST(Find, AWordMayBeSeveralTokens) {
 }
 
 TEST(Find, LettersNotBytes) {
-  const Reading r = read_as("Café ÉCOLE, Привет «мир» 我们去银行", {"Café", "ÉCOLE", ",", "Привет", "«", "мир", "»", "我", "们", "去", "银", "行"});
+  const Reading r = read_as("Café ÉCOLE, Привет «мир» 我们去银行",
+                            {"Café", "ÉCOLE", ",", "Привет", "«", "мир", "»", "我", "们", "去", "银", "行"});
   EXPECT_EQ(r.find("café"), Positions{1});
   EXPECT_EQ(r.find("école"), Positions{2});
   EXPECT_EQ(r.find("привет"), Positions{4});
   EXPECT_EQ(r.find("мир"), Positions{6});
   EXPECT_EQ(r.find("银行"), (Positions{11, 12}));
   EXPECT_NE(r.complaint("Caf").find("Café, ÉCOLE, Привет, мир, 我"), std::string::npos);
-  const Reading broken{"a\xff" "b \xe2\x82", {{0, 1, "a", 0, 1, false}}};
+  const Reading broken{
+      "a\xff"
+      "b \xe2\x82",
+      {{0, 1, "a", 0, 1, false}}};
   EXPECT_EQ(broken.find("a"), Positions{0});
 }
 

@@ -79,7 +79,8 @@ TEST(Run, HasTheTokensOfItsText) {
       EXPECT_EQ(t.begin, 0);
       EXPECT_EQ(t.end, 0);
     } else {
-      std::string spelled = run.text.substr(static_cast<std::size_t>(t.begin), static_cast<std::size_t>(t.end - t.begin));
+      std::string spelled =
+          run.text.substr(static_cast<std::size_t>(t.begin), static_cast<std::size_t>(t.end - t.begin));
       std::ranges::transform(spelled, spelled.begin(), [](char ch) { return static_cast<char>(std::tolower(ch)); });
       EXPECT_EQ(t.text, spelled);
     }
@@ -95,7 +96,8 @@ TEST(Run, WeightsAndHiddenStatesAreThePlainModels) {
   const fovea::Run run = c.load()(kText);
   const plain::BertRun expected = plain::run_bert(c.store, c.size, ids_of(run));
   ASSERT_EQ(run.hidden().size(), expected.hidden.size());
-  for (std::size_t i = 0; i < expected.hidden.size(); ++i) EXPECT_LT(plain::worst(expected.hidden[i], run.hidden()[i]), 2e-5);
+  for (std::size_t i = 0; i < expected.hidden.size(); ++i)
+    EXPECT_LT(plain::worst(expected.hidden[i], run.hidden()[i]), 2e-5);
   ASSERT_EQ(run.layers().size(), static_cast<std::size_t>(c.size.layers));
 
   // Every link there is: as many as the matrices have entries, each with its own weight.
@@ -125,7 +127,9 @@ TEST(Run, HeadsStandInOrderAndProveThemselves) {
     worst = std::max(worst, heads[i].max_abs_error);
   }
   EXPECT_EQ(run.max_abs_error(), worst);
-  EXPECT_GT(worst, 0);  // two ways of summing in floats: that they should agree to the last bit everywhere is not to be believed
+  EXPECT_GT(
+      worst,
+      0);  // two ways of summing in floats: that they should agree to the last bit everywhere is not to be believed
 }
 
 TEST(Run, LinksOfOneWordInChosenHeads) {
@@ -160,11 +164,15 @@ TEST(Run, LocalEffectIsTheModelRerunWithoutTheEdge) {
     models::Pass pass;
     pass.record_attention = true;
     pass.mask = [&](int layer) {
-      return layer != l.layer ? AnyMask() : AnyMask(mask([&](Site s) { return s.head != l.head || s.query != l.query || s.key != l.key; }));
+      return layer != l.layer
+                 ? AnyMask()
+                 : AnyMask(mask([&](Site s) { return s.head != l.head || s.query != l.query || s.key != l.key; }));
     };
     const models::Result cut = encoder->forward(std::span(&sequence, 1), pass);
     const auto at = static_cast<std::size_t>(l.layer);
-    const std::size_t row = (static_cast<std::size_t>(l.query) * static_cast<std::size_t>(c.size.heads) + static_cast<std::size_t>(l.head)) * dim;
+    const std::size_t row = (static_cast<std::size_t>(l.query) * static_cast<std::size_t>(c.size.heads) +
+                             static_cast<std::size_t>(l.head)) *
+                            dim;
     const auto before = run.layers()[at].attention.out.values<float>().subspan(row, dim);
     const auto after = cut.layers[at].attention.out.values<float>().subspan(row, dim);
     const std::string name = fmt::format("bert.encoder.layer.{}.attention.output.dense.weight", l.layer);
@@ -172,7 +180,8 @@ TEST(Run, LocalEffectIsTheModelRerunWithoutTheEdge) {
     for (std::size_t r = 0; r < width; ++r) {
       double y = 0;
       for (std::size_t d = 0; d < dim; ++d)
-        y += c.store.at(name, r * width + static_cast<std::size_t>(l.head) * dim + d) * (static_cast<double>(after[d]) - static_cast<double>(before[d]));
+        y += c.store.at(name, r * width + static_cast<std::size_t>(l.head) * dim + d) *
+             (static_cast<double>(after[d]) - static_cast<double>(before[d]));
       squares += y * y;
     }
     EXPECT_NEAR(l.local_effect, std::sqrt(squares), 2e-6 * (1 + l.local_effect));
@@ -186,7 +195,7 @@ TEST(Run, OutlivesItsModel) {
   EXPECT_EQ(run.links({.token = "bank", .top = 3}).size(), 3u);
 }
 
-// ------------------------------------------------------------------------------------------------------------ long texts
+// ---------------------------------------------------------------------------------------------------------- long texts
 
 std::string words(int n) {
   static const char* const kWords[] = {"bank", "river", "water", "old", "tree", "light", "dark", "house"};
@@ -257,7 +266,7 @@ TEST(LongText, IsLookedIntoInMemoryThatGrowsWithItsLength) {
   EXPECT_LT(peak_since_reset() - before, matrix / 2);
 }
 
-// ----------------------------------------------------------------------------------------------------------------- embed
+// --------------------------------------------------------------------------------------------------------------- embed
 
 TEST(Embed, IsTheMeanOfTheLastHiddenStateWhereTheFolderIsSilent) {
   const Checkpoint c;
@@ -281,7 +290,8 @@ TEST(Embed, BatchesKeepTheOrderAndTheBits) {
   ASSERT_EQ(together.shape(), (Shape{500, c.size.width}));
   for (std::size_t i = 0; i < texts.size(); i += 13) {
     const Tensor alone = model.embed(std::span(&texts[i], 1));
-    const auto row = together.values<float>().subspan(i * static_cast<std::size_t>(c.size.width), static_cast<std::size_t>(c.size.width));
+    const auto row = together.values<float>().subspan(i * static_cast<std::size_t>(c.size.width),
+                                                      static_cast<std::size_t>(c.size.width));
     EXPECT_TRUE(std::ranges::equal(row, alone.values<float>())) << "text " << i;
   }
   EXPECT_EQ(model.embed({}).shape(), (Shape{0, c.size.width}));
@@ -296,7 +306,7 @@ TEST(Embed, AFolderThatPoolsInAnUnknownWayCanStillBeLookedInto) {
   EXPECT_TRUE(refuses([&] { model.embed(texts); }, {"modules.json"}));
 }
 
-// ------------------------------------------------------------------------------------------------------ fill and classify
+// --------------------------------------------------------------------------------------------------- fill and classify
 
 std::vector<double> plain_softmax(const plain::Row& x) {
   std::vector<double> p;
@@ -315,7 +325,8 @@ TEST(Fill, GivesTheLikeliestTokensAtEachMask) {
   const auto guesses = model.fill(text, kVocabulary);
   ASSERT_EQ(guesses.size(), 2u);
   const fovea::Run run = model(text);
-  const Matrix logits = plain::masked_logits(c.store, c.size, plain::run_bert(c.store, c.size, ids_of(run)).hidden.back());
+  const Matrix logits =
+      plain::masked_logits(c.store, c.size, plain::run_bert(c.store, c.size, ids_of(run)).hidden.back());
   for (std::size_t m = 0; m < 2; ++m) {
     const int position = m == 0 ? 2 : 5;
     ASSERT_EQ(run.tokens[static_cast<std::size_t>(position)].id, kMask);
@@ -341,7 +352,8 @@ TEST(Fill, TheFolderNamesTheMaskAndMayHaveNone) {
   EXPECT_TRUE(refuses([&] { c.load().fill("the <hole> was old"); }, {"<hole>", "tokenizer.json"}));
   std::filesystem::remove(c.folder.path() / "special_tokens_map.json");
   std::string other = word_pieces();
-  for (std::size_t at = other.find("[MASK]"); at != std::string::npos; at = other.find("[MASK]")) other.replace(at, 6, "[HOLE]");
+  for (std::size_t at = other.find("[MASK]"); at != std::string::npos; at = other.find("[MASK]"))
+    other.replace(at, 6, "[HOLE]");
   c.folder.write("tokenizer.json", other);
   EXPECT_TRUE(refuses([&] { c.load().fill("the [MASK] was old"); }, {"mask_token"}));
   c.folder.write("tokenizer_config.json", nlohmann::json{{"mask_token", "[HOLE]"}});
@@ -390,8 +402,8 @@ TEST(Classify, MarksTheSecondOfAPair) {
 }
 
 TEST(Classify, FollowsTheProblemType) {
-  const Classifier many(2, {{"problem_type", "multi_label_classification"}}), one(1), value(1, {{"problem_type", "regression"}}),
-      odd(2, {{"problem_type", "guessing"}});
+  const Classifier many(2, {{"problem_type", "multi_label_classification"}}), one(1),
+      value(1, {{"problem_type", "regression"}}), odd(2, {{"problem_type", "guessing"}});
   const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
   const plain::Row logits = many.logits(many.load()(kText));
   EXPECT_NEAR(probability_of(many.load().classify(kText), "LABEL_0"), sigmoid(logits[0]), 1e-5);
@@ -401,7 +413,7 @@ TEST(Classify, FollowsTheProblemType) {
   EXPECT_TRUE(refuses([&] { odd.load().classify(kText); }, {"config.json", "guessing", "multi_label_classification"}));
 }
 
-// ----------------------------------------------------------------------------------------------------------------- refusals
+// ------------------------------------------------------------------------------------------------------------ refusals
 
 TEST(Load, RefusesATokenizerThatIsNotTheModels) {
   Checkpoint c;
@@ -412,7 +424,7 @@ TEST(Load, RefusesATokenizerThatIsNotTheModels) {
   EXPECT_TRUE(refuses([&] { load("/nowhere/at/all"); }, {"/nowhere/at/all"}));
 }
 
-// ------------------------------------------------------------------------------------------------------------------ export
+// -------------------------------------------------------------------------------------------------------------- export
 
 TEST(Export, HoldsWhatTheRunSays) {
   const Checkpoint c;
@@ -439,7 +451,8 @@ TEST(Export, HoldsWhatTheRunSays) {
     }
   }
   for (std::size_t i = 0; i < run.hidden().size(); ++i)
-    EXPECT_TRUE(std::ranges::equal(file.tensor(fmt::format("hidden.encoder.{}", i)).values<float>(), run.hidden()[i].values<float>()));
+    EXPECT_TRUE(std::ranges::equal(file.tensor(fmt::format("hidden.encoder.{}", i)).values<float>(),
+                                   run.hidden()[i].values<float>()));
 }
 
 TEST(Export, SaysHowManyQueriesFit) {

@@ -265,6 +265,13 @@ TEST(SafeTensors, OnlyRegularFiles) {
   EXPECT_TRUE(has(refusal(scratch / "fifo"), "is a FIFO; expected a regular file"));
   EXPECT_TRUE(has(refusal("/dev/zero"), "is a device; expected a regular file"));
   EXPECT_TRUE(has(refusal(scratch / "absent"), "there is no such file"));
+  EXPECT_TRUE(has(refusal(std::string(5000, 'a')), "File name too long"));
+  fs::create_directory(scratch / "folder-of-links");
+  fs::create_symlink("../blobs/absent", scratch / "folder-of-links" / "model.safetensors");
+  EXPECT_TRUE(has(refusal(scratch / "folder-of-links"),
+                  "model.safetensors: cannot be opened: it is a link to a file that is not there"));
+  fs::create_symlink("loop", scratch / "loop");
+  EXPECT_TRUE(has(refusal(scratch / "loop"), "Too many levels of symbolic links"));
   fs::create_directory(scratch / "folder");
   EXPECT_TRUE(
       has(refusal(scratch / "folder"), "holds no weights; expected model.safetensors or model.safetensors.index.json"));

@@ -57,6 +57,19 @@ TEST_F(Threads, NoMoreRunAtOnceThanWereAskedFor) {
   }
 }
 
+// More than the machine has cores is what was asked for, so it is what runs: the others must get to run for the first to end.
+TEST_F(Threads, MoreThanTheMachineHasDoRunTogether) {
+  const int count = threads() + 3;
+  set_threads(count);
+  std::atomic<int> arrived{0};
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  parallel_for(count, [&](std::int64_t) {
+    ++arrived;
+    while (arrived.load() < count && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  });
+  EXPECT_LT(std::chrono::steady_clock::now(), deadline) << "they ran one after another";
+}
+
 TEST_F(Threads, TheFirstExceptionIsRethrownAndTheNextLoopWorks) {
   for (const int count : {1, 4}) {
     set_threads(count);
