@@ -7,7 +7,7 @@
 
 #include <fovea/error.hpp>
 
-#include "fovea_tokenizer.h"
+#include "io/tokenizer/fovea_tokenizer.h"
 #include "io/input_file.hpp"
 #include "io/quote.hpp"
 

@@ -1,8 +1,9 @@
-// FOVEA_ISA decides which kernel runs: the kernel's name says that it did, and explain() says why the better ones didn't.
+// FOVEA_ISA decides which kernel runs: the kernel's name says that it did, and explain() says why the better ones
+// didn't.
+#include <gtest/gtest.h>
+
 #include <fovea/attention.hpp>
 #include <fovea/cpu.hpp>
-
-#include <gtest/gtest.h>
 
 #include "support/isa.hpp"
 

@@ -1,4 +1,5 @@
-// The contract: on random problems of every kind, every kernel of this machine is within the error bound of the reference.
+// The contract: on random problems of every kind, every kernel of this machine is within the error bound of the
+// reference.
 #include <map>
 
 #include "support/bound.hpp"
@@ -9,7 +10,9 @@ namespace {
 using namespace fovea::testing;
 
 /// The worst ratios of observed to allowed error, the constants apart: what B must be, for out and for lse.
-struct Worst { double out = 0, lse = 0; };
+struct Worst {
+  double out = 0, lse = 0;
+};
 
 double needed(double error, double own, double rest) {
   return error <= own ? 0 : rest > 0 ? (error - own) / rest : kInf;
@@ -43,7 +46,8 @@ void hold(int count, const Choice& choice, const std::function<void(Rng&, Case&)
       const Attention a = c.attend();
       ASSERT_EQ(a.out.dtype(), c.out_dtype());
       const Answer got = answer_of(c, a, truth);
-      measure(got, truth, a.out.dtype(), &worst[fmt::format("{} {}→{}", a.kernel(), name_of(c.q.view.dtype), name_of(a.out.dtype()))]);
+      measure(got, truth, a.out.dtype(),
+              &worst[fmt::format("{} {}→{}", a.kernel(), name_of(c.q.view.dtype), name_of(a.out.dtype()))]);
       ASSERT_TRUE(within_bound(got, truth)) << c.str();
     }
   });
@@ -56,9 +60,11 @@ TEST(Contract, HoldsOnLongRows) {
   Choice choice;
   choice.most = 700, choice.work = 4e5, choice.batches = 1;
   hold(150, choice, [](Rng& rng, Case& c) {
-    if (!c.q_ends.empty() || !c.kv_lengths.empty() || c.mask_name != "everything()" || c.score_name != "identity") return;
+    if (!c.q_ends.empty() || !c.kv_lengths.empty() || c.mask_name != "everything()" || c.score_name != "identity")
+      return;
     const std::int64_t keys = rng.in(1000, 3000);  // the mask and the score know nothing of sizes: more keys may follow
-    Input k(c.k.view.dtype, {c.batches(), keys, c.kv_heads(), c.head_dim()}), v(c.k.view.dtype, {c.batches(), keys, c.kv_heads(), c.value_dim()});
+    Input k(c.k.view.dtype, {c.batches(), keys, c.kv_heads(), c.head_dim()}),
+        v(c.k.view.dtype, {c.batches(), keys, c.kv_heads(), c.value_dim()});
     k.fill([&](auto...) { return rng.normal(); }), v.fill([&](auto...) { return rng.normal() + 1; });
     c.k = k, c.v = v;
   });
@@ -73,7 +79,8 @@ TEST(Contract, HoldsForLogitsOfTenThousand) {
         for (int q = 0; q < c.queries(); ++q)
           for (int j = 0; j < c.keys(); ++j) {
             double dot = 0;
-            for (int d = 0; d < c.head_dim(); ++d) dot += c.q.get(b, q, h, d) * c.k.get(b, j, h / (c.heads() / c.kv_heads()), d);
+            for (int d = 0; d < c.head_dim(); ++d)
+              dot += c.q.get(b, q, h, d) * c.k.get(b, j, h / (c.heads() / c.kv_heads()), d);
             most = std::max(most, std::abs(dot));
           }
     c.scale = rng.pick({1.0, -1.0}) * 1e4 / most;
@@ -91,7 +98,8 @@ TEST(Contract, HoldsInDouble) {
     ASSERT_EQ(a.out.dtype(), DType::F64);
     ASSERT_EQ(a.kernel(), "reference");
     for (std::size_t i = 0; i < truth.answer.out.size(); ++i)
-      ASSERT_TRUE(close({a.out.data<double>()[i], 0}, {truth.answer.out[i], truth.answer.out_tol[i]})) << i << ' ' << c.str();
+      ASSERT_TRUE(close({a.out.data<double>()[i], 0}, {truth.answer.out[i], truth.answer.out_tol[i]}))
+          << i << ' ' << c.str();
   });
 }
 TEST(Contract, NarrowInputsMayGiveADoubleAndBack) {
@@ -104,7 +112,8 @@ TEST(Contract, NarrowInputsMayGiveADoubleAndBack) {
     const Attention a = c.attend();
     ASSERT_EQ(a.out.dtype(), DType::F64);
     for (std::size_t i = 0; i < truth.answer.out.size(); ++i)
-      ASSERT_TRUE(close({a.out.data<double>()[i], 0}, {truth.answer.out[i], truth.answer.out_tol[i]})) << i << ' ' << c.str();
+      ASSERT_TRUE(close({a.out.data<double>()[i], 0}, {truth.answer.out[i], truth.answer.out_tol[i]}))
+          << i << ' ' << c.str();
   });
 }
 

@@ -1,5 +1,5 @@
-// Same inputs, same bits: from run to run, for any number of threads, whatever else is in the batch, wherever the tensors lie in
-// memory. Property 30 of the list.
+// Same inputs, same bits: from run to run, for any number of threads, whatever else is in the batch, wherever the
+// tensors lie in memory. Property 30 of the list.
 #include <fovea/threads.hpp>
 
 #include "support/relations.hpp"
@@ -22,7 +22,8 @@ Choice small() {
   return choice;
 }
 /// Queries [begin, end) of a tensor's batch row as a tensor of batch 1, heads [first, first + heads).
-Input slice(const Input& x, std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t heads) {
+Input slice(const Input& x, std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t first,
+            std::int64_t heads) {
   Input part(x.view.dtype, {1, end - begin, heads, x.view.shape[3]});
   part.fill([&](auto, auto t, auto h, auto d) { return x.get(row, t + begin, h + first, d); });
   return part;
@@ -33,7 +34,8 @@ TEST(Bits, AreTheSameInAThousandRuns) {
     const Case c = random_case(rng, small());
     on_every_isa([&] {
       const Attention first = c.attend();
-      for (int i = 0; i < scaled(1000); ++i) ASSERT_TRUE(same_bits(c.attend(), first)) << "run " << i << ": " << c.str();
+      for (int i = 0; i < scaled(1000); ++i)
+        ASSERT_TRUE(same_bits(c.attend(), first)) << "run " << i << ": " << c.str();
     });
   });
 }
@@ -70,7 +72,8 @@ TEST(Bits, DontDependOnLayoutOrAlignment) {
 TEST(Bits, OfABatchRowAndAHeadGroupAreThoseOfTheProblemAlone) {
   for_cases(kCases, [](Rng& rng) {
     Choice choice = small();
-    choice.scores = false;  // wrapped in a functor that remembers where it stood, a score could be computed in other steps
+    choice.scores =
+        false;  // wrapped in a functor that remembers where it stood, a score could be computed in other steps
     Case c = random_case(rng, choice);
     c.q_ends.clear(), c.kv_ends.clear();
     if (c.batches() == 0) return;
@@ -84,13 +87,17 @@ TEST(Bits, OfABatchRowAndAHeadGroupAreThoseOfTheProblemAlone) {
     alone.mask = mask([old = c.mask, b, head = kv * group](Site s) { return s.batch = b, s.head += head, old(s); });
     if (!c.sinks.empty()) alone.sinks.assign(c.sinks.begin() + kv * group, c.sinks.begin() + (kv + 1) * group);
     on_every_isa([&] {
-      ASSERT_TRUE(same_bits(alone.attend(), c.attend(), [&](auto, auto t, auto h) { return RowAt{b, t, kv * group + h}; }))
+      ASSERT_TRUE(same_bits(alone.attend(), c.attend(),
+                            [&](auto, auto t, auto h) {
+                              return RowAt{b, t, kv * group + h};
+                            }))
           << "batch row " << b << " kv_head " << kv << ": " << c.str();
     });
   });
 }
 
-// Scores whose parts are told from where query and key stand in their own sequence need no relabelling, so they take part.
+// Scores whose parts are told from where query and key stand in their own sequence need no relabelling, so they take
+// part.
 TEST(Bits, OfAPackedSequenceAreThoseOfTheSequenceAlone) {
   for_cases(kCases, [](Rng& rng) {
     Choice choice = small();
@@ -109,9 +116,13 @@ TEST(Bits, OfAPackedSequenceAreThoseOfTheSequenceAlone) {
         const int q = i ? c.q_ends[i - 1] : 0, k = i ? c.kv_ends[i - 1] : 0;
         Case alone = c;
         alone.q = slice(c.q, 0, q, c.q_ends[i], 0, c.heads());
-        alone.k = slice(c.k, 0, k, c.kv_ends[i], 0, c.kv_heads()), alone.v = slice(c.v, 0, k, c.kv_ends[i], 0, c.kv_heads());
+        alone.k = slice(c.k, 0, k, c.kv_ends[i], 0, c.kv_heads()),
+        alone.v = slice(c.v, 0, k, c.kv_ends[i], 0, c.kv_heads());
         alone.q_ends.clear(), alone.kv_ends.clear();
-        ASSERT_TRUE(same_bits(alone.attend(), whole, [&](auto, auto t, auto h) { return RowAt{0, q + t, h}; }))
+        ASSERT_TRUE(same_bits(alone.attend(), whole,
+                              [&](auto, auto t, auto h) {
+                                return RowAt{0, q + t, h};
+                              }))
             << "sequence " << i << " of " << c.str();
       }
     });
@@ -125,7 +136,8 @@ TEST(Bits, OfPackedSequencesAreThoseOfPaddedRows) {
     Case padded = random_case(rng, choice);
     if (padded.score_name.find("bias") != std::string::npos) return;  // its shape would be another
     std::vector<int> q, k;
-    for (int b = 0; b < padded.batches(); ++b) q.push_back(rng.in(0, padded.queries())), k.push_back(rng.in(0, padded.keys()));
+    for (int b = 0; b < padded.batches(); ++b)
+      q.push_back(rng.in(0, padded.queries())), k.push_back(rng.in(0, padded.keys()));
     padded.q_lengths = q, padded.kv_lengths = k;
     Case packed_case = padded;
     packed_case.q_lengths.clear(), packed_case.kv_lengths.clear();
@@ -138,7 +150,9 @@ TEST(Bits, OfPackedSequencesAreThoseOfPaddedRows) {
         if (ends) ends->push_back(static_cast<int>(total));
       }
       Input y(x.view.dtype, {1, total, x.view.shape[2], x.view.shape[3]});
-      y.fill([&](auto, auto t, auto h, auto d) { return x.get(from[static_cast<std::size_t>(t)].first, from[static_cast<std::size_t>(t)].second, h, d); });
+      y.fill([&](auto, auto t, auto h, auto d) {
+        return x.get(from[static_cast<std::size_t>(t)].first, from[static_cast<std::size_t>(t)].second, h, d);
+      });
       return y;
     };
     packed_case.q = pack(padded.q, q, &packed_case.q_ends);
@@ -150,7 +164,8 @@ TEST(Bits, OfPackedSequencesAreThoseOfPaddedRows) {
         for (int t = 0; t < padded.queries(); ++t)
           for (int h = 0; h < padded.heads(); ++h) {
             if (t >= q[b]) continue;
-            ASSERT_EQ(bits_of_row(x, {static_cast<std::int64_t>(b), t, h}), bits_of_row(y, {0, start + t, h})) << padded.str();
+            ASSERT_EQ(bits_of_row(x, {static_cast<std::int64_t>(b), t, h}), bits_of_row(y, {0, start + t, h}))
+                << padded.str();
           }
     });
   });

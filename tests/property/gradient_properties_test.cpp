@@ -1,5 +1,5 @@
-// The reference's backward pass: it is the oracle of every gradient to come, so it is held to differences of its own forward.
-// Property 29 of the list.
+// The reference's backward pass: it is the oracle of every gradient to come, so it is held to differences of its own
+// forward. Property 29 of the list.
 #include "support/bound.hpp"
 
 namespace fovea {
@@ -18,7 +18,12 @@ Case smooth_case(Rng& rng) {
   return c;
 }
 Operand operand_of(const Input& x) {
-  return {const_cast<void*>(x.view.data), x.view.dtype, x.view.strides[0], x.view.strides[1], x.view.strides[2], x.view.strides[3]};
+  return {const_cast<void*>(x.view.data),
+          x.view.dtype,
+          x.view.strides[0],
+          x.view.strides[1],
+          x.view.strides[2],
+          x.view.strides[3]};
 }
 Input random_like(Rng& rng, std::int64_t b, std::int64_t t, std::int64_t h, std::int64_t d) {
   Input x(DType::F64, {b, t, h, d});
@@ -43,7 +48,8 @@ double objective(const Case& c, const Input& dout) {
 Case moved(const Case& c, Input Case::*which, const Input& direction, double step) {
   Case m = c;
   m.*which = (c.*which).copy();
-  (m.*which).fill([&](auto b, auto t, auto h, auto d) { return (c.*which).get(b, t, h, d) + step * direction.get(b, t, h, d); });
+  (m.*which).fill(
+      [&](auto b, auto t, auto h, auto d) { return (c.*which).get(b, t, h, d) + step * direction.get(b, t, h, d); });
   return m;
 }
 double dot(const std::vector<double>& gradient, const Input& direction) {
@@ -56,7 +62,8 @@ double dot(const std::vector<double>& gradient, const Input& direction) {
   return sum;
 }
 /// f'(0) by central differences, two steps extrapolated (Richardson): the error is of order step⁴.
-template <class F> double slope_of(F f) {
+template <class F>
+double slope_of(F f) {
   constexpr double kStep = 1e-3;
   const double coarse = (f(kStep) - f(-kStep)) / (2 * kStep), fine = (f(kStep / 2) - f(-kStep / 2)) / kStep;
   return (4 * fine - coarse) / 3;
@@ -68,15 +75,20 @@ TEST(Backward, IsTheSlopeOfForwardInEveryDirection) {
     const Input dout = random_like(rng, c.batches(), c.queries(), c.heads(), c.value_dim());
     const CaseProblem problem(c);
     const reference::Gradients g = reference::backward(problem.p, operand_of(dout));
-    const std::pair<Input Case::*, const std::vector<double>*> all[] = {{&Case::q, &g.dq}, {&Case::k, &g.dk}, {&Case::v, &g.dv}};
+    const std::pair<Input Case::*, const std::vector<double>*> all[] = {
+        {&Case::q, &g.dq}, {&Case::k, &g.dk}, {&Case::v, &g.dv}};
     for (const auto& [which, gradient] : all) {
       const Shape& s = (c.*which).view.shape;
       Input direction = random_like(rng, s[0], s[1], s[2], s[3]);
       // The third derivative grows with the cube of how fast logits move: keep the longest direction short.
-      direction.fill([&](auto b, auto t, auto h, auto d) { return direction.get(b, t, h, d) * (which == &Case::v ? 1.0 : 0.1); });
+      direction.fill(
+          [&](auto b, auto t, auto h, auto d) { return direction.get(b, t, h, d) * (which == &Case::v ? 1.0 : 0.1); });
       const double want = slope_of([&](double step) { return objective(moved(c, which, direction, step), dout); });
       const double got = dot(*gradient, direction);  // ⟨dO, J·δ⟩ = ⟨Jᵀ·dO, δ⟩
-      ASSERT_NEAR(got, want, 1e-6 * std::max(1.0, std::abs(want))) << (which == &Case::q ? "dq" : which == &Case::k ? "dk" : "dv") << ' ' << c.str();
+      ASSERT_NEAR(got, want, 1e-6 * std::max(1.0, std::abs(want))) << (which == &Case::q   ? "dq"
+                                                                       : which == &Case::k ? "dk"
+                                                                                           : "dv")
+                                                                   << ' ' << c.str();
     }
   });
 }
@@ -88,7 +100,8 @@ TEST(Backward, IsTheSlopeOfForwardInEveryElement) {
     const Input dout = random_like(rng, c.batches(), c.queries(), c.heads(), c.value_dim());
     const CaseProblem problem(c);
     const reference::Gradients g = reference::backward(problem.p, operand_of(dout));
-    const std::pair<Input Case::*, const std::vector<double>*> all[] = {{&Case::q, &g.dq}, {&Case::k, &g.dk}, {&Case::v, &g.dv}};
+    const std::pair<Input Case::*, const std::vector<double>*> all[] = {
+        {&Case::q, &g.dq}, {&Case::k, &g.dk}, {&Case::v, &g.dv}};
     for (const auto& [which, gradient] : all) {
       const Shape s = (c.*which).view.shape;
       for (std::int64_t i = 0; i < s.elements(); ++i) {
@@ -96,7 +109,8 @@ TEST(Backward, IsTheSlopeOfForwardInEveryElement) {
         std::int64_t n = 0;
         direction.fill([&](auto...) { return n++ == i ? 1.0 : 0.0; });
         const double want = slope_of([&](double step) { return objective(moved(c, which, direction, step), dout); });
-        ASSERT_NEAR((*gradient)[static_cast<std::size_t>(i)], want, 1e-6 * std::max(1.0, std::abs(want))) << i << ' ' << c.str();
+        ASSERT_NEAR((*gradient)[static_cast<std::size_t>(i)], want, 1e-6 * std::max(1.0, std::abs(want)))
+            << i << ' ' << c.str();
       }
     }
   });
@@ -113,10 +127,11 @@ TEST(Backward, OfSinksIsTheSlopeToo) {
     const int head = rng.below(c.heads());
     // Sinks are floats: steps of 2^-10 are exact.
     const double want = slope_of([&](double step) {
-      Case m = c;
-      m.sinks[static_cast<std::size_t>(head)] += static_cast<float>(step * 1000 / 1024);
-      return objective(m, dout);
-    }) * 1024 / 1000;
+                          Case m = c;
+                          m.sinks[static_cast<std::size_t>(head)] += static_cast<float>(step * 1000 / 1024);
+                          return objective(m, dout);
+                        }) *
+                        1024 / 1000;
     ASSERT_NEAR(g.dsink[static_cast<std::size_t>(head)], want, 1e-6 * std::max(1.0, std::abs(want))) << c.str();
   });
 }

@@ -1,5 +1,5 @@
-// What can be asked of a result: rows of weights, the sink's share, an output without one edge, and how far the shown weights
-// are from what the kernel really produced.
+// What can be asked of a result: rows of weights, the sink's share, an output without one edge, and how far the shown
+// weights are from what the kernel really produced.
 #include "support/relations.hpp"
 
 namespace fovea {
@@ -19,10 +19,15 @@ double weight_bound(const Truth& truth, std::size_t row, double weight) {
   if (std::isinf(truth.answer.lse[row])) return 0;  // nothing is seen, and every weight is 0
   return 4 * kEpsAcc * (truth.b * truth.reach[row] + std::abs(truth.answer.lse[row])) * weight + 0x1p-125;
 }
-struct Asked { int batch, head, query; std::size_t row; reference::ScoredRow want; };
+struct Asked {
+  int batch, head, query;
+  std::size_t row;
+  reference::ScoredRow want;
+};
 
 /// Calls f for a few rows of the case, under each instruction set.
-template <class F> void ask(Rng& rng, const Case& c, F f) {
+template <class F>
+void ask(Rng& rng, const Case& c, F f) {
   const CaseProblem problem(c);
   const Truth truth(c);
   const std::uint64_t stream = rng.word();
@@ -48,7 +53,8 @@ TEST(Weights, AreTheReferencesAndSumToOneWithTheSink) {
       double sum = 0, allowed = 0;
       for (std::size_t j = 0; j < got.size(); ++j) {
         const double bound = weight_bound(truth, at.row, at.want.weight[j]);
-        ASSERT_NEAR(static_cast<double>(got[j]), at.want.weight[j], bound) << a.kernel() << " key " << j << ' ' << c.str();
+        ASSERT_NEAR(static_cast<double>(got[j]), at.want.weight[j], bound)
+            << a.kernel() << " key " << j << ' ' << c.str();
         ASSERT_TRUE(at.want.score[j] != -kInf || got[j] == 0) << "hidden key " << j;
         sum += static_cast<double>(got[j]), allowed += bound;
       }
@@ -77,7 +83,8 @@ TEST(Weights, OfManyRowsAreThoseOfEachRow) {
       for (int q = begin; q < end; ++q) {
         const std::vector<float> row = a.weights({.batch = b, .head = h, .query = q});
         for (std::size_t j = 0; j < row.size(); ++j)
-          ASSERT_EQ(row[j], rows[static_cast<std::size_t>(q - begin) * row.size() + j]) << a.kernel() << " query " << q << " key " << j << ' ' << c.str();
+          ASSERT_EQ(row[j], rows[static_cast<std::size_t>(q - begin) * row.size() + j])
+              << a.kernel() << " query " << q << " key " << j << ' ' << c.str();
       }
     });
   });
@@ -90,7 +97,8 @@ TEST(Weights, TimesValuesAreTheOutput) {
       double allowed = 0;
       for (int d = 0; d < p.value_dim; ++d) {
         const std::size_t i = at.row * static_cast<std::size_t>(p.value_dim) + static_cast<std::size_t>(d);
-        allowed = std::max(allowed, truth.out_bound(i, a.out.dtype()) + weight_bound(truth, at.row, 1) * truth.spread[i]);
+        allowed =
+            std::max(allowed, truth.out_bound(i, a.out.dtype()) + weight_bound(truth, at.row, 1) * truth.spread[i]);
       }
       const double error = a.max_abs_error({.batch = at.batch, .head = at.head, .query = at.query});
       ASSERT_LE(error, allowed) << a.kernel() << ' ' << c.str();
@@ -102,8 +110,10 @@ TEST(Weights, TimesValuesAreTheOutput) {
       *top = 0;
       double largest = 0;
       const std::int64_t v = p.v_offset(at.batch, at.head / p.group(), static_cast<int>(top - wrong.begin()));
-      for (int d = 0; d < p.value_dim; ++d) largest = std::max(largest, std::abs(load_element(p.v.dtype, p.v.data, v + d * p.v.dim)));
-      ASSERT_GE(a.max_abs_error({.batch = at.batch, .head = at.head, .query = at.query}, wrong), static_cast<double>(weight) * largest - error - allowed);
+      for (int d = 0; d < p.value_dim; ++d)
+        largest = std::max(largest, std::abs(load_element(p.v.dtype, p.v.data, v + d * p.v.dim)));
+      ASSERT_GE(a.max_abs_error({.batch = at.batch, .head = at.head, .query = at.query}, wrong),
+                static_cast<double>(weight) * largest - error - allowed);
     });
   });
 }
@@ -119,17 +129,24 @@ TEST(Without, IsTheOutputOfTheProblemWithThatEdgeMasked) {
       const Attention::Edge edge{.batch = at.batch, .head = at.head, .query = at.query, .key = key};
       const std::vector<float> got = a.without(edge);
       Case cut = c;
-      cut.mask = c.mask & mask([at, key](Site s) { return s.batch != at.batch || s.head != at.head || s.query != at.query || s.key != key; });
+      cut.mask = c.mask & mask([at, key](Site s) {
+                   return s.batch != at.batch || s.head != at.head || s.query != at.query || s.key != key;
+                 });
       const CaseProblem problem(cut);
-      const std::vector<double> want = reference::output(problem.p, at.batch, at.head, reference::row(problem.p, at.batch, at.head, at.query));
+      const std::vector<double> want =
+          reference::output(problem.p, at.batch, at.head, reference::row(problem.p, at.batch, at.head, at.query));
       ASSERT_EQ(got.size(), want.size());
       for (std::size_t d = 0; d < want.size(); ++d) {
         const std::size_t i = at.row * want.size() + d;
-        const double v = std::abs(load_element(p.v.dtype, p.v.data, p.v_offset(at.batch, at.head / p.group(), key) + static_cast<std::int64_t>(d) * p.v.dim));
+        const double v = std::abs(
+            load_element(p.v.dtype, p.v.data,
+                         p.v_offset(at.batch, at.head / p.group(), key) + static_cast<std::int64_t>(d) * p.v.dim));
         // (o − A·v) / (1 − A) of an o and an A within their bounds, the quotient's own rounding included.
-        const double off = truth.out_bound(i, a.out.dtype()) + weight_bound(truth, at.row, weight) * (v + std::abs(want[d])) +
+        const double off = truth.out_bound(i, a.out.dtype()) +
+                           weight_bound(truth, at.row, weight) * (v + std::abs(want[d])) +
                            weight_bound(truth, at.row, rest) * std::abs(want[d]);
-        ASSERT_NEAR(static_cast<double>(got[d]), want[d], off / rest + kEpsAcc * std::abs(want[d]) + 1e-30) << a.kernel() << " key " << key << " weight " << weight << ' ' << c.str();
+        ASSERT_NEAR(static_cast<double>(got[d]), want[d], off / rest + kEpsAcc * std::abs(want[d]) + 1e-30)
+            << a.kernel() << " key " << key << " weight " << weight << ' ' << c.str();
       }
     });
   });
@@ -149,7 +166,8 @@ TEST(Without, RefusesTheOnlyEdgeOfARow) {
         const std::vector<float> same = a.without({.query = query, .key = only == 0 ? 1 : 0});
         for (int d = 0; d < c.value_dim(); ++d) {
           const std::int64_t at = std::int64_t{query} * c.heads() * c.value_dim() + d;
-          EXPECT_EQ(static_cast<double>(same[static_cast<std::size_t>(d)]), load_element(a.out.dtype(), a.out.raw(), at));
+          EXPECT_EQ(static_cast<double>(same[static_cast<std::size_t>(d)]),
+                    load_element(a.out.dtype(), a.out.raw(), at));
         }
       }
     });

@@ -1,5 +1,5 @@
-// What kernels rely on in every mask and composition: covers never lie, bits are the truth, spans contain all that is visible,
-// bands are monotone, and erasing a mask (AnyMask, BlockMap) changes nothing of it.
+// What kernels rely on in every mask and composition: covers never lie, bits are the truth, spans contain all that is
+// visible, bands are monotone, and erasing a mask (AnyMask, BlockMap) changes nothing of it.
 #include <tuple>
 
 #include "support/parts.hpp"
@@ -23,14 +23,16 @@ int rows_of(const Tile& t) { return t.query.end - t.query.begin; }
 int keys_of(const Tile& t) { return t.key.end - t.key.begin; }
 
 /// The cover that a tile really has.
-template <Mask M> Cover true_cover(const M& m, const Tile& t) {
+template <Mask M>
+Cover true_cover(const M& m, const Tile& t) {
   int seen = 0;
   for (int q = t.query.begin; q < t.query.end; ++q)
     for (int k = t.key.begin; k < t.key.end; ++k) seen += m(site(t, q, k));
   return seen == 0 ? Cover::Empty : seen == rows_of(t) * keys_of(t) ? Cover::Full : Cover::Partial;
 }
 
-template <Mask M> void check(const M& m, const Tile& t, const std::string& name) {
+template <Mask M>
+void check(const M& m, const Tile& t, const std::string& name) {
   const Cover truth = true_cover(m, t), claimed = m.cover(t);
   ASSERT_TRUE(claimed == Cover::Partial || claimed == truth) << "cover lies: " << name;
 
@@ -41,21 +43,24 @@ template <Mask M> void check(const M& m, const Tile& t, const std::string& name)
   ASSERT_EQ(known, truth) << "bits are exact, so is what they say of the tile: " << name;
   for (int i = 0; i < (known == Cover::Partial ? rows_of(t) : 0); ++i)
     for (int j = 0; j < 64; ++j)
-      ASSERT_EQ((bits[i] >> j & 1) != 0, j < keys_of(t) && m(site(t, t.query.begin + i, t.key.begin + j))) << name << ' ' << i << ' ' << j;
+      ASSERT_EQ((bits[i] >> j & 1) != 0, j < keys_of(t) && m(site(t, t.query.begin + i, t.key.begin + j)))
+          << name << ' ' << i << ' ' << j;
 
   const Range span = tile_span(m, t);
   ASSERT_TRUE(span.begin >= 0 && span.end <= t.keys) << name;
   for (int q = t.query.begin; q < t.query.end; ++q)
     for (int k = 0; k < t.keys; ++k)
-      ASSERT_TRUE(!m(site(t, q, k)) || (span.begin <= k && k < span.end)) << "span misses key " << k << " of query " << q << ": " << name;
+      ASSERT_TRUE(!m(site(t, q, k)) || (span.begin <= k && k < span.end))
+          << "span misses key " << k << " of query " << q << ": " << name;
 }
 /// As it is, and erased.
-template <Mask M> void check_both(Rng& rng, const M& m, const Extents& e, const std::string& name) {
+template <Mask M>
+void check_both(Rng& rng, const M& m, const Extents& e, const std::string& name) {
   const AnyMask erased(m);
   for (int i = 0; i < 3 && !::testing::Test::HasFatalFailure(); ++i) {
     const Tile t = random_tile(rng, e);
-    const auto where = fmt::format("{} on queries [{}, {}) of {}, keys [{}, {}) of {}", name, t.query.begin, t.query.end, t.queries, t.key.begin,
-                                   t.key.end, t.keys);
+    const auto where = fmt::format("{} on queries [{}, {}) of {}, keys [{}, {}) of {}", name, t.query.begin,
+                                   t.query.end, t.queries, t.key.begin, t.key.end, t.keys);
     check(m, t, where);
     check(erased, t, "erased " + where);
     for (int q = t.query.begin; q < t.query.end; ++q)
@@ -73,20 +78,29 @@ TEST(MaskAlgebra, HoldsForRandomCompositionsMadeAtRunTime) {
 }
 
 // One mask of each kind, their types visible to the compiler.
-template <class F> void with_band(Rng& rng, const Extents& e, F f) {
+template <class F>
+void with_band(Rng& rng, const Extents& e, F f) {
   const Align align = random_align(rng, e).first;
   const int n = rng.in(0, 150);
   switch (rng.below(7)) {
-    case 0: return f(everything());
-    case 1: return f(causal(align));
-    case 2: return f(window(n, rng.in(-1, 20), align));
-    case 3: return f(window(-1, rng.in(0, 20), align));
-    case 4: return f(prefix(n, align));
-    case 5: return f(chunked(n + 1, align));
-    default: return f(documents(random_ends(rng, std::max(e.queries, e.keys), 6), align));
+    case 0:
+      return f(everything());
+    case 1:
+      return f(causal(align));
+    case 2:
+      return f(window(n, rng.in(-1, 20), align));
+    case 3:
+      return f(window(-1, rng.in(0, 20), align));
+    case 4:
+      return f(prefix(n, align));
+    case 5:
+      return f(chunked(n + 1, align));
+    default:
+      return f(documents(random_ends(rng, std::max(e.queries, e.keys), 6), align));
   }
 }
-template <class F> void with_other(Rng& rng, const Extents& e, F f) {
+template <class F>
+void with_other(Rng& rng, const Extents& e, F f) {
   const int salt = rng.in(1, 17);
   if (rng.chance(0.5)) return f(random_blocks(rng, e));
   f(mask([salt](Site s) { return (s.query * 7 + s.key * 3 + s.head) % salt < 4; }));
@@ -109,14 +123,16 @@ TEST(MaskAlgebra, HoldsForCompositionsMadeAtCompileTime) {
   });
 }
 
-template <Banded B> void check_band(const B& band, const Extents& e, int batch, int head) {
+template <Banded B>
+void check_band(const B& band, const Extents& e, int batch, int head) {
   Range last{0, 0};
   for (int q = 0; q < e.queries; ++q) {
     const Range r = detail::clip(band.keys(Row{batch, head, q, e.queries, e.keys}), e.keys);
     ASSERT_GE(r.begin, last.begin) << "query " << q;
     ASSERT_GE(r.end, last.end) << "query " << q;
     last = r;
-    for (int k = 0; k < e.keys; ++k) ASSERT_EQ(band(Site{batch, head, q, k, e.queries, e.keys}), r.begin <= k && k < r.end);
+    for (int k = 0; k < e.keys; ++k)
+      ASSERT_EQ(band(Site{batch, head, q, k, e.queries, e.keys}), r.begin <= k && k < r.end);
   }
 }
 TEST(Bands, AreMonotoneAndSoAreTheirIntersections) {
@@ -158,11 +174,18 @@ TEST(MaskAlgebra, IsBoolean) {
   for_cases(kCases / 3, [](Rng& rng) {
     const Extents e = random_extents(rng);
     Keep keep;
-    const AnyMask a = random_mask(rng, e, keep).mask, b = random_mask(rng, e, keep).mask, all = everything(), none = except(AnyMask(everything()));
+    const AnyMask a = random_mask(rng, e, keep).mask, b = random_mask(rng, e, keep).mask, all = everything(),
+                  none = except(AnyMask(everything()));
     const Tile t = random_tile(rng, e);
-    const std::pair<AnyMask, AnyMask> equal[] = {
-        {except(a & b), except(a) | except(b)}, {except(a | b), except(a) & except(b)}, {except(except(a)), a}, {a & all, a}, {a | none, a},
-        {a | all, all},                         {a & none, none},                       {a & b, b & a},         {a | b, b | a}};
+    const std::pair<AnyMask, AnyMask> equal[] = {{except(a & b), except(a) | except(b)},
+                                                 {except(a | b), except(a) & except(b)},
+                                                 {except(except(a)), a},
+                                                 {a & all, a},
+                                                 {a | none, a},
+                                                 {a | all, all},
+                                                 {a & none, none},
+                                                 {a & b, b & a},
+                                                 {a | b, b | a}};
     for (const auto& [x, y] : equal) {
       std::uint64_t x_bits[kTileQueries], y_bits[kTileQueries];
       const Cover cover = tile_bits(x, t, x_bits);

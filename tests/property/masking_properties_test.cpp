@@ -1,5 +1,5 @@
-// Masks and what they are equal to: deleted keys, shorter problems, biases of −∞, other masks: properties 16 to 19, 23 and 26
-// of the list.
+// Masks and what they are equal to: deleted keys, shorter problems, biases of −∞, other masks: properties 16 to 19, 23
+// and 26 of the list.
 #include "support/relations.hpp"
 
 namespace fovea {
@@ -22,7 +22,8 @@ std::vector<float> bias_of(const Case& c, const AnyMask& m) {
   for (int b = 0; b < c.batches(); ++b)
     for (int h = 0; h < c.heads(); ++h)
       for (int q = 0; q < c.queries(); ++q)
-        for (int j = 0; j < c.keys(); ++j) values.push_back(m(Site{b, h, q, j, c.queries(), c.keys()}) ? 0.0f : kMinusInf);
+        for (int j = 0; j < c.keys(); ++j)
+          values.push_back(m(Site{b, h, q, j, c.queries(), c.keys()}) ? 0.0f : kMinusInf);
   return values;
 }
 TensorView view_of(const Case& c, const std::vector<float>& values) {
@@ -60,7 +61,8 @@ TEST(Masks, AsBooleanTensorsGiveTheSameBits) {
     Choice choice = plain();
     choice.masks = true;
     const Case c = random_case(rng, choice);
-    const std::size_t n = static_cast<std::size_t>(c.batches() * c.heads()) * static_cast<std::size_t>(c.queries() * c.keys());
+    const std::size_t n =
+        static_cast<std::size_t>(c.batches() * c.heads()) * static_cast<std::size_t>(c.queries() * c.keys());
     const std::unique_ptr<bool[]> values(new bool[n + 1]);
     std::size_t at = 0;
     for (const float x : bias_of(c, c.mask)) values[at++] = x == 0;
@@ -99,7 +101,9 @@ TEST(Masks, HidingAKeyFromAllIsDeletingIt) {
     deleted.v = Input(c.v.view.dtype, {c.batches(), n, c.kv_heads(), c.value_dim()});
     deleted.k.fill([&](auto b, auto t, auto h, auto d) { return c.k.get(b, kept[static_cast<std::size_t>(t)], h, d); });
     deleted.v.fill([&](auto b, auto t, auto h, auto d) { return c.v.get(b, kept[static_cast<std::size_t>(t)], h, d); });
-    relabel(deleted, [kept, keys = c.keys()](Site s) { return s.key = kept[static_cast<std::size_t>(s.key)], s.keys = keys, s; });
+    relabel(deleted, [kept, keys = c.keys()](Site s) {
+      return s.key = kept[static_cast<std::size_t>(s.key)], s.keys = keys, s;
+    });
     expect_same(biased, deleted);
   });
 }
@@ -128,11 +132,14 @@ Case decoder_case(Rng& rng) {
   Case c = random_case(rng, choice);
   const int n = std::max(c.queries(), 1);
   c.k = rows_of(c.k, 0, 0), c.v = rows_of(c.v, 0, 0);
-  Input k(c.q.view.dtype, {c.batches(), n, c.kv_heads(), c.head_dim()}), v(c.q.view.dtype, {c.batches(), n, c.kv_heads(), c.value_dim()});
+  Input k(c.q.view.dtype, {c.batches(), n, c.kv_heads(), c.head_dim()}),
+      v(c.q.view.dtype, {c.batches(), n, c.kv_heads(), c.value_dim()});
   k.fill([&](auto...) { return rng.normal(); }), v.fill([&](auto...) { return rng.normal(); });
   c.k = k, c.v = v;
-  if (rng.chance(0.5)) c.mask = causal();
-  else c.mask = causal() & window(rng.in(0, n));
+  if (rng.chance(0.5))
+    c.mask = causal();
+  else
+    c.mask = causal() & window(rng.in(0, n));
   if (rng.chance(0.3)) c.score = c.score | softcap(20.0f);
   if (rng.chance(0.3)) c.score = c.score | alibi(alibi_slopes(c.heads())), c.moves = n;
   c.mask_name = "causal, perhaps windowed", c.score_name = "soft-cap and ALiBi, perhaps";
@@ -146,7 +153,11 @@ TEST(Prefill, IsTokenByToken) {
     for (int i = 0; i < c.queries(); ++i) {
       const std::vector<Answer> step = everywhere(part_of(c, i, i + 1, i + 1));
       for (std::size_t e = 0; e < whole.size(); ++e)
-        ASSERT_TRUE(same_rows(step[e], whole[e], [&](auto b, auto, auto h) { return RowAt{b, i, h}; })) << "token " << i << ' ' << c.str();
+        ASSERT_TRUE(same_rows(step[e], whole[e],
+                              [&](auto b, auto, auto h) {
+                                return RowAt{b, i, h};
+                              }))
+            << "token " << i << ' ' << c.str();
     }
   });
 }
@@ -159,7 +170,10 @@ TEST(Prefill, InChunksIsWhole) {
       const int end = std::min(begin + rng.in(1, 40), c.queries());
       const std::vector<Answer> chunk = everywhere(part_of(c, begin, end, end));
       for (std::size_t e = 0; e < whole.size(); ++e)
-        ASSERT_TRUE(same_rows(chunk[e], whole[e], [&](auto b, auto t, auto h) { return RowAt{b, begin + t, h}; }))
+        ASSERT_TRUE(same_rows(chunk[e], whole[e],
+                              [&](auto b, auto t, auto h) {
+                                return RowAt{b, begin + t, h};
+                              }))
             << "chunk [" << begin << ", " << end << ") " << c.str();
       begin = end;
     }
@@ -172,7 +186,8 @@ TEST(Window, AsWideAsTheKeysIsCausal) {
     const auto [align, name] = random_align(rng, {c.batches(), c.heads(), c.queries(), c.keys()});
     Case wide = c;
     c.mask = causal(align);
-    wide.mask = window(rng.chance(0.3) ? -1 : std::max(c.queries(), c.keys()) + c.keys() + 5 + rng.below(100), 0, align);
+    wide.mask =
+        window(rng.chance(0.3) ? -1 : std::max(c.queries(), c.keys()) + c.keys() + 5 + rng.below(100), 0, align);
     on_every_isa([&] { EXPECT_TRUE(same_bits(wide.attend(), c.attend())) << name << ' ' << c.str(); });
   });
 }

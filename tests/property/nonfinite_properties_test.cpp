@@ -1,4 +1,5 @@
-// NaN and infinity: behind the mask they are nothing (bit for bit), in sight they are not swallowed. Property 15 of the list.
+// NaN and infinity: behind the mask they are nothing (bit for bit), in sight they are not swallowed. Property 15 of the
+// list.
 #include "support/relations.hpp"
 
 namespace fovea {
@@ -15,13 +16,15 @@ Choice small() {
   return choice;
 }
 bool shown(const Case& c, std::int64_t b, std::int64_t h, std::int64_t q, std::int64_t key) {
-  return c.mask(Site{static_cast<int>(b), static_cast<int>(h), static_cast<int>(q), static_cast<int>(key), c.queries(), c.keys()});
+  return c.mask(Site{static_cast<int>(b), static_cast<int>(h), static_cast<int>(q), static_cast<int>(key), c.queries(),
+                     c.keys()});
 }
 /// Inputs with memory of their own: poison in one batch row or head must not be shared by another.
 Case unshared(Rng& rng, const Choice& choice) {
   Case c = random_case(rng, choice);
   for (Input* x : {&c.q, &c.k, &c.v})
-    if (x->view.strides[0] == 0 || x->view.strides[2] == 0) *x = x->copy_as(x->view.shape, contiguous_strides(x->view.shape), 0);
+    if (x->view.strides[0] == 0 || x->view.strides[2] == 0)
+      *x = x->copy_as(x->view.shape, contiguous_strides(x->view.shape), 0);
   return c;
 }
 
@@ -44,14 +47,15 @@ void poison(Rng& rng, bool in_keys) {
           const RowAt row{b, t, h};
           const bool reached = b == b0 && h / (c.heads() / c.kv_heads()) == kv && shown(c, b, h, t, key);
           if (!reached) {
-            ASSERT_EQ(bits_of_row(a, row), bits_of_row(clean, row)) << a.kernel() << " leaks " << what << " of key " << key << " into query "
-                                                                    << t << ": " << c.str();
+            ASSERT_EQ(bits_of_row(a, row), bits_of_row(clean, row))
+                << a.kernel() << " leaks " << what << " of key " << key << " into query " << t << ": " << c.str();
             continue;
           }
           const std::int64_t at = ((b * c.queries() + t) * c.heads() + h) * c.value_dim();
           for (std::int64_t d = 0; d < c.value_dim(); ++d) {
             const bool fine = !in_keys && d != dim;
-            ASSERT_EQ(std::isfinite(load_element(a.out.dtype(), a.out.raw(), at + d)), fine) << a.kernel() << ' ' << c.str();
+            ASSERT_EQ(std::isfinite(load_element(a.out.dtype(), a.out.raw(), at + d)), fine)
+                << a.kernel() << ' ' << c.str();
           }
           const float lse = a.lse.data<float>()[(b * c.heads() + h) * c.queries() + t];
           ASSERT_EQ(std::isnan(lse), in_keys) << a.kernel() << ' ' << c.str();
@@ -103,11 +107,13 @@ TEST(Poison, InABiasBehindTheMaskIsNothingAndInSightIsSeen) {
         for (int q = 0; q < c.queries(); ++q)
           for (int j = 0; j < c.keys(); ++j) {
             clean.push_back(static_cast<float>(rng.normal()));
-            bad.push_back(shown(c, b, h, q, j) ? clean.back() : rng.pick({std::nanf(""), HUGE_VALF, -HUGE_VALF, 1e30f}));
+            bad.push_back(shown(c, b, h, q, j) ? clean.back()
+                                               : rng.pick({std::nanf(""), HUGE_VALF, -HUGE_VALF, 1e30f}));
           }
     const Shape shape{c.batches(), c.heads(), c.queries(), c.keys()};
     Case other = c;
-    c.score = bias(TensorView(DType::F32, clean.data(), shape)), other.score = bias(TensorView(DType::F32, bad.data(), shape));
+    c.score = bias(TensorView(DType::F32, clean.data(), shape)),
+    other.score = bias(TensorView(DType::F32, bad.data(), shape));
     on_every_isa([&] { EXPECT_TRUE(same_bits(other.attend(), c.attend())) << c.str(); });
   });
 }
@@ -124,7 +130,9 @@ TEST(Poison, InAValueUnderABiasOfMinusInfinityIsNothing) {
     c.score = bias(TensorView(DType::F32, values.data(), {1, 1, 1, c.keys()}));
     Case poisoned = c;
     poisoned.v = c.v.copy();
-    poisoned.v.fill([&](auto b, auto t, auto h, auto d) { return values[static_cast<std::size_t>(t)] < 0 ? kNan : c.v.get(b, t, h, d); });
+    poisoned.v.fill([&](auto b, auto t, auto h, auto d) {
+      return values[static_cast<std::size_t>(t)] < 0 ? kNan : c.v.get(b, t, h, d);
+    });
     on_every_isa([&] { EXPECT_TRUE(same_bits(poisoned.attend(), c.attend())) << c.str(); });
   });
 }
@@ -158,7 +166,8 @@ TEST(Poison, BeyondALengthOrInAnotherSequenceIsNothing) {
         for (int q = 0; q < p.queries_of(b); ++q)
           for (int h = 0; h < c.heads(); ++h) {
             const auto [at_b, at_t] = problem.place(b, q);
-            ASSERT_EQ(bits_of_row(a, {at_b, at_t, h}), bits_of_row(clean, {at_b, at_t, h})) << a.kernel() << ' ' << c.str();
+            ASSERT_EQ(bits_of_row(a, {at_b, at_t, h}), bits_of_row(clean, {at_b, at_t, h}))
+                << a.kernel() << ' ' << c.str();
           }
       }
     });
@@ -179,8 +188,12 @@ TEST(Empty, RowsGiveZerosAndMinusInfinity) {
         for (std::int64_t t = 0; t < c.queries(); t += hidden_every)
           for (std::int64_t h = 0; h < c.heads(); ++h) {
             for (std::int64_t d = 0; d < c.value_dim(); ++d)
-              ASSERT_EQ(load_element(a.out.dtype(), a.out.raw(), ((b * c.queries() + t) * c.heads() + h) * c.value_dim() + d), 0.0) << a.kernel();
-            ASSERT_EQ(a.lse.data<float>()[(b * c.heads() + h) * c.queries() + t], -HUGE_VALF) << a.kernel() << ' ' << c.str();
+              ASSERT_EQ(
+                  load_element(a.out.dtype(), a.out.raw(), ((b * c.queries() + t) * c.heads() + h) * c.value_dim() + d),
+                  0.0)
+                  << a.kernel();
+            ASSERT_EQ(a.lse.data<float>()[(b * c.heads() + h) * c.queries() + t], -HUGE_VALF)
+                << a.kernel() << ' ' << c.str();
           }
     });
   });

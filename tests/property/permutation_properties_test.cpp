@@ -1,5 +1,6 @@
-// What attention doesn't care about: the order of keys, of queries and of dimensions, what stands beside a row, and whether
-// keys are shared or repeated: properties 1 to 3, 11 and 20 of the list. Masks and scores of every kind are relabelled along.
+// What attention doesn't care about: the order of keys, of queries and of dimensions, what stands beside a row, and
+// whether keys are shared or repeated: properties 1 to 3, 11 and 20 of the list. Masks and scores of every kind are
+// relabelled along.
 #include "support/relations.hpp"
 
 namespace fovea {
@@ -46,14 +47,17 @@ TEST(Permuting, BatchRowsAndHeadGroupsPermutesOutputs) {
     const Case c = random_case(rng, small());
     const std::vector<int> batch = rng.permutation(c.batches()), kv = rng.permutation(c.kv_heads());
     const int group = c.heads() / c.kv_heads();
-    const auto head = [kv, group](std::int64_t h) { return kv[index(h / group)] * group + static_cast<int>(h) % group; };
+    const auto head = [kv, group](std::int64_t h) {
+      return kv[index(h / group)] * group + static_cast<int>(h) % group;
+    };
     Case shuffled = c;
     shuffled.q = Input(c.q.view.dtype, c.q.view.shape);
     shuffled.k = Input(c.k.view.dtype, c.k.view.shape), shuffled.v = Input(c.v.view.dtype, c.v.view.shape);
     shuffled.q.fill([&](auto b, auto t, auto h, auto d) { return c.q.get(batch[index(b)], t, head(h), d); });
     shuffled.k.fill([&](auto b, auto t, auto h, auto d) { return c.k.get(batch[index(b)], t, kv[index(h)], d); });
     shuffled.v.fill([&](auto b, auto t, auto h, auto d) { return c.v.get(batch[index(b)], t, kv[index(h)], d); });
-    for (std::size_t h = 0; h < c.sinks.size(); ++h) shuffled.sinks[h] = c.sinks[index(head(static_cast<std::int64_t>(h)))];
+    for (std::size_t h = 0; h < c.sinks.size(); ++h)
+      shuffled.sinks[h] = c.sinks[index(head(static_cast<std::int64_t>(h)))];
     relabel(shuffled, [batch, head](Site s) { return s.batch = batch[index(s.batch)], s.head = head(s.head), s; });
     expect_same(shuffled, c, [&](auto b, auto t, auto h) { return RowAt{batch[index(b)], t, head(h)}; });
   });
@@ -73,7 +77,8 @@ TEST(Permuting, DimensionsAndTheirSignsChangesNothing) {
   });
 }
 
-// (a, b) → (3a + 4b, 4a − 3b) turns a pair of dimensions and stretches it by 5; on the grid that is exact in every dtype.
+// (a, b) → (3a + 4b, 4a − 3b) turns a pair of dimensions and stretches it by 5; on the grid that is exact in every
+// dtype.
 TEST(Rotating, QueriesAndKeysTogetherChangesNothing) {
   for_cases(kCases, [](Rng& rng) {
     Choice choice = small();

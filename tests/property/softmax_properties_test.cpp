@@ -19,10 +19,12 @@ Choice exact() {
 std::vector<int> visible_keys(const Case& c, std::int64_t b, std::int64_t h, std::int64_t q) {
   std::vector<int> keys;
   for (int j = 0; j < c.keys(); ++j)
-    if (c.mask(Site{static_cast<int>(b), static_cast<int>(h), static_cast<int>(q), j, c.queries(), c.keys()})) keys.push_back(j);
+    if (c.mask(Site{static_cast<int>(b), static_cast<int>(h), static_cast<int>(q), j, c.queries(), c.keys()}))
+      keys.push_back(j);
   return keys;
 }
-template <class F> void for_rows(const Case& c, F f) {
+template <class F>
+void for_rows(const Case& c, F f) {
   for (std::int64_t b = 0; b < c.batches(); ++b)
     for (std::int64_t t = 0; t < c.queries(); ++t)
       for (std::int64_t h = 0; h < c.heads() && !::testing::Test::HasFatalFailure(); ++h) f(b, t, h);
@@ -37,7 +39,9 @@ TEST(Softmax, OutputLiesBetweenTheLeastAndTheGreatestVisibleValue) {
         const std::vector<int> keys = visible_keys(c, b, h, t);
         for (std::int64_t d = 0; d < c.value_dim(); ++d) {
           double low = keys.empty() ? 0 : kInf, high = keys.empty() ? 0 : -kInf;
-          for (const int j : keys) low = std::min(low, c.v.get(b, j, kv_head(c, h), d)), high = std::max(high, c.v.get(b, j, kv_head(c, h), d));
+          for (const int j : keys)
+            low = std::min(low, c.v.get(b, j, kv_head(c, h), d)),
+            high = std::max(high, c.v.get(b, j, kv_head(c, h), d));
           const Approx o = a.o(b, t, h, d);
           ASSERT_GE(o.value, low - o.tolerance) << a.engine << ' ' << c.str();
           ASSERT_LE(o.value, high + o.tolerance) << a.engine << ' ' << c.str();
@@ -57,7 +61,8 @@ TEST(Softmax, WeightsOfARowSumToOne) {
       for_rows(c, [&](auto b, auto t, auto h) {
         const bool any = !visible_keys(c, b, h, t).empty();
         for (std::int64_t d = 0; d < c.value_dim(); ++d)
-          ASSERT_TRUE(close(a.o(b, t, h, d), {any ? c.v.get(b, 0, kv_head(c, h), d) : 0, 0})) << a.engine << ' ' << c.str();
+          ASSERT_TRUE(close(a.o(b, t, h, d), {any ? c.v.get(b, 0, kv_head(c, h), d) : 0, 0}))
+              << a.engine << ' ' << c.str();
       });
   });
 }
@@ -70,12 +75,14 @@ TEST(Softmax, OutputIsLinearInTheValues) {
     y.v = x.v.copy(), sum.v = x.v.copy();
     const double alpha = rng.pick({1.0, -1.0, 2.0, 0.5}), beta = rng.pick({1.0, -1.0});
     y.v.fill([&](auto...) { return rng.in(-32, 32) / 16.0; });
-    sum.v.fill([&](auto b, auto t, auto h, auto d) { return alpha * x.v.get(b, t, h, d) + beta * y.v.get(b, t, h, d); });
+    sum.v.fill(
+        [&](auto b, auto t, auto h, auto d) { return alpha * x.v.get(b, t, h, d) + beta * y.v.get(b, t, h, d); });
     const auto xs = everywhere(x), ys = everywhere(y), sums = everywhere(sum);
     for (std::size_t e = 0; e < xs.size(); ++e)
       for_rows(x, [&](auto b, auto t, auto h) {
         for (std::int64_t d = 0; d < x.value_dim(); ++d)
-          ASSERT_TRUE(close(sums[e].o(b, t, h, d), alpha * xs[e].o(b, t, h, d) + beta * ys[e].o(b, t, h, d))) << xs[e].engine << ' ' << x.str();
+          ASSERT_TRUE(close(sums[e].o(b, t, h, d), alpha * xs[e].o(b, t, h, d) + beta * ys[e].o(b, t, h, d)))
+              << xs[e].engine << ' ' << x.str();
         ASSERT_TRUE(close(xs[e].l(b, t, h), sums[e].l(b, t, h)));
       });
   });
@@ -91,7 +98,8 @@ TEST(Softmax, AddingToARowsScoresOnlyShiftsItsLse) {
     Case shifted = c;
     shifted.score = c.score | bias(TensorView(DType::F32, amounts.data(), {1, 1, c.queries(), 1}));
     shifted.moves += 4;
-    expect_same(shifted, c, itself, [&](auto, auto t, auto) { return static_cast<double>(amounts[static_cast<std::size_t>(t)]); });
+    expect_same(shifted, c, itself,
+                [&](auto, auto t, auto) { return static_cast<double>(amounts[static_cast<std::size_t>(t)]); });
   });
 }
 
@@ -143,7 +151,8 @@ TEST(Softmax, ZeroQueriesGiveTheMeanOfVisibleValues) {
   });
 }
 
-// On the grid, q·k is exact in f32 and scores differ by at least 2^16/256 or not at all: the rest of the row weighs e^−256.
+// On the grid, q·k is exact in f32 and scores differ by at least 2^16/256 or not at all: the rest of the row weighs
+// e^−256.
 TEST(Softmax, AGreatScaleGivesTheArgmaxRow) {
   for_cases(kCases, [](Rng& rng) {
     Case c = random_case(rng, exact());
@@ -160,7 +169,8 @@ TEST(Softmax, AGreatScaleGivesTheArgmaxRow) {
         }
         for (std::int64_t d = 0; d < c.value_dim(); ++d) {
           double sum = 0, size = 0;
-          for (const int j : argmax) sum += c.v.get(b, j, kv_head(c, h), d), size += std::abs(c.v.get(b, j, kv_head(c, h), d));
+          for (const int j : argmax)
+            sum += c.v.get(b, j, kv_head(c, h), d), size += std::abs(c.v.get(b, j, kv_head(c, h), d));
           const auto n = static_cast<double>(std::max<std::size_t>(argmax.size(), 1));
           const double tight = (unit_roundoff(c.out_dtype()) + 4 * kEpsAcc) * size / n + 1e-30;
           ASSERT_NEAR(a.o(b, t, h, d).value, sum / n, tight) << a.engine << ' ' << c.str();

@@ -1,7 +1,8 @@
 // Random masks and scores of every kind and composition, each with a name that says what it is.
 #pragma once
-#include <fovea/attention.hpp>
 #include <memory>
+
+#include <fovea/attention.hpp>
 
 #include "support/random.hpp"
 
@@ -10,9 +11,10 @@ namespace fovea::testing {
 /// What masks and scores borrow, kept alive beside them.
 using Keep = std::vector<std::shared_ptr<const void>>;
 
-/// A random view of `shape` in memory of its own: some dimensions broadcast, some padded, any order in memory. `fill(i)` gives
-/// the numbers.
-template <class T, class Fill> TensorView random_grid(Rng& rng, const Extents& e, Keep& keep, Fill fill) {
+/// A random view of `shape` in memory of its own: some dimensions broadcast, some padded, any order in memory.
+/// `fill(i)` gives the numbers.
+template <class T, class Fill>
+TensorView random_grid(Rng& rng, const Extents& e, Keep& keep, Fill fill) {
   const std::int64_t whole[4] = {e.batches, e.heads, e.queries, e.keys};
   Shape shape{1, 1, 1, 1}, strides{0, 0, 0, 0};
   std::int64_t step = 1;
@@ -28,7 +30,8 @@ template <class T, class Fill> TensorView random_grid(Rng& rng, const Extents& e
   return {dtype_of<T>, memory.get(), shape, strides};
 }
 
-// ---------------------------------------------------------------------------------------------------------------- masks
+// ----------------------------------------------------------------------------------------------------------------
+// masks
 
 struct NamedMask {
   AnyMask mask;
@@ -38,12 +41,14 @@ struct NamedMask {
 
 inline std::pair<Align, std::string> random_align(Rng& rng, const Extents& e) {
   switch (rng.below(4)) {
-    case 0: return {top_left, "top_left"};
+    case 0:
+      return {top_left, "top_left"};
     case 1: {
       const int key = rng.in(-5, e.keys + 5);
       return {on_key(key), fmt::format("on_key({})", key)};
     }
-    default: return {bottom_right, "bottom_right"};
+    default:
+      return {bottom_right, "bottom_right"};
   }
 }
 inline std::vector<int> random_ends(Rng& rng, int length, int most) {
@@ -65,7 +70,8 @@ inline NamedMask random_band(Rng& rng, const Extents& e) {
   const auto [align, where] = random_align(rng, e);
   const int longest = std::max(e.queries, e.keys);
   switch (rng.below(6)) {
-    case 0: return {causal(align), fmt::format("causal({})", where)};
+    case 0:
+      return {causal(align), fmt::format("causal({})", where)};
     case 1: {
       const int left = rng.in(-1, longest), right = rng.chance(0.5) ? 0 : rng.in(-1, 9);
       return {window(left, right, align), fmt::format("window({}, {}, {})", left, right, where)};
@@ -92,7 +98,8 @@ inline NamedMask random_band(Rng& rng, const Extents& e) {
 /// `same_size` tells that every batch row has the extents' own size, which a BlockMap needs.
 inline NamedMask random_leaf(Rng& rng, const Extents& e, Keep& keep, bool same_size) {
   switch (rng.below(same_size ? 10 : 9)) {
-    case 0: return {everything(), "everything()", false};
+    case 0:
+      return {everything(), "everything()", false};
     case 1: {
       const int stride = rng.in(1, 9);
       return {mask([stride](Site s) { return (s.query - s.key) % stride == 0; }), fmt::format("strided({})", stride)};
@@ -102,21 +109,25 @@ inline NamedMask random_leaf(Rng& rng, const Extents& e, Keep& keep, bool same_s
       const int share = rng.in(1, 9);
       return {mask([salt, share](Site s) {
                 const std::uint64_t site = (static_cast<std::uint64_t>(s.batch * 64 + s.head) << 48) +
-                                           (static_cast<std::uint64_t>(s.query) << 24) + static_cast<std::uint64_t>(s.key);
+                                           (static_cast<std::uint64_t>(s.query) << 24) +
+                                           static_cast<std::uint64_t>(s.key);
                 return static_cast<int>(Rng(salt ^ site).word() % 10) < share;
               }),
               fmt::format("{}% at random", share * 10)};
     }
-    case 3: return {random_blocks(rng, e), "blocks"};
+    case 3:
+      return {random_blocks(rng, e), "blocks"};
     case 4: {
       const double share = rng.uniform();
-      return {visible(random_grid<bool>(rng, e, keep, [&] { return rng.chance(share); })), fmt::format("grid({:.2f})", share)};
+      return {visible(random_grid<bool>(rng, e, keep, [&] { return rng.chance(share); })),
+              fmt::format("grid({:.2f})", share)};
     }
     case 9: {
       const NamedMask inner = random_leaf(rng, e, keep, false);
       return {BlockMap(inner.mask, e.batches, e.heads, e.queries, e.keys), fmt::format("map of {}", inner.name)};
     }
-    default: return random_band(rng, e);
+    default:
+      return random_band(rng, e);
   }
 }
 
@@ -129,7 +140,8 @@ inline NamedMask random_mask(Rng& rng, const Extents& e, Keep& keep, bool same_s
   return {a.mask | b.mask, fmt::format("({} | {})", a.name, b.name)};
 }
 
-// --------------------------------------------------------------------------------------------------------------- scores
+// ---------------------------------------------------------------------------------------------------------------
+// scores
 
 struct NamedScore {
   AnyScore score;
@@ -150,11 +162,13 @@ inline NamedScore random_stage(Rng& rng, const Extents& e, Keep& keep) {
       while (static_cast<int>(slopes.size()) < e.heads) slopes.push_back(static_cast<float>(rng.uniform(0, 0.3)));
       float most = 0;
       for (const float s : slopes) most = std::max(most, s);
-      return {alibi(slopes, align), fmt::format("alibi({:.3f}…, {})", most, where), double{most} * (longest + e.keys + 5)};
+      return {alibi(slopes, align), fmt::format("alibi({:.3f}…, {})", most, where),
+              double{most} * (longest + e.keys + 5)};
     }
     case 2: {
       const double size = rng.pick({0.1, 3.0, 30.0});
-      const auto values = random_grid<float>(rng, e, keep, [&] { return static_cast<float>(rng.uniform(-size, size)); });
+      const auto values =
+          random_grid<float>(rng, e, keep, [&] { return static_cast<float>(rng.uniform(-size, size)); });
       return {bias(values), fmt::format("bias({})", size), size};
     }
     default: {

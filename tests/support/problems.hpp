@@ -1,7 +1,8 @@
 // Random attention problems: every size, layout, dtype, mask, score, length and packing that attend() admits.
 #pragma once
-#include <fovea/attention.hpp>
 #include <limits>
+
+#include <fovea/attention.hpp>
 
 #include "core/convert.hpp"
 #include "kernels/problem.hpp"
@@ -9,8 +10,8 @@
 
 namespace fovea::testing {
 
-/// An input tensor [batch, time, heads, dim] in a layout of its own. What lies between its elements is NaN, so that a kernel
-/// that reads beyond them shows.
+/// An input tensor [batch, time, heads, dim] in a layout of its own. What lies between its elements is NaN, so that a
+/// kernel that reads beyond them shows.
 class Input {
  public:
   Input() = default;
@@ -30,7 +31,8 @@ class Input {
     store_element(view.dtype, const_cast<void*>(view.data), at(b, t, h, d), x);
   }
   /// set(b, t, h, d, f(b, t, h, d)) everywhere.
-  template <class F> void fill(F f) {
+  template <class F>
+  void fill(F f) {
     for (std::int64_t b = 0; b < view.shape[0]; ++b)
       for (std::int64_t t = 0; t < view.shape[1]; ++t)
         for (std::int64_t h = 0; h < view.shape[2]; ++h)
@@ -54,9 +56,9 @@ class Input {
 };
 
 inline Input random_layout(Rng& rng, DType dtype, const Shape& shape) {
-  std::vector<int> order = {0, 1, 2, 3};                       // from the outermost dimension in
-  if (rng.chance(0.3)) order = {0, 2, 1, 3};                   // heads before time, as caches are kept
-  if (rng.chance(0.2)) order = rng.permutation(4);             // head_dim need not be innermost
+  std::vector<int> order = {0, 1, 2, 3};            // from the outermost dimension in
+  if (rng.chance(0.3)) order = {0, 2, 1, 3};        // heads before time, as caches are kept
+  if (rng.chance(0.2)) order = rng.permutation(4);  // head_dim need not be innermost
   Shape strides{0, 0, 0, 0};
   std::int64_t step = 1;
   for (auto d = order.rbegin(); d != order.rend(); ++d) {
@@ -64,7 +66,7 @@ inline Input random_layout(Rng& rng, DType dtype, const Shape& shape) {
     strides[*d] = step;
     step *= std::max<std::int64_t>(shape[*d], 1);
   }
-  if (rng.chance(0.05)) strides[rng.pick({0, 2})] = 0;         // one batch row or head, shared by all
+  if (rng.chance(0.05)) strides[rng.pick({0, 2})] = 0;  // one batch row or head, shared by all
   return Input(dtype, shape, strides, rng.chance(0.5) ? 0 : rng.in(1, 9));
 }
 
@@ -100,8 +102,8 @@ struct Case {
   Attention attend() const { return fovea::attend(q.view, k.view, v.view, spec()); }
 
   std::string str() const {
-    std::string s = fmt::format("q {} strides {}, k {} strides {}, v {} strides {}, mask {}, score {}, scale {}", q.view.str(),
-                                q.view.strides.str(), k.view.str(), k.view.strides.str(), v.view.str(),
+    std::string s = fmt::format("q {} strides {}, k {} strides {}, v {} strides {}, mask {}, score {}, scale {}",
+                                q.view.str(), q.view.strides.str(), k.view.str(), k.view.strides.str(), v.view.str(),
                                 v.view.strides.str(), mask_name, score_name, the_scale());
     if (!sinks.empty()) s += fmt::format(", sinks {{{}}}", fmt::join(sinks, ", "));
     if (!q_lengths.empty()) s += fmt::format(", q_lengths {{{}}}", fmt::join(q_lengths, ", "));
@@ -151,15 +153,16 @@ struct CaseProblem {
 
 struct Choice {
   std::vector<DType> dtypes = {DType::F32, DType::F32, DType::BF16, DType::F16};
-  int most = 140;           // of queries and of keys
-  double work = 60'000;     // most multiplications of QKᵀ and PV, reading and writing a number counted as 8
+  int most = 140;        // of queries and of keys
+  double work = 60'000;  // most multiplications of QKᵀ and PV, reading and writing a number counted as 8
   int batches = 3;
   bool masks = true, scores = true, sinks = true, lengths = true, layouts = true, empty = true;
   bool grid_values = false;  // multiples of 1/16 in [−2, 2]: exact in every dtype, and so are their sums and halves
 };
 
 inline int random_dim(Rng& rng) {
-  return rng.chance(0.5) ? rng.pick({1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 40, 64, 64, 80, 96, 112, 128, 192, 256}) : rng.in(1, 130);
+  return rng.chance(0.5) ? rng.pick({1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 40, 64, 64, 80, 96, 112, 128, 192, 256})
+                         : rng.in(1, 130);
 }
 
 /// Sizes, layouts and numbers; no mask, score, lengths or sinks yet.
@@ -171,19 +174,23 @@ inline Case random_tensors(Rng& rng, const Choice& choice) {
   const int queries = none == 1 ? 0 : odd_size(rng, most), keys = none == 2 ? 0 : odd_size(rng, most);
   // Long rows are as frequent as short ones: what doesn't fit gives way in heads and dims.
   for (int tries = 0;; ++tries) {
-    const int batches = rng.in(1, choice.batches), kv_heads = rng.in(1, 3), heads = kv_heads * rng.pick({1, 1, 2, 3, 7});
+    const int batches = rng.in(1, choice.batches), kv_heads = rng.in(1, 3),
+              heads = kv_heads * rng.pick({1, 1, 2, 3, 7});
     const int head_dim = random_dim(rng), value_dim = rng.chance(0.6) ? head_dim : random_dim(rng);
     const double pairs = 1.0 * heads * queries * keys, numbers = 1.0 * heads * queries + 1.0 * kv_heads * keys;
     if (batches * (pairs + 8 * numbers) * (head_dim + value_dim) > choice.work * (1 + tries / 50)) continue;
     const auto make = [&](const Shape& shape, double mean) {
       Input x = choice.layouts ? random_layout(rng, dtype, shape) : Input(dtype, shape);
-      if (choice.grid_values) x.fill([&](auto...) { return rng.in(-32, 32) / 16.0; });
-      else x.fill([&, size = rng.pick({0.3, 1.0, 1.0, 3.0})](auto...) { return mean + size * rng.normal(); });
+      if (choice.grid_values)
+        x.fill([&](auto...) { return rng.in(-32, 32) / 16.0; });
+      else
+        x.fill([&, size = rng.pick({0.3, 1.0, 1.0, 3.0})](auto...) { return mean + size * rng.normal(); });
       return x;
     };
     c.q = make({batches, queries, heads, head_dim}, 0);
     c.k = make({batches, keys, kv_heads, head_dim}, 0);
-    c.v = make({batches, keys, kv_heads, value_dim}, rng.pick({0.0, 0.0, 1.0, -3.0}));  // sums of one sign round the most
+    c.v =
+        make({batches, keys, kv_heads, value_dim}, rng.pick({0.0, 0.0, 1.0, -3.0}));  // sums of one sign round the most
     return c;
   }
 }
@@ -225,7 +232,8 @@ inline Case random_case(Rng& rng, const Choice& choice = {}) {
   }
   if (choice.sinks && rng.chance(0.25))
     for (int h = 0; h < c.heads(); ++h)
-      c.sinks.push_back(rng.chance(0.1) ? -std::numeric_limits<float>::infinity() : static_cast<float>(rng.uniform(-4, 4)));
+      c.sinks.push_back(rng.chance(0.1) ? -std::numeric_limits<float>::infinity()
+                                        : static_cast<float>(rng.uniform(-4, 4)));
   if (rng.chance(0.3)) c.scale = rng.chance(0.1) ? 0.0 : rng.uniform(-0.5, 1.5);
   if (rng.chance(0.15)) c.output = rng.pick({DType::F32, DType::BF16, DType::F16});
   return c;

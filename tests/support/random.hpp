@@ -33,10 +33,12 @@ class Rng {
   double normal() {  // Box and Muller 1958
     return std::sqrt(-2 * std::log(1 - uniform())) * std::cos(2 * std::numbers::pi * uniform());
   }
-  template <class T> T pick(std::initializer_list<T> from) {
+  template <class T>
+  T pick(std::initializer_list<T> from) {
     return from.begin()[below(static_cast<int>(from.size()))];
   }
-  template <class T> const T& pick(const std::vector<T>& from) {
+  template <class T>
+  const T& pick(const std::vector<T>& from) {
     return from[static_cast<std::size_t>(below(static_cast<int>(from.size())))];
   }
   std::vector<int> permutation(int n) {
@@ -61,7 +63,8 @@ inline int scaled(int count) {
 }
 
 /// Calls body(rng) for `count` seeds of this test, until one fails.
-template <class Body> void for_cases(int count, Body body) {
+template <class Body>
+void for_cases(int count, Body body) {
   const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
   const std::string name = fmt::format("{}.{}", info->test_suite_name(), info->name());
   std::uint64_t stream = 0xcbf29ce484222325u;  // FNV-1a of the name: tests don't share their cases
@@ -81,8 +84,9 @@ template <class Body> void for_cases(int count, Body body) {
 
 /// Sizes where kernels break: none, one, primes, and either side of what a tile or a vector holds.
 inline int odd_size(Rng& rng, int most) {
-  static const std::vector<int> kSizes = {1,  1,  2,  2,  3,  5,  7,  8,  11, 13, 15, 16, 17,  19,  23,  31,  32,  33, 37,
-                                          47, 48, 49, 61, 63, 64, 65, 67, 79, 80, 97, 96, 101, 112, 127, 128, 129, 131};
+  static const std::vector<int> kSizes = {1,  1,  2,  2,  3,  5,   7,   8,   11,  13,  15, 16, 17,
+                                          19, 23, 31, 32, 33, 37,  47,  48,  49,  61,  63, 64, 65,
+                                          67, 79, 80, 97, 96, 101, 112, 127, 128, 129, 131};
   for (;;) {
     const int n = rng.chance(0.75) ? rng.pick(kSizes) : rng.in(1, 200);
     if (n <= most) return n;

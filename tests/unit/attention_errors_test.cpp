@@ -1,9 +1,10 @@
 // Misuse of attend(): one line that names the tensor, what was found, and what was expected.
 #include <cmath>
-#include <fovea/attention.hpp>
 #include <limits>
 
 #include <gtest/gtest.h>
+
+#include <fovea/attention.hpp>
 
 #include "support/isa.hpp"
 
@@ -22,17 +23,20 @@ struct Errors : ::testing::Test {
 
   /// attend's complaint must be one line and hold all of `parts`.
   template <class... Spec>
-  void expect(const TensorView& a, const TensorView& b, const TensorView& c, std::initializer_list<std::string_view> parts, Spec&&... spec) {
+  void expect(const TensorView& a, const TensorView& b, const TensorView& c,
+              std::initializer_list<std::string_view> parts, Spec&&... spec) {
     try {
       (void)attend(a, b, c, std::forward<Spec>(spec)...);
       ADD_FAILURE() << "accepted: " << a.str() << ", " << b.str() << ", " << c.str();
     } catch (const Error& e) {
       const std::string text = e.what();
       EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-      for (const std::string_view part : parts) EXPECT_NE(text.find(part), std::string::npos) << '"' << text << "\" doesn't say \"" << part << '"';
+      for (const std::string_view part : parts)
+        EXPECT_NE(text.find(part), std::string::npos) << '"' << text << "\" doesn't say \"" << part << '"';
     }
   }
-  template <class... Spec> void expect(std::initializer_list<std::string_view> parts, Spec&&... spec) {
+  template <class... Spec>
+  void expect(std::initializer_list<std::string_view> parts, Spec&&... spec) {
     expect(q, k, v, parts, std::forward<Spec>(spec)...);
   }
 };
@@ -120,7 +124,8 @@ TEST_F(Errors, MasksAndBiasesOfTheWrongDTypeOrRank) {
       (void)make();
       ADD_FAILURE() << "accepted";
     } catch (const Error& e) {
-      for (const std::string_view part : parts) EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+      for (const std::string_view part : parts)
+        EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
     }
   };
   says([&] { return visible(zeros({7, 9})); }, {"mask is F32 [7, 9]", "BOOL"});
@@ -129,8 +134,8 @@ TEST_F(Errors, MasksAndBiasesOfTheWrongDTypeOrRank) {
 }
 TEST_F(Errors, Kernels) {
   expect({"unknown kernel 'fast'", "flash_scalar", "reference"}, kernel("fast"));
-  expect(zeros({2, 7, 4, 8}, DType::F64), zeros({2, 9, 2, 8}, DType::F64), zeros({2, 9, 2, 5}, DType::F64), {"flash_scalar refuses", "F64"},
-         kernel("flash_scalar"));
+  expect(zeros({2, 7, 4, 8}, DType::F64), zeros({2, 9, 2, 8}, DType::F64), zeros({2, 9, 2, 5}, DType::F64),
+         {"flash_scalar refuses", "F64"}, kernel("flash_scalar"));
   const testing::UseIsa use("scalar");
   expect({"flash_avx2 refuses"}, kernel("flash_avx2"));
 }

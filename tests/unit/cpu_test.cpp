@@ -1,11 +1,12 @@
 // Which instruction sets are usable, and what FOVEA_ISA does to that.
 #include <cstdlib>
-#include <fovea/cpu.hpp>
-#include <fovea/error.hpp>
 #include <fstream>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include <fovea/cpu.hpp>
+#include <fovea/error.hpp>
 
 #include "support/isa.hpp"
 
@@ -35,7 +36,8 @@ TEST(Cpu, AgreesWithTheKernel) {
   if (flags.empty()) GTEST_SKIP() << "no flags in /proc/cpuinfo";
   const auto has = [&flags](const std::string& f) { return flags.find(' ' + f + ' ') != std::string::npos; };
   EXPECT_EQ(cpu_has(Isa::Avx2), has("avx2") && has("fma") && has("f16c"));
-  EXPECT_EQ(cpu_has(Isa::Avx512), cpu_has(Isa::Avx2) && has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl"));
+  EXPECT_EQ(cpu_has(Isa::Avx512),
+            cpu_has(Isa::Avx2) && has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl"));
   EXPECT_EQ((' ' + cpu_features() + ' ').find(" avx512f ") != std::string::npos, has("avx512f"));
 }
 
@@ -65,9 +67,7 @@ TEST(Cpu, OverrideThatCannotBeObeyedIsRefused) {
     try {
       (void)active_isa();
       FAIL() << name_of(isa) << " was accepted";
-    } catch (const Error& e) {
-      EXPECT_NE(std::string(e.what()).find("lacks"), std::string::npos) << e.what();
-    }
+    } catch (const Error& e) { EXPECT_NE(std::string(e.what()).find("lacks"), std::string::npos) << e.what(); }
   }
 }
 

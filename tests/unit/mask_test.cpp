@@ -1,14 +1,16 @@
 // What each mask shows, written out; alignments; edges; complaints.
-#include <fovea/attention.hpp>
 #include <limits>
 
 #include <gtest/gtest.h>
+
+#include <fovea/attention.hpp>
 
 namespace fovea {
 namespace {
 
 /// The mask drawn: one string a query, '#' what it sees.
-template <Mask M> std::vector<std::string> draw(const M& m, int queries, int keys, int batch = 0, int head = 0) {
+template <Mask M>
+std::vector<std::string> draw(const M& m, int queries, int keys, int batch = 0, int head = 0) {
   std::vector<std::string> rows;
   for (int q = 0; q < queries; ++q) {
     std::string row;
@@ -107,7 +109,10 @@ TEST(Masks, BooleanTensorsBroadcast) {
 }
 
 /// What a mask says against sizes; empty when it fits.
-template <class M> std::string complaint(const M& m, const Extents& e) { return AnyMask(m).complaint(e); }
+template <class M>
+std::string complaint(const M& m, const Extents& e) {
+  return AnyMask(m).complaint(e);
+}
 TEST(Masks, ComplainOfSizesThatDontFit) {
   const bool memory[8] = {};
   const Grid grid = visible(TensorView(DType::Bool, memory, {1, 2, 4}));

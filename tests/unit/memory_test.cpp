@@ -1,9 +1,9 @@
 // Attention over 65,536 keys: the score matrix would take 16 GB, the process stays within inputs + outputs + 64 MB.
+#include <cmath>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <fovea/attention.hpp>
 #include <fovea/threads.hpp>
 
@@ -45,7 +45,8 @@ TEST(Memory, DISABLED_Child) {
   EXPECT_GT(a.lse.values<float>().back(), std::log(60000.f));
   const std::int64_t extra = peak_bytes() - tensors;
   RecordProperty("extra_megabytes", static_cast<int>(extra >> 20));
-  EXPECT_LT(extra, std::int64_t{64} << 20) << "peak " << (peak_bytes() >> 20) << " MB, of which tensors " << (tensors >> 20) << " MB";
+  EXPECT_LT(extra, std::int64_t{64} << 20)
+      << "peak " << (peak_bytes() >> 20) << " MB, of which tensors " << (tensors >> 20) << " MB";
 }
 
 TEST(Memory, OfAttentionAt65536KeysIsLinear) {

@@ -2,17 +2,19 @@
 #include "kernels/reference/reference.hpp"
 
 #include <cmath>
-#include <fovea/attention.hpp>
 #include <limits>
 
 #include <gtest/gtest.h>
+
+#include <fovea/attention.hpp>
 
 namespace fovea {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-/// One batch row, one head, head_dim 1: score of query i and key j is scale · q_i · k_j, and the values are what they are.
+/// One batch row, one head, head_dim 1: score of query i and key j is scale · q_i · k_j, and the values are what they
+/// are.
 struct Tiny {
   Tiny(std::vector<double> queries, std::vector<double> keys, std::vector<double> values)
       : q(std::move(queries)), k(std::move(keys)), v(std::move(values)) {}

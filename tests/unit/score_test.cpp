@@ -1,5 +1,7 @@
-// Scores: what each does to a logit, that float, double and slope are one formula, and that composition and erasure keep it.
+// Scores: what each does to a logit, that float, double and slope are one formula, and that composition and erasure
+// keep it.
 #include <cmath>
+
 #include <fovea/attention.hpp>
 #include <fovea/cpu.hpp>
 
@@ -28,7 +30,8 @@ TEST(Scores, Alibi) {
   EXPECT_DOUBLE_EQ(alibi({0.5f}, top_left)(1.0, Site{0, 0, 0, 5, 1, 8}), 1.0 - 0.5 * 5);
 }
 TEST(Scores, AlibiSlopesAreThePapers) {
-  EXPECT_EQ(alibi_slopes(8), (std::vector<float>{0.5f, 0.25f, 0.125f, 0.0625f, 0.03125f, 0.015625f, 0.0078125f, 0.00390625f}));
+  EXPECT_EQ(alibi_slopes(8),
+            (std::vector<float>{0.5f, 0.25f, 0.125f, 0.0625f, 0.03125f, 0.015625f, 0.0078125f, 0.00390625f}));
   const std::vector<float> sixteen = alibi_slopes(16), twelve = alibi_slopes(12);
   EXPECT_FLOAT_EQ(sixteen[0], std::sqrt(0.5f));
   ASSERT_EQ(twelve.size(), 12u);
@@ -57,8 +60,12 @@ TEST(Scores, ComplainOfWhatDoesntFit) {
   const Extents e{1, 3, 4, 5};
   EXPECT_EQ(AnyScore(softcap(2) | alibi({1, 2, 3})).complaint(e), "");
   EXPECT_NE(AnyScore(softcap(2) | alibi({1, 2})).complaint(e).find("2 slopes for 3 heads"), std::string::npos);
-  EXPECT_NE((AnyScore(softcap(2)) | AnyScore(bias(TensorView(DType::F32, values, {6})))).complaint(e).find("bias is [1, 1, 1, 6]"), std::string::npos);
-  for (const float cap : {0.0f, -1.0f, std::nanf(""), HUGE_VALF}) EXPECT_NE(AnyScore(softcap(cap)).complaint(e).find("softcap"), std::string::npos) << cap;
+  EXPECT_NE((AnyScore(softcap(2)) | AnyScore(bias(TensorView(DType::F32, values, {6}))))
+                .complaint(e)
+                .find("bias is [1, 1, 1, 6]"),
+            std::string::npos);
+  for (const float cap : {0.0f, -1.0f, std::nanf(""), HUGE_VALF})
+    EXPECT_NE(AnyScore(softcap(cap)).complaint(e).find("softcap"), std::string::npos) << cap;
 }
 
 TEST(Tanh, IsWithin3e7EverywhereAndKeepsSignsAndNaN) {
@@ -67,8 +74,10 @@ TEST(Tanh, IsWithin3e7EverywhereAndKeepsSignsAndNaN) {
     const double want = std::tanh(static_cast<double>(x)), got = static_cast<double>(fovea::tanh(x));
     if (want != 0 && std::abs(x) > 1e-37f) worst = std::max(worst, std::abs(got - want) / std::abs(want));
   };
-  for (std::uint32_t bits = 0; bits < 0x7f800000u; bits += 911) look(std::bit_cast<float>(bits)), look(std::bit_cast<float>(bits | 0x80000000u));
-  for (std::uint32_t bits = std::bit_cast<std::uint32_t>(0.6f); bits < std::bit_cast<std::uint32_t>(0.65f); ++bits) look(std::bit_cast<float>(bits));
+  for (std::uint32_t bits = 0; bits < 0x7f800000u; bits += 911)
+    look(std::bit_cast<float>(bits)), look(std::bit_cast<float>(bits | 0x80000000u));
+  for (std::uint32_t bits = std::bit_cast<std::uint32_t>(0.6f); bits < std::bit_cast<std::uint32_t>(0.65f); ++bits)
+    look(std::bit_cast<float>(bits));
   EXPECT_LT(worst, 3e-7);
   EXPECT_EQ(fovea::tanh(0.0f), 0.0f);
   EXPECT_EQ(fovea::tanh(100.0f), 1.0f);
@@ -91,7 +100,8 @@ TEST(Duals, CarryTheSlope) {
   expect(fovea::tanh(x), std::tanh(3.0), 1 - std::tanh(3.0) * std::tanh(3.0));
 }
 
-// The three instantiations of any composition: double, float within float's error, and a slope that is the difference quotient.
+// The three instantiations of any composition: double, float within float's error, and a slope that is the difference
+// quotient.
 TEST(Scores, FloatDoubleAndSlopeAreOneFormula) {
   for_cases(3000, [](Rng& rng) {
     const Extents e{2, rng.in(1, 5), rng.in(1, 50), rng.in(1, 50)};
@@ -100,7 +110,8 @@ TEST(Scores, FloatDoubleAndSlopeAreOneFormula) {
     const Site at{rng.below(2), rng.below(e.heads), rng.below(e.queries), rng.below(e.keys), e.queries, e.keys};
     const double x = rng.uniform(-20, 20);
     const double value = s.score(x, at);
-    EXPECT_NEAR(static_cast<double>(s.score(static_cast<float>(x), at)), value, 1e-6 * (std::abs(x) + s.moves + 1)) << s.name;
+    EXPECT_NEAR(static_cast<double>(s.score(static_cast<float>(x), at)), value, 1e-6 * (std::abs(x) + s.moves + 1))
+        << s.name;
     const Dual<double> dual = s.score(Dual<double>{x, 1.0}, at);
     EXPECT_NEAR(dual.value, value, 1e-12 * (1 + std::abs(value))) << s.name;
     EXPECT_NEAR(dual.slope, (s.score(x + 1e-4, at) - s.score(x - 1e-4, at)) / 2e-4, 1e-6) << s.name;
@@ -110,7 +121,8 @@ TEST(Scores, FloatDoubleAndSlopeAreOneFormula) {
   });
 }
 
-// What a kernel calls: a tile in place, either stride 1, on every width of machine; and nothing beside the tile is touched.
+// What a kernel calls: a tile in place, either stride 1, on every width of machine; and nothing beside the tile is
+// touched.
 TEST(Scores, TilesAreTheElementsOnEveryTier) {
   for_cases(1000, [](Rng& rng) {
     const Extents e{2, rng.in(1, 5), rng.in(1, 150), rng.in(1, 150)};
@@ -119,7 +131,8 @@ TEST(Scores, TilesAreTheElementsOnEveryTier) {
     const ScoreView view = s.score.view();
     if (!view.self) return;
     const int q = rng.below(e.queries), k = rng.below(e.keys);
-    const int rows = std::min(e.queries - q, rng.in(1, kTileQueries)), keys = std::min(e.keys - k, rng.in(1, kTileKeys));
+    const int rows = std::min(e.queries - q, rng.in(1, kTileQueries)),
+              keys = std::min(e.keys - k, rng.in(1, kTileKeys));
     const bool turned = rng.chance(0.5);
     const int stride = (turned ? rows : keys) + rng.in(0, 5);
     const Tile tile{rng.below(2), rng.below(e.heads), {q, q + rows}, {k, k + keys}, e.queries, e.keys};
@@ -135,10 +148,14 @@ TEST(Scores, TilesAreTheElementsOnEveryTier) {
         for (int j = 0; j < keys; ++j) {
           const auto at = static_cast<std::size_t>(i * query_stride + j * key_stride);
           inside[at] = true;
-          const double want = s.score(static_cast<double>(logits[at]), Site{tile.batch, tile.head, q + i, k + j, e.queries, e.keys});
-          ASSERT_NEAR(static_cast<double>(got[at]), want, 1e-6 * (std::abs(static_cast<double>(logits[at])) + s.moves + 1)) << name_of(isa) << ' ' << s.name;
+          const double want =
+              s.score(static_cast<double>(logits[at]), Site{tile.batch, tile.head, q + i, k + j, e.queries, e.keys});
+          ASSERT_NEAR(static_cast<double>(got[at]), want,
+                      1e-6 * (std::abs(static_cast<double>(logits[at])) + s.moves + 1))
+              << name_of(isa) << ' ' << s.name;
         }
-      for (std::size_t i = 0; i < logits.size(); ++i) ASSERT_TRUE(inside[i] || got[i] == logits[i]) << "wrote beside the tile";
+      for (std::size_t i = 0; i < logits.size(); ++i)
+        ASSERT_TRUE(inside[i] || got[i] == logits[i]) << "wrote beside the tile";
     }
   });
 }

@@ -1,9 +1,10 @@
 // Shapes, views and the owning tensor: what is checked, what is shared, what is copied.
 #include <cstdint>
-#include <fovea/tensor.hpp>
 #include <type_traits>
 
 #include <gtest/gtest.h>
+
+#include <fovea/tensor.hpp>
 
 #include "core/checked.hpp"
 #include "support/random.hpp"
@@ -11,12 +12,11 @@
 namespace fovea {
 namespace {
 
-template <class F> std::string message_of(F f) {
+template <class F>
+std::string message_of(F f) {
   try {
     f();
-  } catch (const Error& e) {
-    return e.what();
-  }
+  } catch (const Error& e) { return e.what(); }
   return "no error";
 }
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
@@ -64,7 +64,8 @@ TEST(Views, AreRowMajorUnlessStridesAreGiven) {
   EXPECT_EQ(erased.str(), "F32 [5, 2, 3]");
   EXPECT_FALSE(erased.contiguous());
   EXPECT_TRUE(TensorView(rows).contiguous());
-  EXPECT_TRUE(TensorView(DType::F32, data, {1, 30}, {777, 1}).contiguous());  // the stride of a dimension of 1 is never used
+  EXPECT_TRUE(
+      TensorView(DType::F32, data, {1, 30}, {777, 1}).contiguous());  // the stride of a dimension of 1 is never used
   EXPECT_EQ(element(erased, std::vector<std::int64_t>{4, 1, 2}), 29.0);
 }
 
@@ -114,7 +115,8 @@ TEST(Tensors, ConvertThroughEveryFloat) {
   EXPECT_EQ(t.to(DType::F64).raw(), t.raw());
 }
 
-// Rounding to float on the way would lose what decides a tie: 1 + 2⁻⁸ + 2⁻⁴⁰ lies above the middle of two bf16 neighbours.
+// Rounding to float on the way would lose what decides a tie: 1 + 2⁻⁸ + 2⁻⁴⁰ lies above the middle of two bf16
+// neighbours.
 TEST(Tensors, ConvertFromDoubleWithOneRounding) {
   Tensor t(DType::F64, {3});
   t.data<double>()[0] = 1 + 0x1p-8 + 0x1p-40;

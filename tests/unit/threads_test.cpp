@@ -1,7 +1,5 @@
 // parallel_for: each index once, whatever the number of threads; exceptions come back; limits are enforced.
 #include <atomic>
-#include <fovea/error.hpp>
-#include <fovea/threads.hpp>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -9,6 +7,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <fovea/error.hpp>
+#include <fovea/threads.hpp>
 
 namespace fovea {
 namespace {
@@ -57,7 +58,8 @@ TEST_F(Threads, NoMoreRunAtOnceThanWereAskedFor) {
   }
 }
 
-// More than the machine has cores is what was asked for, so it is what runs: the others must get to run for the first to end.
+// More than the machine has cores is what was asked for, so it is what runs: the others must get to run for the first
+// to end.
 TEST_F(Threads, MoreThanTheMachineHasDoRunTogether) {
   const int count = threads() + 3;
   set_threads(count);
@@ -73,7 +75,11 @@ TEST_F(Threads, MoreThanTheMachineHasDoRunTogether) {
 TEST_F(Threads, TheFirstExceptionIsRethrownAndTheNextLoopWorks) {
   for (const int count : {1, 4}) {
     set_threads(count);
-    EXPECT_THROW(parallel_for(100, [](std::int64_t i) { if (i == 37) throw Error("index 37"); }), Error);
+    EXPECT_THROW(parallel_for(100,
+                              [](std::int64_t i) {
+                                if (i == 37) throw Error("index 37");
+                              }),
+                 Error);
     std::atomic<int> done{0};
     parallel_for(100, [&](std::int64_t) { ++done; });
     EXPECT_EQ(done.load(), 100);
@@ -92,7 +98,9 @@ TEST_F(Threads, SeveralCallersAtOnce) {
   std::atomic<int> done{0};
   std::vector<std::thread> callers;
   for (int i = 0; i < 4; ++i)
-    callers.emplace_back([&] { for (int k = 0; k < 20; ++k) parallel_for(13, [&](std::int64_t) { ++done; }); });
+    callers.emplace_back([&] {
+      for (int k = 0; k < 20; ++k) parallel_for(13, [&](std::int64_t) { ++done; });
+    });
   for (auto& c : callers) c.join();
   EXPECT_EQ(done.load(), 4 * 20 * 13);
 }

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <fstream>
 #include <functional>
+#include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <sys/stat.h>
@@ -196,7 +198,8 @@ TEST_F(Written, TakesAMegabyteOfOneCharacter) {
   EXPECT_LT(seconds_for(words, std::string(n, '!'), n + 2), 60);
   EXPECT_LT(seconds_for(words, std::string(n, ' '), 2), 60);
   EXPECT_LT(seconds_for(pairs, std::string(n, 'a'), n), 60);
-  EXPECT_LT(seconds_for(pairs, std::string(n, ' '), n), 60);
+  EXPECT_LT(seconds_for(pairs, std::string(n / 2, ' '), n / 2), 60);
+  EXPECT_TRUE(refuses([&] { pairs.encode(std::string(n, ' ')); }, {"1000000 spaces", "500000"}));
 }
 
 // WordPiece's time grows with the cube of a word's length, which only the file itself limits.
@@ -213,8 +216,7 @@ TEST_F(Written, RefusesWordsThatWouldTakeForever) {
 TEST_F(Written, RefusesAnUnknownTokenThatIsNotInTheVocabulary) {
   json tokenizer = word_pieces_json();
   tokenizer["model"]["unk_token"] = "[NONE]";
-  EXPECT_TRUE(
-      refuses([&] { load(tokenizer).encode("bank"), load(tokenizer).encode("nonesuch"); }, {"tokenizer.json", "UNK"}));
+  EXPECT_TRUE(refuses([&] { load(tokenizer).encode("nonesuch"); }, {"tokenizer.json", "UNK"}));
 }
 
 json edited(json tokenizer, const std::function<void(json&)>& edit) {
@@ -228,7 +230,7 @@ TEST_F(Written, RefusesHostileFilesEachWithItsReason) {
   const auto vocab = [](json& t) -> json& { return t["model"]["vocab"]; };
   std::string twice = text, twice_key = text;
   twice.insert(twice.find("\"bank\":"), "\"bank\":1,");
-  twice_key.insert(twice_key.find("\"model\":"), "\"model\":{},");
+  twice_key.insert(twice_key.find("\"model\":"), "\"model\":" + good.at("model").dump() + ",");
 
   const std::vector<std::pair<std::string, std::vector<std::string_view>>> files = {
       {"", {"EOF"}},
@@ -256,15 +258,15 @@ TEST_F(Written, RefusesHostileFilesEachWithItsReason) {
       {edited(good, [&](json& t) { t["added_tokens"].back()["id"] = 5000; }).dump(), {"\"fovea\"", "5000"}},
       {edited(good, [&](json& t) { t["post_processor"]["special_tokens"]["[SEP]"]["ids"][0] = 999; }).dump(),
        {"\"[SEP]\"", "999"}},
-      {edited(good, [&](json& t) { t["post_processor"]["special_tokens"].erase("[SEP]"); }).dump(), {"[SEP]"}},
-      {edited(good, [&](json& t) { t["model"]["type"] = "Oracle"; }).dump(), {"model"}},
+      {edited(good, [&](json& t) { t["post_processor"]["special_tokens"].erase("[SEP]"); }).dump(), {"gave up", "key"}},
+      {edited(good, [&](json& t) { t["model"]["type"] = "Oracle"; }).dump(), {"\"Oracle\"", "WordPiece"}},
       {edited(good,
               [&](json& t) {
                 t["pre_tokenizer"] = {
                     {"type", "Split"}, {"pattern", {{"Regex", "("}}}, {"behavior", "Isolated"}, {"invert", false}};
               })
            .dump(),
-       {"Split"}},
+       {"parenthesis"}},
       {edited(pairs, [&](json& t) { t["model"]["merges"][0][1] = "zz"; }).dump(), {"zz", "out of vocabulary"}},
       {edited(pairs, [&](json& t) { vocab(t).erase("ab"); }).dump(), {"ab", "out of vocabulary"}},
   };

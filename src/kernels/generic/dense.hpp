@@ -7,8 +7,8 @@ namespace fovea::FOVEA_ISA {
 
 inline void linear(int rows, int in, const float* x, const float* panel, const float* bias, float* y,
                    std::ptrdiff_t ldy, int columns) noexcept {
-  // Sums over runs of kDepth, added up: over 1536 numbers one long sum has some 3 times the rounding error.
-  constexpr int kPanel = 64, kRows = 4 * kTileRows, kDepth = 192;
+  // Sums over runs of kDepth, added up: one long sum has several times the rounding error.
+  constexpr int kPanel = 64, kRows = 4 * kTileRows, kDepth = 64;
   float block[kRows * kPanel];  // [kRows, 64]: seeded with the bias, so the product adds to it
   float ones[kRows];            // what `block` is scaled by before a product is added
   for (float& one : ones) one = 1;

@@ -13,6 +13,8 @@ use tokenizers::Tokenizer;
 const LONGEST_TOKEN: usize = 4096;
 /// Ids are int in the library.
 const LARGEST_ID: u64 = i32::MAX as u64;
+/// What the crate reads; for any other it has only "did not match any variant".
+const MODELS: [&str; 4] = ["BPE", "Unigram", "WordLevel", "WordPiece"];
 
 #[derive(Deserialize)]
 pub struct File {
@@ -29,6 +31,8 @@ struct AddedToken {
 
 #[derive(Deserialize)]
 struct Model {
+    #[serde(rename = "type")]
+    kind: Option<String>, // left out by old files
     vocab: Vocabulary,
 }
 
@@ -41,6 +45,9 @@ impl File {
     /// The file's own word: well-formed JSON whose tokens are unique, of sane length, with ids that are unique and fit an int.
     pub fn parse(json: &[u8]) -> Result<File, String> {
         let file: File = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        if let Some(kind) = file.model.kind.as_deref().filter(|kind| !MODELS.contains(kind)) {
+            return Err(format!("model type {} is not known; expected one of {}", show(kind), MODELS.join(", ")));
+        }
         let mut seen = HashMap::new();
         for AddedToken { id, content } in &file.added_tokens {
             check_token(content, *id)?;

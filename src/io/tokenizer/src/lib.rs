@@ -18,6 +18,10 @@ use tokenizers::{EncodeInput, Encoding, Tokenizer};
 /// Files say beyond which length a word is unknown (100, usually); where one allows more than this, such words are refused.
 const LONGEST_WORD: usize = 1000;
 
+/// The patterns of byte-level BPE backtrack over runs of spaces, `\s+(?!\S)`. fancy-regex gives up near a million steps, and the crate
+/// then takes the rest of the text as one unsplit word, silently other tokens than Oniguruma gives. Such runs are refused.
+const LONGEST_RUN_OF_SPACES: usize = 500_000;
+
 pub struct FoveaTokenizer {
     tokenizer: Tokenizer,
     largest_id: i64,
@@ -152,7 +156,11 @@ pub unsafe extern "C" fn fovea_tokenizer_encode(
 }
 
 fn check_words(tokenizer: &Tokenizer, text: &str) -> Result<(), String> {
-    let ModelWrapper::WordPiece(model) = tokenizer.get_model() else { return Ok(()) };
+    let model = match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => model,
+        ModelWrapper::BPE(_) => return check_spaces(text),
+        _ => return Ok(()),
+    };
     if model.max_input_chars_per_word <= LONGEST_WORD || text.len() <= LONGEST_WORD {
         return Ok(());
     }
@@ -165,6 +173,17 @@ fn check_words(tokenizer: &Tokenizer, text: &str) -> Result<(), String> {
             "a word of {longest} characters: at most {LONGEST_WORD} where max_input_chars_per_word, here {}, does not limit it",
             model.max_input_chars_per_word
         ));
+    }
+    Ok(())
+}
+
+fn check_spaces(text: &str) -> Result<(), String> {
+    if text.len() <= LONGEST_RUN_OF_SPACES {
+        return Ok(());
+    }
+    let longest = text.split(|c: char| !c.is_whitespace()).map(|run| run.chars().count()).max().unwrap_or(0);
+    if longest > LONGEST_RUN_OF_SPACES {
+        return Err(format!("a run of {longest} spaces: at most {LONGEST_RUN_OF_SPACES} can be split; shorten it"));
     }
     Ok(())
 }
