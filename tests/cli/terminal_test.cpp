@@ -24,7 +24,7 @@ std::vector<Words> plain_commands() {
 }
 
 TEST(Terminal, NoLineIsWiderThanTheTerminal) {
-  for (const unsigned short columns : {80, 140})
+  for (const std::uint16_t columns : {std::uint16_t{80}, std::uint16_t{140}})
     for (const Words& line : plain_commands()) {
       const Outcome o = fovea_on_terminal(line, columns);
       EXPECT_EQ(o.status, 0) << o.out;
