@@ -58,7 +58,7 @@ std::vector<int> chosen(const char* what, std::vector<int> wanted, int count) {
     if (i < 0 || i >= count)
       throw Error(fmt::format("{} {}: the model has {}s 0 to {}; choose among them", what, i, what, count - 1));
   std::ranges::sort(wanted);
-  wanted.erase(std::ranges::unique(wanted).begin(), wanted.end());
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   return wanted;
 }
 

@@ -188,7 +188,7 @@ TEST(Window, AsWideAsTheKeysIsCausal) {
     c.mask = causal(align);
     wide.mask =
         window(rng.chance(0.3) ? -1 : std::max(c.queries(), c.keys()) + c.keys() + 5 + rng.below(100), 0, align);
-    on_every_isa([&] { EXPECT_TRUE(same_bits(wide.attend(), c.attend())) << name << ' ' << c.str(); });
+    on_every_isa([&, name = name] { EXPECT_TRUE(same_bits(wide.attend(), c.attend())) << name << ' ' << c.str(); });
   });
 }
 
