@@ -15,6 +15,7 @@ struct Plan {
   std::size_t scratch_bytes = 0;  // for one piece, 64-byte aligned
   int query_rows = 0;             // rows in flight in one piece, over all heads of a KV head
   int padded_value_dim = 0;
+  int key_tiles = 0;  // tiles of keys that are packed at a time
 };
 
 struct KernelTable {

@@ -10,15 +10,13 @@ inline void linear(int rows, int in, const float* x, const float* panel, const f
   // Sums over runs of kDepth, added up: one long sum has several times the rounding error.
   constexpr int kPanel = 64, kRows = 4 * kTileRows, kDepth = 64;
   float block[kRows * kPanel];  // [kRows, 64]: seeded with the bias, so the product adds to it
-  float ones[kRows];            // what `block` is scaled by before a product is added
-  for (float& one : ones) one = 1;
   for (int r = 0; r < rows; r += kRows) {
     const int n = rows - r < kRows ? rows - r : kRows;
     for (int i = 0; i < n; ++i)
       for (int j = 0; j < kPanel; j += kLanes) store(block + i * kPanel + j, load(bias + j));
     for (int d = 0; d < in; d += kDepth)
-      product(n, kPanel, in - d < kDepth ? in - d : kDepth, x + std::ptrdiff_t{r} * in + d, in,
-              panel + std::ptrdiff_t{d} * kPanel, kPanel, block, kPanel, ones);
+      product<true>(n, kPanel, in - d < kDepth ? in - d : kDepth, x + std::ptrdiff_t{r} * in + d, in,
+                    panel + std::ptrdiff_t{d} * kPanel, kPanel, block, kPanel);
     for (int i = 0; i < n; ++i)
       for (int j = 0; j < columns; ++j) y[(r + i) * ldy + j] = block[i * kPanel + j];
   }

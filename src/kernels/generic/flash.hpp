@@ -1,162 +1,21 @@
-// Fused attention in O(n) memory: a fold of the softmax monoid (m, l, O) over tiles of keys.
+// Fused attention in O(n) memory: a fold of the softmax monoid (base, l, O) over tiles of keys.
 //
 // One piece of work owns up to Plan::query_rows rows: queries of one batch row and one KV head, over all query heads
-// that share it, so each key and value is read and packed once for all of them. For every tile of 64 keys that a mask
-// lets through:
+// that share it, so each key and value is read and packed once for all of them. For every block of Plan::key_tiles
+// tiles of 64 keys, packed as f32 into L2, and every strip of 48 rows:
 //
-//   pack     Kᵀ [head_dim, 64], V [64, value_dim]      f32, once per piece: ~1 cycle an element beside rows/8 FMA
-//   cycles product  S = Q·Kᵀ  [48 rows, 64]                   12 KB, stays in L1 until it is used up score    the
-//   composed functor, in place; the mask's bits; −∞ where hidden softmax  m' = max(m, row), P = e^(S−m'), α = e^(m−m'),
-//   l = α·l + ΣP product  O = α∘O + P·V
+//   product  S = Q·Kᵀ        [48, 64]   12 KB, stays in L1 until it is used up
+//   score    the composed functor, in place; the mask's bits; −∞ where hidden
+//   softmax  P = e^(S − base), l += ΣP
+//   product  O += P·V        [48, value_dim]
 //
-// The sink is the seed (m = sink, l = 1, O = 0). In the end O/l is rounded once to the output's dtype, and LSE = m + ln
-// l.
+// Packing an element costs about a cycle beside `rows / 16` cycles of FMA (rows read from pages of their own, as heads
+// side by side in memory make them, cost several times that: pieces of 384 rows lost 12% to it, of 1,500 rows 3%).
+// The sink is the seed (base = sink, l = 1, O = 0).
 #pragma once
-#include "kernels/generic/math.hpp"
-#include "kernels/generic/matmul.hpp"
-#include "kernels/generic/pack.hpp"
-#include "kernels/table.hpp"
+#include "kernels/generic/softmax.hpp"
 
 namespace fovea::FOVEA_ISA {
-
-inline constexpr int kStrip = 48;            // rows of S at a time: 8 register tiles, and S + V tile within L1 and L2
-inline constexpr int kMaxRows = 8 * kStrip;  // rows of a piece at the most
-inline constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
-
-constexpr int at_most(int a, int b) { return a < b ? a : b; }
-constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
-inline float minus_infinity() { return -__builtin_inff(); }
-
-/// Scratch of one piece, carved from one allocation. Every array starts on a 64-byte line.
-struct Scratch {
-  float* queries;   // [rows, head_dim], scaled
-  float* out;       // [rows, padded]
-  float* top;       // [rows] running maximum m
-  float* sum;       // [rows] running denominator l
-  float* key_rows;  // [64, head_dim] before the transpose
-  float* keys;      // [head_dim, 64]
-  float* values;    // [64, padded]
-  float* scores;    // [kStrip, 64]
-  float* alpha;     // [kStrip]
-};
-inline std::size_t lay_out(const Problem& p, int rows, int padded, std::byte* base, Scratch* s) {
-  std::size_t used = 0;
-  const auto take = [&](std::int64_t floats) {
-    float* at = reinterpret_cast<float*>(base + used);
-    used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
-    return at;
-  };
-  const std::int64_t r = rows, d = p.head_dim;
-  *s = {take(r * d),
-        take(r * padded),
-        take(r),
-        take(r),
-        take(kTileKeys * d),
-        take(kTileKeys * d),
-        take(std::int64_t{kTileKeys} * padded),
-        take(kStrip * kTileKeys),
-        take(kStrip)};
-  return used;
-}
-
-/// A piece of work: rows [first, first + rows) of the group's rows, row = head_in_group · queries + query.
-struct Piece {
-  int batch, kv_head, first, rows, queries, keys;
-};
-/// Rows of one head within a strip.
-struct Segment {
-  int head, query, row, rows;
-};
-
-inline Piece piece_of(const Problem& p, const Plan& plan, std::int64_t item) {
-  for (int b = 0;; ++b) {
-    const int rows = p.group() * p.queries_of(b);
-    const std::int64_t blocks = (rows + plan.query_rows - 1) / plan.query_rows;
-    if (item < blocks * p.kv_heads) {
-      const int first = static_cast<int>(item % blocks) * plan.query_rows;
-      return {
-          b,           static_cast<int>(item / blocks), first, at_most(plan.query_rows, rows - first), p.queries_of(b),
-          p.keys_of(b)};
-    }
-    item -= blocks * p.kv_heads;
-  }
-}
-
-/// Calls f(Segment) for the runs of one head within rows [row, row + rows) of the piece.
-template <class F>
-inline void for_segments(const Problem& p, const Piece& w, int row, int rows, F f) {
-  while (rows > 0) {
-    const int at = w.first + row, query = at % w.queries;
-    const int n = at_most(rows, w.queries - query);
-    f(Segment{w.kv_head * p.group() + at / w.queries, query, row, n});
-    row += n, rows -= n;
-  }
-}
-
-inline Tile tile_of(const Piece& w, const Segment& s, Range keys) {
-  return {w.batch, s.head, {s.query, s.query + s.rows}, keys, w.queries, w.keys};
-}
-
-/// Visibility of a strip: bits [kStrip]. False when nothing of it is visible.
-inline bool look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
-  const int n = keys.end - keys.begin;
-  const std::uint64_t full = n == kTileKeys ? kAllBits : (std::uint64_t{1} << n) - 1;
-  bool any = false;
-  for_segments(p, w, row, rows, [&](const Segment& s) {
-    std::uint64_t* own = bits + (s.row - row);
-    const Cover cover = p.mask.self ? p.mask.bits(p.mask.self, tile_of(w, s, keys), own) : Cover::Full;
-    any = any || cover != Cover::Empty;
-    if (cover != Cover::Partial)
-      for (int i = 0; i < s.rows; ++i) own[i] = cover == Cover::Full ? full : 0;
-  });
-  return any;
-}
-
-/// scores [rows, 64] of a strip: product, functor, mask.
-inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range keys,
-                        const std::uint64_t* bits) {
-  product(rows, kTileKeys, p.head_dim, s.queries + row * p.head_dim, p.head_dim, s.keys, kTileKeys, s.scores, kTileKeys,
-          nullptr);
-  if (p.score.self)
-    for_segments(p, w, row, rows, [&](const Segment& g) {
-      p.score.apply[kTier](p.score.self, {s.scores + (g.row - row) * kTileKeys, kTileKeys, 1, tile_of(w, g, keys)});
-    });
-  for (int i = 0; i < rows; ++i) {
-    if (bits[i] == kAllBits) continue;
-    float* x = s.scores + i * kTileKeys;
-    for (int j = 0; j < kTileKeys; j += kLanes)
-      store(x + j, select(lanes_of(bits[i] >> j), load(x + j), minus_infinity()));
-  }
-}
-
-/// scores [rows, 64] → weights e^(S−m), in place; m, l and α of these rows. A maximum of −∞ is held at 0 so that −∞
-/// never meets −∞.
-inline void softmax_strip(const Scratch& s, int row, int rows) {
-  float* top = s.top + row;
-  float* sum = s.sum + row;
-  float old[kStrip], base[kStrip];
-  for (int i = 0; i < rows; ++i) {
-    const float* x = s.scores + i * kTileKeys;
-    Vec most = load(x);
-    for (int j = kLanes; j < kTileKeys; j += kLanes) most = max(most, load(x + j));
-    const float m = reduce_max(most);
-    old[i] = top[i];
-    if (!(m <= top[i])) top[i] = m;
-    base[i] = top[i] == minus_infinity() ? 0 : top[i];
-  }
-  for (int i = rows; i < round_up(rows, kLanes); ++i) old[i] = base[i] = 0;
-  for (int i = 0; i < rows; i += kLanes) store(s.alpha + i, exp(load(old + i) - load(base + i)));
-  for (int i = 0; i < rows; ++i) {
-    float* x = s.scores + i * kTileKeys;
-    Vec total = 0.0f;
-    for (int j = 0; j < kTileKeys; j += kLanes) {
-      const Vec e = exp(load(x + j) - base[i]);
-      store(x + j, e);
-      total = total + e;
-    }
-    sum[i] = s.alpha[i] * sum[i] + reduce_add(total);
-  }
-}
 
 /// A score of −∞ (from a bias, say) hides its key as a mask does.
 inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits) {
@@ -165,155 +24,166 @@ inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits)
       if (s.scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
 }
 
-/// O = α∘O + P·V where V holds NaN or infinity behind some row's mask: 0 · NaN must not leak, so hidden keys are stepped over.
-/// The same sums in the same order as product(): other rows keep their bits.
-inline void add_values_around_mask(const Scratch& s, int row, int rows, int padded, const std::uint64_t* bits) {
+/// O += P·V where V holds NaN or infinity behind some row's mask: 0 · NaN must not leak, so hidden keys are stepped
+/// over. The same sums in the same order as product(): other rows keep their bits.
+inline void add_values_around_mask(const Scratch& s, const float* values, int row, int rows, int padded,
+                                   const std::uint64_t* bits) {
   for (int i = 0; i < rows; ++i) {
     float* o = s.out + (row + i) * padded;
     for (int d = 0; d < padded; d += kLanes) {
       Vec sum = 0.0f;
       for (int j = 0; j < kTileKeys; ++j)
-        if (bits[i] >> j & 1) sum = fma(s.scores[i * kTileKeys + j], load(s.values + j * padded + d), sum);
-      store(o + d, fma(load(o + d), s.alpha[i], sum));
+        if (bits[i] >> j & 1) sum = fma(s.scores[i * kTileKeys + j], load(values + j * padded + d), sum);
+      store(o + d, load(o + d) + sum);
     }
   }
 }
 
-inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int padded) {
-  const float scale = static_cast<float>(p.scale);
-  for_segments(p, w, 0, w.rows, [&](const Segment& g) {
-    const float sink = p.sinks ? p.sinks[g.head] : minus_infinity();
-    for (int i = 0; i < g.rows; ++i) {
-      float* q = s.queries + (g.row + i) * p.head_dim;
-      widen_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, q);
-      for (int d = 0; d < p.head_dim; ++d) q[d] *= scale;
-      s.top[g.row + i] = sink;
-      s.sum[g.row + i] = sink == minus_infinity() ? 0.0f : 1.0f;
-    }
-  });
-  for (int i = 0; i < w.rows * padded; ++i) s.out[i] = 0;
-}
+/// Up to key_tiles tiles of keys and values as f32, packed kLanes keys at a time: a unit.
+class KeyBlock {
+ public:
+  static constexpr int kMost = 8, kUnits = kTileKeys / kLanes;
 
-inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int padded) {
-  for_segments(p, w, 0, w.rows, [&](const Segment& g) {
-    for (int i = 0; i < g.rows; ++i) {
-      const int r = g.row + i;
-      const float l = s.sum[r];
-      // l is 0 exactly when nothing was visible (then the row is zeros); a NaN stays a NaN.
-      narrow_row(s.out + r * padded, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out,
-                 p.out_offset(w.batch, g.head, g.query + i));
-      if (p.lse)
-        p.lse[p.lse_offset(w.batch, g.head, g.query + i)] = l == 0 ? minus_infinity() : s.top[r] + __builtin_logf(l);
-    }
-  });
-}
+  KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, int half)
+      : p_(p), w_(w), rows_(s.rows), padded_(plan.padded_value_dim) {
+    key_floats_ = std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, kLanes);
+    value_floats_ = std::ptrdiff_t{kTileKeys} * padded_;
+    keys_ = s.keys + half * plan.key_tiles * key_floats_;
+    values_ = s.values + half * plan.key_tiles * value_floats_;
+  }
+  /// Holds keys [range.begin, range.end) from now on, of which none is packed yet.
+  void begin(Range range) {
+    range_ = range, packed_ = 0;
+    for (int t = 0; t < tiles(); ++t) finite_[t] = true, wanted_[t] = seen(keys_of(t));
+  }
+  int tiles() const { return (range_.end - range_.begin + kTileKeys - 1) / kTileKeys; }
+  bool wanted(int tile) const { return wanted_[tile]; }
+  bool finite(int tile) const { return finite_[tile]; }
+  Range keys_of(int tile) const {
+    const int key = range_.begin + tile * kTileKeys;
+    return {key, at_most(key + kTileKeys, w_.keys)};
+  }
+  const float* keys(int tile) const { return keys_ + tile * key_floats_; }
+  const float* values(int tile) const { return values_ + tile * value_floats_; }
 
-/// The run of keys outside which no row of the piece sees anything, from the start of a tile.
-inline Range visible_span(const Problem& p, const Piece& w) {
-  if (!p.mask.self) return {0, w.keys};
-  Range all{w.keys, 0};
-  for_segments(p, w, 0, w.rows, [&](const Segment& g) {
-    const Range r = p.mask.span(p.mask.self, tile_of(w, g, {0, 0}));
-    if (r.begin >= r.end) return;
-    all.begin = at_most(all.begin, r.begin);
-    all.end = all.end > r.end ? all.end : r.end;
-  });
-  return {all.begin / kTileKeys * kTileKeys, all.end};
+  /// Part `step` of `steps` of the packing, and of asking for the rows that the next part will read: done while other
+  /// keys are computed with, so that memory has time to answer.
+  void pack_part(std::int64_t step, std::int64_t steps) {
+    const int all = tiles() * kUnits;
+    const int from = static_cast<int>(all * kLanes * step / steps),
+              to = static_cast<int>(all * kLanes * (step + 1) / steps);
+    for (int j = from; j < to; ++j) ask_for(j);
+    pack_until(to / kLanes - 1);
+  }
+  void pack_all() { pack_until(tiles() * kUnits); }
+
+ private:
+  bool seen(Range keys) const {
+    std::uint64_t bits[kStrip];
+    for (int row = 0; row < w_.rows; row += kStrip)
+      if (look_up_mask(p_, w_, row, at_most(kStrip, w_.rows - row), keys, bits)) return true;
+    return false;
+  }
+  void ask_for(int j) const {
+    const int key = range_.begin + j;
+    if (key >= range_.end || !wanted_[j / kTileKeys]) return;
+    prefetch_row<0>(p_.k, p_.k_offset(w_.batch, w_.kv_head, key), p_.head_dim);
+    prefetch_row<0>(p_.v, p_.v_offset(w_.batch, w_.kv_head, key), p_.value_dim);
+  }
+  void pack_until(int unit) {
+    for (; packed_ < unit; ++packed_) {
+      const int tile = packed_ / kUnits, first = packed_ % kUnits * kLanes, key = keys_of(tile).begin + first;
+      if (!wanted_[tile]) continue;
+      const int n = at_least(0, w_.keys - key);
+      pack_keys(p_, w_.batch, w_.kv_head, key, n, rows_, keys_ + tile * key_floats_, first);
+      const bool finite = pack_values(p_, w_.batch, w_.kv_head, key, n, padded_, values_ + tile * value_floats_, first);
+      finite_[tile] = finite_[tile] && finite;
+    }
+  }
+
+  const Problem& p_;
+  const Piece& w_;
+  float* rows_;
+  int padded_;
+  std::ptrdiff_t key_floats_, value_floats_;  // of a tile
+  float* keys_;                               // [key_tiles, padded head_dim, 64]
+  float* values_;                             // [key_tiles, 64, padded]
+  Range range_;
+  int packed_ = 0;  // units
+  bool wanted_[kMost], finite_[kMost];
+};
+
+/// Folds one tile of keys into the rows of a strip.
+inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock& block, int tile, int row, int rows,
+                 int padded) {
+  std::uint64_t bits[kStrip];
+  // Empty tiles are never computed, nor read.
+  if (!look_up_mask(p, w, row, rows, block.keys_of(tile), bits)) return;
+  score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
+  if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
+  softmax_strip(s, row, rows, padded);
+  if (block.finite(tile))
+    product<true>(rows, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, s.out + row * padded,
+                  padded);
+  else
+    add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
 }
 
 inline Plan plan(const Problem& p) noexcept {
-  // Q and O of a piece should sit in half of a 1 MB L2, the tiles of K and V beside them.
   Plan plan;
   plan.padded_value_dim = round_up(p.value_dim, kLanes);
-  const int fits = (384 << 10) / (4 * (p.head_dim + plan.padded_value_dim + 1)) / kStrip * kStrip;
-  plan.query_rows = at_most(kMaxRows, fits < kStrip ? kStrip : fits);
+  const int row_bytes = 4 * (p.head_dim + plan.padded_value_dim);
+  // Two blocks of K and V take less than half of a 1 MB L2; the state of a piece streams past them once a block.
+  plan.key_tiles = at_least(1, at_most(KeyBlock::kMost, (192 << 10) / (kTileKeys * row_bytes)));
   int longest = 0;
+  std::int64_t all = 0;
   for (int b = 0; b < p.batches; ++b) {
     const int rows = p.group() * p.queries_of(b);
-    longest = rows > longest ? rows : longest;
-    plan.items += std::int64_t{(rows + plan.query_rows - 1) / plan.query_rows} * p.kv_heads;
+    longest = at_least(longest, rows);
+    all += std::int64_t{rows} * p.kv_heads;
   }
+  // Long pieces pack less, but there should be some dozen, so that threads share them evenly.
+  const int most = at_least(kStrip, at_most(1536, (2 << 20) / row_bytes) / kStrip * kStrip);
+  const int fair = all / 16 < most ? round_up(static_cast<int>(all / 16), kStrip) : most;
+  const int rows = at_most(most, at_least(at_most(384, most), fair));
+  const int blocks = at_least(1, (longest + rows - 1) / rows);
+  plan.query_rows = at_least(kStrip, round_up((longest + blocks - 1) / blocks, kStrip));
+  for (int b = 0; b < p.batches; ++b)
+    plan.items += std::int64_t{(p.group() * p.queries_of(b) + plan.query_rows - 1) / plan.query_rows} * p.kv_heads;
   Scratch unused;
-  plan.scratch_bytes =
-      lay_out(p, at_most(plan.query_rows, round_up(longest, kStrip)), plan.padded_value_dim, nullptr, &unused);
+  plan.scratch_bytes = lay_out(p, plan, plan.query_rows, nullptr, &unused);
   return plan;
 }
 
 inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
   const FlushDenormals guard;
   const Piece w = piece_of(p, plan, item);
-  const int padded = plan.padded_value_dim;
+  const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
   Scratch s;
-  lay_out(p, at_most(plan.query_rows, round_up(w.rows, kStrip)), padded, memory, &s);
-  begin_rows(p, w, s, padded);
+  lay_out(p, plan, plan.query_rows, memory, &s);
   const Range span = visible_span(p, w);
-  for (int key = span.begin; key < span.end; key += kTileKeys) {
-    const Range keys{key, at_most(key + kTileKeys, w.keys)};
-    bool packed = false, finite = true;
+  const auto keys_from = [&](int key) { return Range{key, at_least(key, at_most(key + block_keys, span.end))}; };
+  KeyBlock blocks[2] = {{p, w, s, plan, 0}, {p, w, s, plan, 1}};
+  blocks[0].begin(keys_from(span.begin));
+  blocks[0].pack_all();
+  int now = 0, key = span.begin;
+  do {  // once even when no key is visible: rows begin and end
+    KeyBlock &block = blocks[now], &next = blocks[1 - now];
+    next.begin(keys_from(key + block_keys));
+    const int tiles = block.tiles();
+    const std::int64_t steps = std::int64_t{(w.rows + kStrip - 1) / kStrip} * tiles;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
-      std::uint64_t bits[kStrip];
-      if (!look_up_mask(p, w, row, rows, keys, bits)) continue;  // empty tiles are never computed, nor read
-      if (!packed) {
-        pack_keys(p, w.batch, w.kv_head, key, keys.end - key, s.key_rows, s.keys);
-        finite = pack_values(p, w.batch, w.kv_head, key, keys.end - key, padded, s.values);
-        packed = true;
+      if (key == span.begin) begin_rows(p, w, s, padded, row, rows);
+      for (int tile = 0; tile < tiles; ++tile) {
+        if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
+        next.pack_part(std::int64_t{row / kStrip} * tiles + tile, steps);
       }
-      score_strip(p, w, s, row, rows, keys, bits);
-      if (!finite) hide_minus_infinity(s, rows, bits);
-      softmax_strip(s, row, rows);
-      if (finite)
-        product(rows, padded, kTileKeys, s.scores, kTileKeys, s.values, padded, s.out + row * padded, padded, s.alpha);
-      else
-        add_values_around_mask(s, row, rows, padded, bits);
+      if (key + block_keys >= span.end) finish_rows(p, w, s, padded, row, rows);
     }
-  }
-  finish_rows(p, w, s, padded);
-}
-
-/// A row of e^(S−lse) [n] is off as a whole by the rounding of lse, |lse| · 6e-8; a whole row divides that out by its own sum.
-inline void divide_by_sum(float* row, int n, float sink_weight) {
-  Vec total = 0.0f;
-  int j = 0;
-  for (; j + kLanes <= n; j += kLanes) total = total + load(row + j);
-  float sum = reduce_add(total) + sink_weight;
-  for (; j < n; ++j) sum += row[j];
-  if (!(sum > 0.5f && sum < 2)) return;  // a row that sees nothing, or NaN
-  for (j = 0; j < n; ++j) row[j] /= sum;
-}
-
-inline void weights(const Problem& p, const Plan& plan, int batch, int head, Range queries, float* to,
-                    std::byte* memory) noexcept {
-  const FlushDenormals guard;
-  const int length = p.queries_of(batch), n = p.keys_of(batch), count = queries.end - queries.begin;
-  const Piece w{batch, head / p.group(), head % p.group() * length + queries.begin, count, length, n};
-  Scratch s;
-  lay_out(p, at_most(plan.query_rows, round_up(count, kStrip)), plan.padded_value_dim, memory, &s);
-  begin_rows(p, w, s, plan.padded_value_dim);
-  for (int key = 0; key < n; key += kTileKeys) {
-    const Range keys{key, at_most(key + kTileKeys, n)};
-    bool packed = false;
-    for (int row = 0; row < count; row += kStrip) {
-      const int rows = at_most(kStrip, count - row);
-      std::uint64_t bits[kStrip];
-      const bool any = look_up_mask(p, w, row, rows, keys, bits);
-      if (any && !packed) pack_keys(p, batch, w.kv_head, key, keys.end - key, s.key_rows, s.keys), packed = true;
-      if (any) score_strip(p, w, s, row, rows, keys, bits);
-      for (int i = 0; i < rows; ++i) {
-        float* out = to + std::int64_t{row + i} * n + key;
-        const float lse = p.lse[p.lse_offset(batch, head, queries.begin + row + i)];
-        float e[kTileKeys] = {};
-        if (any && lse != minus_infinity())
-          for (int j = 0; j < kTileKeys; j += kLanes) store(e + j, exp(load(s.scores + i * kTileKeys + j) - lse));
-        for (int j = 0; j < keys.end - key; ++j) out[j] = e[j];
-      }
-    }
-  }
-  for (int i = 0; i < count; ++i) {
-    float sink[kLanes] = {};
-    if (p.sinks) store(sink, exp(Vec(p.sinks[head] - p.lse[p.lse_offset(batch, head, queries.begin + i)])));
-    divide_by_sum(to + std::int64_t{i} * n, n, sink[0]);
-  }
+    next.pack_all();
+    now = 1 - now, key += block_keys;
+  } while (key < span.end);
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -3,6 +3,7 @@
 #include "kernels/generic/denormals.hpp"
 #include "kernels/generic/dense.hpp"
 #include "kernels/generic/flash.hpp"
+#include "kernels/generic/weights.hpp"
 
 namespace fovea::FOVEA_ISA {
 

@@ -3,6 +3,18 @@
 
 namespace fovea::FOVEA_ISA {
 
+/// 2^x for x ≤ 127, exactly 1 at 0 and exactly 0 below −127 (−∞ included); NaN stays NaN. Relative error ≤ 7e-8: 2^⌊x⌋
+/// times a polynomial of degree 6 in x − ⌊x⌋ (minimax with p(0) = 1, 2e-9 before rounding).
+inline Vec exp2(Vec x) {
+  const Vec y = bounded_exponent(x), r = fraction(y);
+  Vec p = fma(2.161291486e-4f, r, 1.246784581e-3f);
+  p = fma(p, r, 9.675451554e-3f);
+  p = fma(p, r, 5.548528209e-2f);
+  p = fma(p, r, 2.402293086e-1f);
+  p = fma(p, r, 6.931470633e-1f);
+  return scale_by_floor(fma(p, r, 1.0f), y);
+}
+
 /// e^x. Relative error ≤ 1.2e-7 on [−87.3, 88]; exactly 0 below (−∞ included), so that no denormal weight arises; e^88
 /// above; NaN stays NaN. Reduction x = n·ln2 + r in two parts (Cody & Waite), degree-5 polynomial (Cephes expf).
 inline Vec exp(Vec x) {

@@ -1,4 +1,4 @@
-// The one matrix product: C = A·B, or C = alpha∘C + A·B, with B in rows of contiguous panel columns. Attention's QKᵀ
+// The one matrix product: C = A·B, or C += A·B, with B in rows of contiguous panel columns. Attention's QKᵀ
 // and PV and the linear layers are all calls of it.
 //
 // A register tile holds kTileRows rows of A against kTileVecs vectors of B. One step along the depth loads kTileVecs
@@ -11,11 +11,10 @@
 
 namespace fovea::FOVEA_ISA {
 
-/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes]. alpha [Rows] scales what C holds; null: C is
-/// overwritten.
-template <int Rows, int Vecs>
+/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes]; added to what C holds, or written over it.
+template <bool Add, int Rows, int Vecs>
 inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
-                          std::ptrdiff_t ldc, int depth, const float* alpha) {
+                          std::ptrdiff_t ldc, int depth) {
   Vec sum[Rows][Vecs];
 #pragma GCC unroll 8
   for (int i = 0; i < Rows; ++i)
@@ -36,40 +35,42 @@ inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, st
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < Vecs; ++j) {
-      // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536 keys.
+      // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536
+      // keys.
       float* to = c + i * ldc + j * kLanes;
-      store(to, alpha ? fma(load(to), alpha[i], sum[i][j]) : sum[i][j]);
+      store(to, Add ? load(to) + sum[i][j] : sum[i][j]);
     }
 }
 
 /// The last rows of a product: fewer than kTileRows.
-template <int Vecs, int Rows = kTileRows - 1>
+template <bool Add, int Vecs, int Rows = kTileRows - 1>
 inline void remaining_rows(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
-                           std::ptrdiff_t ldc, int depth, const float* alpha) {
+                           std::ptrdiff_t ldc, int depth) {
   if constexpr (Rows > 0) {
     if (rows == Rows)
-      register_tile<Rows, Vecs>(a, lda, b, ldb, c, ldc, depth, alpha);
+      register_tile<Add, Rows, Vecs>(a, lda, b, ldb, c, ldc, depth);
     else
-      remaining_rows<Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth, alpha);
+      remaining_rows<Add, Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth);
   }
 }
 
-template <int Vecs>
+template <bool Add, int Vecs>
 inline void column_of_tiles(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
-                            std::ptrdiff_t ldc, int depth, const float* alpha) {
+                            std::ptrdiff_t ldc, int depth) {
   int i = 0;
   for (; i + kTileRows <= rows; i += kTileRows)
-    register_tile<kTileRows, Vecs>(a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth, alpha ? alpha + i : nullptr);
-  remaining_rows<Vecs>(rows - i, a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth, alpha ? alpha + i : nullptr);
+    register_tile<Add, kTileRows, Vecs>(a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth);
+  remaining_rows<Add, Vecs>(rows - i, a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth);
 }
 
 /// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes.
+template <bool Add>
 inline void product(int rows, int columns, int depth, const float* a, std::ptrdiff_t lda, const float* b,
-                    std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc, const float* alpha) {
+                    std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc) {
   int j = 0;
   for (; j + kTileVecs * kLanes <= columns; j += kTileVecs * kLanes)
-    column_of_tiles<kTileVecs>(rows, a, lda, b + j, ldb, c + j, ldc, depth, alpha);
-  for (; j < columns; j += kLanes) column_of_tiles<1>(rows, a, lda, b + j, ldb, c + j, ldc, depth, alpha);
+    column_of_tiles<Add, kTileVecs>(rows, a, lda, b + j, ldb, c + j, ldc, depth);
+  for (; j < columns; j += kLanes) column_of_tiles<Add, 1>(rows, a, lda, b + j, ldb, c + j, ldc, depth);
 }
 
 }  // namespace fovea::FOVEA_ISA

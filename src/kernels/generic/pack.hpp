@@ -29,6 +29,17 @@ inline void widen_row(const Operand& x, std::int64_t offset, int n, float* to) {
   }
 }
 
+/// Asks for the row of x that starts at `offset` ahead of its use: as far as L2, so that what L1 holds stays. A hint,
+/// of use where the row's numbers lie side by side.
+template <int Write>
+inline void prefetch_row(const Operand& x, std::int64_t offset, int n) {
+  if (x.dim != 1) return;
+  const std::ptrdiff_t size = size_of(x.dtype);
+  const char* at = static_cast<const char*>(x.data) + offset * size;
+  for (std::ptrdiff_t i = 0; i < n * size; i += 64) __builtin_prefetch(at + i, Write, 2);
+  asm volatile("");  // or g++ 12 takes a function that only prefetches for one without effect, and drops the call
+}
+
 template <class T>
 inline void narrow_typed(const float* from, float factor, int n, T* to, std::int64_t stride) {
   int d = 0;
@@ -51,29 +62,35 @@ inline void narrow_row(const float* from, float factor, int n, const Operand& x,
   }
 }
 
-/// to [head_dim, kTileKeys] = the transpose of keys [first, first + n), zeros beyond. `rows` [kTileKeys, head_dim] is
-/// scratch.
-inline void pack_keys(const Problem& p, int batch, int kv_head, int first, int n, float* rows, float* to) {
-  const int dims = p.head_dim;
-  for (int j = 0; j < n; ++j) widen_row(p.k, p.k_offset(batch, kv_head, first + j), dims, rows + j * dims);
-  for (int j = n * dims; j < kTileKeys * dims; ++j) rows[j] = 0;
-  // Blocks of 16 × 16: reads touch 16 lines, writes fill whole lines.
-  for (int j0 = 0; j0 < kTileKeys; j0 += 16)
-    for (int d0 = 0; d0 < dims; d0 += 16)
-      for (int d = d0; d < (d0 + 16 < dims ? d0 + 16 : dims); ++d)
-        for (int j = j0; j < j0 + 16; ++j) to[d * kTileKeys + j] = rows[j * dims + d];
+/// Columns [first, first + kLanes) of to [padded head_dim, kTileKeys] = the transpose of keys from `key` on, of which n
+/// exist; zeros beyond. `rows` [kLanes, padded head_dim] is scratch.
+inline void pack_keys(const Problem& p, int batch, int kv_head, int key, int n, float* rows, float* to, int first) {
+  const int dims = (p.head_dim + kLanes - 1) / kLanes * kLanes;
+  for (int j = 0; j < kLanes; ++j) {
+    float* row = rows + j * dims;
+    for (int d = j < n ? p.head_dim : 0; d < dims; ++d) row[d] = 0;
+    if (j < n) widen_row(p.k, p.k_offset(batch, kv_head, key + j), p.head_dim, row);
+  }
+  for (int d = 0; d < dims; d += kLanes) {
+    Vec square[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) square[i] = load(rows + i * dims + d);
+    transpose(square);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) store(to + (d + i) * kTileKeys + first, square[i]);
+  }
 }
 
-/// to [kTileKeys, padded] = values [first, first + n), zeros beyond. True when every number is finite.
-inline bool pack_values(const Problem& p, int batch, int kv_head, int first, int n, int padded, float* to) {
+/// Rows [first, first + kLanes) of to [kTileKeys, padded] = values from `key` on, of which n exist; zeros beyond. True
+/// when every number is finite.
+inline bool pack_values(const Problem& p, int batch, int kv_head, int key, int n, int padded, float* to, int first) {
   Vec poison = 0.0f;  // x·0 is NaN for what isn't finite
-  for (int j = 0; j < n; ++j) {
-    float* row = to + j * padded;
-    for (int d = p.value_dim; d < padded; ++d) row[d] = 0;
-    widen_row(p.v, p.v_offset(batch, kv_head, first + j), p.value_dim, row);
+  for (int j = 0; j < kLanes; ++j) {
+    float* row = to + (first + j) * padded;
+    for (int d = j < n ? p.value_dim : 0; d < padded; ++d) row[d] = 0;
+    if (j < n) widen_row(p.v, p.v_offset(batch, kv_head, key + j), p.value_dim, row);
     for (int d = 0; d < padded; d += kLanes) poison = fma(load(row + d), 0.0f, poison);
   }
-  for (int i = n * padded; i < kTileKeys * padded; ++i) to[i] = 0;
   return reduce_add(poison) == 0.0f;
 }
 

@@ -1,8 +1,8 @@
 // The SIMD façade for AVX2 + FMA + F16C: eight lanes. Names and meaning as in scalar.hpp.
 #pragma once
+#include <cstdint>
 #include <immintrin.h>
 
-#include <cstdint>
 #include <fovea/dtype.hpp>
 
 namespace fovea::avx2 {
@@ -55,6 +55,10 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23);
   return Vec(_mm256_mul_ps(x.v, _mm256_castsi256_ps(power)));
 }
+inline Vec bounded_exponent(Vec x) { return max(-127.0f, x); }
+inline Vec fraction(Vec x) { return Vec(_mm256_sub_ps(x.v, _mm256_floor_ps(x.v))); }
+inline Vec scale_by_floor(Vec x, Vec y) { return scale_by_power_of_two(x, Vec(_mm256_floor_ps(y.v))); }
+inline bool any(Lanes m) { return _mm256_movemask_ps(m.m) != 0; }
 inline float reduce_add(Vec x) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -64,6 +68,28 @@ inline float reduce_max(Vec x) {
   __m128 s = _mm_max_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   s = _mm_max_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+/// 8 × 8: pairs of rows, pairs of pairs, then halves.
+inline void transpose(Vec (&r)[kLanes]) {
+  __m256 t[kLanes], u[kLanes];
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm256_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < kLanes; i += 4) {
+    u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
+    r[i + 4].v = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
+  }
 }
 
 }  // namespace fovea::avx2

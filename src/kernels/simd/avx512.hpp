@@ -1,8 +1,8 @@
 // The SIMD façade for AVX-512 (F, BW, DQ, VL): sixteen lanes. Names and meaning as in scalar.hpp.
 #pragma once
+#include <cstdint>
 #include <immintrin.h>
 
-#include <cstdint>
 #include <fovea/dtype.hpp>
 
 namespace fovea::avx512 {
@@ -49,7 +49,38 @@ inline Vec select(Lanes m, Vec a, Vec b) { return Vec(_mm512_mask_blend_ps(m.m, 
 inline Lanes lanes_of(std::uint64_t bits) { return {static_cast<__mmask16>(bits & 0xffff)}; }
 inline Vec round_to_int(Vec x) { return Vec(_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
 inline Vec scale_by_power_of_two(Vec x, Vec n) { return Vec(_mm512_scalef_ps(x.v, n.v)); }
+inline Vec bounded_exponent(Vec x) { return x; }
+inline Vec fraction(Vec x) { return Vec(_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)); }
+inline Vec scale_by_floor(Vec x, Vec y) { return Vec(_mm512_scalef_ps(x.v, y.v)); }
+inline bool any(Lanes m) { return m.m != 0; }
 inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
+
+/// 16 × 16: pairs of rows, pairs of pairs, then whole quarters.
+inline void transpose(Vec (&r)[kLanes]) {
+  __m512 t[kLanes], u[kLanes];
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+    t[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; i += 4) {
+    u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x88), b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xdd);
+    const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88),
+                 d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xdd);
+    r[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
+    r[i + 4].v = _mm512_shuffle_f32x4(b, d, 0x88);
+    r[i + 8].v = _mm512_shuffle_f32x4(a, c, 0xdd);
+    r[i + 12].v = _mm512_shuffle_f32x4(b, d, 0xdd);
+  }
+}
 
 }  // namespace fovea::avx512

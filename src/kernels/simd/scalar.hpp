@@ -2,10 +2,11 @@
 //
 // Every façade offers the same names, so that kernels are written once:
 //   Vec (kLanes floats), Lanes (one bit a lane), load/store (any alignment, f32/bf16/f16), fma, max/min, select,
-//   round_to_int, scale_by_power_of_two, reduce_max/reduce_add, lanes_of(bits). max(a, b) and min(a, b) return b when
-//   either is NaN.
+//   round_to_int, scale_by_power_of_two, the parts of exp2, reduce_max/reduce_add, any, transpose, lanes_of(bits).
+//   max(a, b) and min(a, b) return b when either is NaN.
 #pragma once
 #include <cstdint>
+
 #include <fovea/dtype.hpp>
 
 namespace fovea::scalar {
@@ -66,10 +67,30 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   __builtin_memcpy(&factor, &power, sizeof factor);
   return Vec(x.v * factor);
 }
+/// What exp2() is made of. bounded_exponent() brings x into the range of the other two, and what is below it (−∞ too)
+/// to where scale_by_floor() gives 0. fraction(y) = y − ⌊y⌋; scale_by_floor(x, y) = x · 2^⌊y⌋.
+inline Vec bounded_exponent(Vec x) { return max(-127.0f, x); }
+inline Vec floor(Vec y) {
+  const Vec n = round_to_int(y);
+  return Vec(n.v > y.v ? n.v - 1.0f : n.v);
+}
+inline Vec fraction(Vec y) { return y - floor(y); }
+inline Vec scale_by_floor(Vec x, Vec y) { return scale_by_power_of_two(x, floor(y)); }
+inline bool any(Lanes m) { return (m.m[0] | m.m[1] | m.m[2] | m.m[3]) != 0; }
 inline float reduce_add(Vec x) { return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]); }
 inline float reduce_max(Vec x) {
   const float a = x.v[0] > x.v[2] ? x.v[0] : x.v[2], b = x.v[1] > x.v[3] ? x.v[1] : x.v[3];
   return a > b ? a : b;
+}
+
+/// r [kLanes, kLanes], in place.
+inline void transpose(Vec (&r)[kLanes]) {
+  for (int i = 0; i < kLanes; ++i)
+    for (int j = 0; j < i; ++j) {
+      const float x = r[i].v[j];
+      r[i].v[j] = r[j].v[i];
+      r[j].v[i] = x;
+    }
 }
 
 }  // namespace fovea::scalar

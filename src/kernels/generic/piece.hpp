@@ -1,0 +1,146 @@
+// A piece of attention: the rows that one thread works on, and its scratch memory.
+#pragma once
+#include "kernels/generic/pack.hpp"
+#include "kernels/table.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+inline constexpr int kStrip = 48;  // rows of S at a time: 8 register tiles; S and a tile of K or V within L1
+inline constexpr float kLog2E = 1.44269504088896341f;
+inline constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
+
+constexpr int at_most(int a, int b) { return a < b ? a : b; }
+constexpr int at_least(int a, int b) { return a < b ? b : a; }
+constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
+constexpr float minus_infinity() { return -__builtin_inff(); }
+
+/// Scratch of one piece, carved from one allocation. Every array starts on a 64-byte line.
+struct Scratch {
+  float* queries;  // [rows, head_dim], scaled
+  float* out;      // [rows, padded]
+  float* base;     // [rows] what is subtracted from scores; −∞ before the first visible key
+  float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
+  float* rows;     // [kLanes, padded head_dim] keys before the transpose
+  float* keys;     // [2, key_tiles, padded head_dim, 64]
+  float* values;   // [2, key_tiles, 64, padded]
+  float* scores;   // [kStrip, 64]
+};
+inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::byte* base, Scratch* s) {
+  std::size_t used = 0;
+  const auto take = [&](std::int64_t floats) {
+    float* at = reinterpret_cast<float*>(base + used);
+    used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
+    return at;
+  };
+  const std::int64_t r = rows, d = round_up(p.head_dim, kLanes), v = plan.padded_value_dim;
+  *s = {take(r * p.head_dim),
+        take(r * v),
+        take(r),
+        take(r * kLanes),
+        take(kLanes * d),
+        take(2 * plan.key_tiles * kTileKeys * d),
+        take(2 * plan.key_tiles * kTileKeys * v),
+        take(kStrip * kTileKeys)};
+  return used;
+}
+
+/// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query.
+struct Piece {
+  int batch, kv_head, first, rows, queries, keys;
+};
+/// Rows of one head within a strip.
+struct Segment {
+  int head, query, row, rows;
+};
+
+inline Piece piece_of(const Problem& p, const Plan& plan, std::int64_t item) {
+  for (int b = 0;; ++b) {
+    const int rows = p.group() * p.queries_of(b);
+    const std::int64_t blocks = (rows + plan.query_rows - 1) / plan.query_rows;
+    if (item < blocks * p.kv_heads) {
+      const int first = static_cast<int>(item % blocks) * plan.query_rows;
+      return {
+          b,           static_cast<int>(item / blocks), first, at_most(plan.query_rows, rows - first), p.queries_of(b),
+          p.keys_of(b)};
+    }
+    item -= blocks * p.kv_heads;
+  }
+}
+
+/// Calls f(Segment) for the runs of one head within rows [row, row + rows) of the piece.
+template <class F>
+inline void for_segments(const Problem& p, const Piece& w, int row, int rows, F f) {
+  while (rows > 0) {
+    const int at = w.first + row, query = at % w.queries;
+    const int n = at_most(rows, w.queries - query);
+    f(Segment{w.kv_head * p.group() + at / w.queries, query, row, n});
+    row += n, rows -= n;
+  }
+}
+
+inline Tile tile_of(const Piece& w, const Segment& s, Range keys) {
+  return {w.batch, s.head, {s.query, s.query + s.rows}, keys, w.queries, w.keys};
+}
+
+/// Visibility of a strip: bits [kStrip]. False when nothing of it is visible.
+inline bool look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
+  const int n = keys.end - keys.begin;
+  const std::uint64_t full = n == kTileKeys ? kAllBits : (std::uint64_t{1} << n) - 1;
+  bool any = false;
+  for_segments(p, w, row, rows, [&](const Segment& s) {
+    std::uint64_t* own = bits + (s.row - row);
+    const Cover cover = p.mask.self ? p.mask.bits(p.mask.self, tile_of(w, s, keys), own) : Cover::Full;
+    any = any || cover != Cover::Empty;
+    if (cover != Cover::Partial)
+      for (int i = 0; i < s.rows; ++i) own[i] = cover == Cover::Full ? full : 0;
+  });
+  return any;
+}
+
+/// The run of keys outside which no row of the piece sees anything, from the start of a tile.
+inline Range visible_span(const Problem& p, const Piece& w) {
+  if (!p.mask.self) return {0, w.keys};
+  Range all{w.keys, 0};
+  for_segments(p, w, 0, w.rows, [&](const Segment& g) {
+    const Range r = p.mask.span(p.mask.self, tile_of(w, g, {0, 0}));
+    if (r.begin >= r.end) return;
+    all.begin = at_most(all.begin, r.begin);
+    all.end = at_least(all.end, r.end);
+  });
+  return {all.begin / kTileKeys * kTileKeys, all.end};
+}
+
+/// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink.
+inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
+  const float scale = static_cast<float>(p.scale);
+  for_segments(p, w, row, rows, [&](const Segment& g) {
+    const float sink = p.sinks ? p.sinks[g.head] : minus_infinity();
+    for (int i = 0; i < g.rows; ++i) {
+      float* q = s.queries + (g.row + i) * p.head_dim;
+      widen_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, q);
+      for (int d = 0; d < p.head_dim; ++d) q[d] *= scale;
+      s.base[g.row + i] = sink;
+      store(s.sum + (g.row + i) * kLanes, 0.0f);
+      s.sum[(g.row + i) * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
+    }
+  });
+  for (int i = row * padded; i < (row + rows) * padded; ++i) s.out[i] = 0;
+}
+
+/// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE = base + ln l.
+inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
+  for_segments(p, w, row, rows, [&](const Segment& g) {
+    for (int i = 0; i < g.rows; ++i) {
+      const int r = g.row + i;
+      const float l = reduce_add(load(s.sum + r * kLanes));
+      // l is 0 exactly when nothing was visible (then the row is zeros); a NaN stays a NaN.
+      narrow_row(s.out + r * padded, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out,
+                 p.out_offset(w.batch, g.head, g.query + i));
+      if (!p.lse) continue;
+      p.lse[p.lse_offset(w.batch, g.head, g.query + i)] =
+          l == 0 ? minus_infinity() : static_cast<float>(s.base[r] + __builtin_log(l));
+    }
+  });
+}
+
+}  // namespace fovea::FOVEA_ISA

@@ -1,0 +1,58 @@
+// Any weights on demand: e^(S − lse) rebuilt by the products, functors and masks of the pass that ran.
+#pragma once
+#include "kernels/generic/softmax.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+/// A row of e^(S−lse) [n] is off as a whole by the rounding of lse, |lse| · 6e-8; a whole row divides that out by its
+/// own sum. By no more than that: a wrong lse must show in the weights.
+inline void divide_by_sum(float* row, int n, float sink_weight, float lse) {
+  if (lse == minus_infinity()) return;  // a row that sees nothing
+  Vec total = 0.0f;
+  int j = 0;
+  for (; j + kLanes <= n; j += kLanes) total = total + load(row + j);
+  float sum = reduce_add(total) + sink_weight;
+  for (; j < n; ++j) sum += row[j];
+  const float off = 1e-6f * (1 + __builtin_fabsf(lse)) + 1e-7f * __builtin_sqrtf(static_cast<float>(n));
+  if (!(__builtin_fabsf(sum - 1) <= off)) return;  // or NaN
+  for (j = 0; j < n; ++j) row[j] /= sum;
+}
+
+inline void weights(const Problem& p, const Plan& plan, int batch, int head, Range queries, float* to,
+                    std::byte* memory) noexcept {
+  const FlushDenormals guard;
+  const int length = p.queries_of(batch), n = p.keys_of(batch), count = queries.end - queries.begin;
+  const Piece w{batch, head / p.group(), head % p.group() * length + queries.begin, count, length, n};
+  const auto lse = [&](int i) { return p.lse[p.lse_offset(batch, head, queries.begin + i)]; };
+  Scratch s;
+  lay_out(p, plan, plan.query_rows, memory, &s);
+  begin_rows(p, w, s, plan.padded_value_dim, 0, count);
+  for (int key = 0; key < n; key += kTileKeys) {
+    const Range keys{key, at_most(key + kTileKeys, n)};
+    bool packed = false;
+    for (int row = 0; row < count; row += kStrip) {
+      const int rows = at_most(kStrip, count - row);
+      std::uint64_t bits[kStrip];
+      const bool any = look_up_mask(p, w, row, rows, keys, bits);
+      for (int j = 0; any && !packed && j < kTileKeys; j += kLanes)
+        pack_keys(p, batch, w.kv_head, key + j, keys.end - key - j, s.rows, s.keys, j);
+      packed = packed || any;
+      if (any) score_strip(p, w, s, s.keys, row, rows, keys, bits);
+      for (int i = 0; i < rows; ++i) {
+        float e[kTileKeys] = {};
+        if (any && lse(row + i) != minus_infinity())
+          for (int j = 0; j < kTileKeys; j += kLanes)
+            store(e + j, exp2((load(s.scores + i * kTileKeys + j) - lse(row + i)) * kLog2E));
+        float* out = to + std::int64_t{row + i} * n + key;
+        for (int j = 0; j < keys.end - key; ++j) out[j] = e[j];
+      }
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    float sink[kLanes] = {};
+    if (p.sinks) store(sink, exp(Vec(p.sinks[head] - lse(i))));
+    divide_by_sum(to + std::int64_t{i} * n, n, sink[0], lse(i));
+  }
+}
+
+}  // namespace fovea::FOVEA_ISA
