@@ -68,14 +68,21 @@ void write_rows(const Options& o, const AttentionInput& in, const Attention& a, 
   if (o.stats) file.append("entropy", statistics.entropy), file.append("max", statistics.max);
 }
 
-void write_gradients(const AttentionInput& in, io::SafeTensorsWriter& file) {
-  warn(
-      "--dout: gradients come from the float64 reference, pair by pair on one thread; expect minutes beyond a few "
-      "thousand tokens");
-  const InputGradients g = input_gradients(in);
+void write_gradients(const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
+  if (in.bias || (in.dout->dtype() == DType::F64 && a.kernel() != "reference")) {
+    warn(fmt::format(
+        "--dout: {} come from the float64 reference, pair by pair on one thread; expect minutes beyond a few "
+        "thousand tokens",
+        in.bias ? "gradients with a bias" : "gradients of an F64 dout"));
+    const InputGradients g = input_gradients(in);
+    file.append("dq", g.dq), file.append("dk", g.dk), file.append("dv", g.dv);
+    if (in.bias) file.append("dbias", g.dbias);
+    if (in.sink) file.append("dsink", g.dsink);
+    return;
+  }
+  const Gradients g = backward(a, in.dout->view());
   file.append("dq", g.dq), file.append("dk", g.dk), file.append("dv", g.dv);
-  if (in.bias) file.append("dbias", g.dbias);
-  if (in.sink) file.append("dsink", g.dsink);
+  if (in.sink) file.append("dsink", g.dsinks);
 }
 
 void report(const Options& o, const Attention& a, const std::vector<io::TensorSpec>& entries, double seconds) {
@@ -113,7 +120,7 @@ void attend_file(const Options& o, const AttentionInput& in) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   file.append("out", a.out), file.append("lse", a.lse);
   if (o.weights || o.stats) write_rows(o, in, a, file);
-  if (o.gradients) write_gradients(in, file);
+  if (o.gradients) write_gradients(in, a, file);
   file.finish();
   report(o, a, entries, seconds);
 }

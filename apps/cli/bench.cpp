@@ -107,13 +107,19 @@ Report measure(const Options& o) {
   const AttentionSpec spec = o.flags.spec(p.heads);
   r.kernel = explain(q, k, v, spec).chosen;
   note(fmt::format("timing {} …", r.kernel));
-  r.seconds = time_runs([&] { attend(q.view(), k.view(), v.view(), spec); });
+  const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
+  r.seconds = time_runs([&] {
+    const Attention a = attend(q.view(), k.view(), v.view(), spec);
+    if (o.backward) backward(a, dout.view());
+  });
   r.peak_rss = peak_rss_bytes();
 
   // Two products of one multiply-add per visible pair and channel; what the mask hides is not work.
   const double pairs =
       static_cast<double>(p.batch) * p.heads * static_cast<double>(o.flags.visible_pairs(p.queries, p.keys));
-  r.gflops = 2 * pairs * (p.head_dim + p.value_dim) / r.seconds.min * 1e-9;
+  // Backward: S and dP once more, then dQ, dK and dV.
+  const double products = o.backward ? 3 * p.head_dim + 2 * p.value_dim : 0;
+  r.gflops = 2 * pairs * (p.head_dim + p.value_dim + products) / r.seconds.min * 1e-9;
   note("probing this machine's ceilings …");
   r.ceiling = fma_ceiling(active_isa());
   r.fraction = r.gflops / r.ceiling;
@@ -173,11 +179,6 @@ void run(const Options& o) {
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
   if (o.subject != "attention")
     throw UsageError(fmt::format("{}: unknown subject; there are attention and model", o.subject));
-  if (o.backward)
-    throw Error(
-        "bench attention --backward: gradients come from the float64 reference alone so far, which is no kernel to "
-        "time; "
-        "leave --backward out to time the forward pass");
   if (!o.model.empty()) throw UsageError("--model belongs to bench model");
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
@@ -193,7 +194,7 @@ Job declare(CLI::App& app) {
          "--decode", o->decode,
          "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
       ->group("Problem");
-  app.add_flag("--backward", o->backward)->group("");  // in the contract, refused for now
+  app.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
   o->flags.declare(app);
   app.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")
       ->type_name("MODEL")
@@ -211,6 +212,7 @@ Job declare(CLI::App& app) {
 const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|model [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
+                     "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n",
                      declare};

@@ -92,6 +92,18 @@ struct AttentionSpec {
   void set(KernelName k) { kernel = std::move(k.name); }
 };
 
+class Attention;
+
+/// Gradients of Σ out ∘ dout, each rounded once to its input's dtype.
+struct Gradients {
+  Tensor dq, dk, dv;  // shaped as q, k, v
+  Tensor dsinks;      // F32 [heads]; empty without sinks
+};
+/// The backward pass of an attention, from its LSE, in O(n) memory: weights are rebuilt tile by tile, masks and scores
+/// (with their slopes) are those of the forward pass. dout: shape of a.out; F64 only where the reference ran. The same bits for any number of
+/// threads. What parameters of scores (a bias, slopes) would receive is not computed. Throws Error as attend() does.
+Gradients backward(const Attention& a, const TensorView& dout);
+
 /// A result that can be asked. It borrows q, k, v (and bias, boolean masks, sinks): they must outlive the questions,
 /// not the result.
 class Attention {
@@ -125,6 +137,7 @@ class Attention {
 
  private:
   friend Attention attend(const TensorView&, const TensorView&, const TensorView&, AttentionSpec);
+  friend Gradients backward(const Attention&, const TensorView&);
   TensorView q_, k_, v_;
   AttentionSpec spec_;
   std::string kernel_;

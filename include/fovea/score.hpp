@@ -36,7 +36,8 @@ struct SoftCap {
     return tanh(s * (T(1) / T(cap))) * T(cap);
   }
   std::string complaint(const Extents&) const {
-    return cap > 0 && cap < HUGE_VALF ? "" : "softcap: the cap is " + std::to_string(cap) + "; expected a positive number";
+    return cap > 0 && cap < HUGE_VALF ? ""
+                                      : "softcap: the cap is " + std::to_string(cap) + "; expected a positive number";
   }
 };
 struct Alibi {
@@ -94,8 +95,9 @@ inline Alibi alibi(std::vector<float> slopes, Align align = bottom_right) { retu
 std::vector<float> alibi_slopes(int heads);
 template <class F>
 constexpr Custom<F> score(F f) {
-  static_assert(std::is_invocable_v<const F&, Dual<double>, const Site&>,
-                "score: write the functor for any value (auto), not for float alone: its slope is found by running it on Dual");
+  static_assert(
+      std::is_invocable_v<const F&, Dual<double>, const Site&>,
+      "score: write the functor for any value (auto), not for float alone: its slope is found by running it on Dual");
   return {std::move(f)};
 }
 
@@ -137,6 +139,19 @@ template <class S>
     }
   }
 }
+/// The same with the slope beside it. One build for all machines: the products of a backward pass are most of it.
+template <class S>
+[[FOVEA_TILE_LOOP]] void differentiate_rows(const void* shared, const ScoreTile& tile, float* slope) {
+  const S f = *static_cast<const S*>(shared);
+  const Tile at = tile.at;
+  for (int q = at.query.begin; q < at.query.end; ++q)
+    for (int k = at.key.begin; k < at.key.end; ++k) {
+      const std::ptrdiff_t i = (q - at.query.begin) * tile.query_stride + (k - at.key.begin) * tile.key_stride;
+      const Dual<float> y = f(Dual<float>{tile.data[i], slope[i]}, Site{at.batch, at.head, q, k, at.queries, at.keys});
+      tile.data[i] = y.value, slope[i] = y.slope;
+    }
+}
+
 #if defined(__x86_64__) && defined(__GNUC__)
 // The user's file is built with the user's flags. These are the same loop for each width of machine, vectorised
 // whatever -O says; the kernel that runs takes its own.
@@ -186,6 +201,9 @@ class AnyScore {
       if constexpr (std::is_same_v<V, Dual<double>>) {
         const Dual<double> f = stage.view.slope(stage.view.self, s.value, at);
         s = {f.value, f.slope * s.slope};
+      } else if constexpr (std::is_same_v<V, Dual<float>>) {
+        const Dual<double> f = stage.view.slope(stage.view.self, static_cast<double>(s.value), at);
+        s = {static_cast<float>(f.value), static_cast<float>(f.slope) * s.slope};
       } else {
         s = static_cast<V>(stage.view.value(stage.view.self, static_cast<double>(s), at));
       }
@@ -206,6 +224,7 @@ class AnyScore {
   using Stages = std::vector<Stage>;
   template <ApplyTier tier>
   static void apply_all(const void* stages, const ScoreTile& t);
+  static void differentiate_all(const void* stages, const ScoreTile& t, float* slope);
   template <Score S>
   void append(S s) {
     auto self = std::make_shared<const S>(std::move(s));
@@ -215,7 +234,8 @@ class AnyScore {
         [](const void* p, double x, const Site& at) -> Dual<double> {
           return (*static_cast<const S*>(p))(Dual<double>{x, 1.0}, at);
         },
-        {detail::apply_scalar<S>, detail::apply_avx2<S>, detail::apply_avx512<S>}};
+        {detail::apply_scalar<S>, detail::apply_avx2<S>, detail::apply_avx512<S>},
+        detail::differentiate_rows<S>};
     const auto complaint = [](const void* p, const Extents& e) { return complaint_of(*static_cast<const S*>(p), e); };
     stages_ = std::make_shared<const Stages>(Stages{{self, view, complaint}});
   }

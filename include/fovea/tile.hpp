@@ -74,6 +74,8 @@ struct ScoreView {
   Dual<double> (*slope)(const void* self, double logit, const Site&) = nullptr;  // the reference's backward
   /// The kernels, in place. The same loop built for each width of machine; a kernel takes the one of its own tier.
   void (*apply[3])(const void* self, const ScoreTile&) = {};
+  /// The kernels' backward: as apply, and slope (laid out as the tile's data) is multiplied by the derivative.
+  void (*differentiate)(const void* self, const ScoreTile&, float* slope) = nullptr;
 };
 
 }  // namespace fovea

@@ -18,10 +18,24 @@ struct Plan {
   int key_tiles = 0;  // tiles of keys that are packed at a time
 };
 
+/// How a backward kernel cuts one: the rows of a KV head's group into `splits` runs, each with its own sums for dk and dv.
+struct GradientPlan {
+  std::int64_t items = 0;         // batches · kv_heads · splits
+  std::size_t scratch_bytes = 0;  // for one item
+  int splits = 1;
+  int piece_rows = 0;  // rows at a time
+  int key_tiles = 0;
+  int padded_head_dim = 0, padded_value_dim = 0;
+};
+
 struct KernelTable {
   Plan (*plan)(const Problem&) noexcept;
   /// One piece of work: fills its rows of out and lse.
   void (*forward)(const Problem&, const Plan&, std::int64_t item, std::byte* scratch) noexcept;
+  GradientPlan (*plan_backward)(const Problem&) noexcept;
+  /// One item: fills its rows of dq and delta, adds to its split of the sums.
+  void (*backward)(const Problem&, const GradientProblem&, const GradientPlan&, std::int64_t item,
+                   std::byte* scratch) noexcept;
   /// weights [queries, keys of the batch row] of one head, rebuilt from q, k and p.lse. At most plan.query_rows
   /// queries.
   void (*weights)(const Problem&, const Plan&, int batch, int head, Range queries, float* weights,

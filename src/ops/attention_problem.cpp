@@ -138,10 +138,10 @@ void PreparedProblem::set_packed(const Packed& packed) {
   p.q_begin = q_begin_.data(), p.kv_begin = kv_begin_.data();
 }
 
-void PreparedProblem::set_results(Tensor& out, Tensor& lse) {
+void PreparedProblem::set_results(const Tensor& out, const Tensor& lse) {
   const std::int64_t batch = problem.q_begin ? 0 : 1;
   const Shape& s = out.view().strides;
-  problem.out = {out.raw(), out.dtype(), batch * s[0], s[1], s[2], s[3]};
+  problem.out = {const_cast<void*>(out.raw()), out.dtype(), batch * s[0], s[1], s[2], s[3]};
   set_lse(lse);
 }
 

@@ -16,7 +16,7 @@ class PreparedProblem {
 
   Problem problem;  // out and lse are unset until set_results
 
-  void set_results(Tensor& out, Tensor& lse);
+  void set_results(const Tensor& out, const Tensor& lse);  // kernels write them in attend() alone
   /// For kernels that read lse only.
   void set_lse(const Tensor& lse);
   /// Element offsets into contiguous `out` [batch, time, heads, value_dim] and `lse` [batch, heads, time].

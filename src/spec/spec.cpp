@@ -106,6 +106,10 @@ void AnyScore::apply_all(const void* stages, const ScoreTile& t) {
   for (const Stage& s : *static_cast<const Stages*>(stages)) s.view.apply[tier](s.view.self, t);
 }
 
+void AnyScore::differentiate_all(const void* stages, const ScoreTile& t, float* slope) {
+  for (const Stage& s : *static_cast<const Stages*>(stages)) s.view.differentiate(s.view.self, t, slope);
+}
+
 ScoreView AnyScore::view() const {
   if (!stages_) return {};
   if (stages_->size() == 1) return stages_->front().view;
@@ -122,7 +126,8 @@ ScoreView AnyScore::view() const {
             }
             return y;
           },
-          {apply_all<kApplyScalar>, apply_all<kApplyAvx2>, apply_all<kApplyAvx512>}};
+          {apply_all<kApplyScalar>, apply_all<kApplyAvx2>, apply_all<kApplyAvx512>},
+          differentiate_all};
 }
 
 }  // namespace fovea

@@ -8,7 +8,7 @@
 #include <fovea/attention.hpp>
 
 #include "io/safetensors.hpp"
-#include "support/bound.hpp"
+#include "support/relations.hpp"
 
 namespace fovea {
 namespace {
@@ -252,6 +252,28 @@ TEST(AttentionGolden, ReferenceBackward) {
 
 // ------------------------------------------------------------------------------------------------------------- the
 // kernels
+
+TEST(AttentionGolden, KernelsBackward) {
+  for_goldens([](const Golden& g) {
+    if (!g.has("dq")) return;
+    const Case c = make_case(g, DType::F32);
+    const Truth truth(c);
+    const double reach = *std::ranges::max_element(truth.reach);
+    const Input dout = input(g["dout"], DType::F32);
+    on_every_isa([&] {
+      const Gradients got = backward(c.attend(), dout.view);
+      const auto expect = [&](const char* name, const Tensor& mine) {
+        const Tensor want = g[name];
+        double most = 1;
+        for (const double x : want.values<double>()) most = std::max(most, std::abs(x));
+        const std::vector<double> numbers(mine.values<float>().begin(), mine.values<float>().end());
+        expect_same(name, numbers, want.values<double>(), [&](auto) { return kUnits * kEpsAcc * reach * most; });
+      };
+      expect("dq", got.dq), expect("dk", got.dk), expect("dv", got.dv);
+      if (g.has("dsink")) expect("dsink", got.dsinks);
+    });
+  });
+}
 
 TEST(AttentionGolden, KernelsAreWithinTheContract) {
   for_goldens([](const Golden& g) {

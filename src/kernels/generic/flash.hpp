@@ -95,8 +95,10 @@ class KeyBlock {
       const int tile = packed_ / kUnits, first = packed_ % kUnits * kLanes, key = keys_of(tile).begin + first;
       if (!wanted_[tile]) continue;
       const int n = at_least(0, w_.keys - key);
-      pack_keys(p_, w_.batch, w_.kv_head, key, n, rows_, keys_ + tile * key_floats_, first);
-      const bool finite = pack_values(p_, w_.batch, w_.kv_head, key, n, padded_, values_ + tile * value_floats_, first);
+      pack_turned(p_.k, p_.k_offset(w_.batch, w_.kv_head, key), n, p_.head_dim, rows_, keys_ + tile * key_floats_,
+                  first);
+      const bool finite = pack_rows(p_.v, p_.v_offset(w_.batch, w_.kv_head, key), n, p_.value_dim,
+                                    values_ + tile * value_floats_, first);
       finite_[tile] = finite_[tile] && finite;
     }
   }

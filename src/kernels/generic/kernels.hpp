@@ -3,12 +3,13 @@
 #include "kernels/generic/denormals.hpp"
 #include "kernels/generic/dense.hpp"
 #include "kernels/generic/flash.hpp"
+#include "kernels/generic/gradients.hpp"
 #include "kernels/generic/weights.hpp"
 
 namespace fovea::FOVEA_ISA {
 
 constexpr KernelTable table() {
-  return {plan, forward, weights, linear, activate, layer_norm, spin_fma, 2 * 12 * kLanes};
+  return {plan, forward, plan_backward, backward, weights, linear, activate, layer_norm, spin_fma, 2 * 12 * kLanes};
 }
 
 }  // namespace fovea::FOVEA_ISA

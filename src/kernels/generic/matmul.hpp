@@ -11,8 +11,16 @@
 
 namespace fovea::FOVEA_ISA {
 
+/// How A lies in memory: rows of [depth] as usual, or turned, rows of A being columns of memory.
+enum class Left { Upright, Turned };
+
+template <Left A>
+inline const float* row_of_left(const float* a, std::ptrdiff_t lda, int i) {
+  return A == Left::Upright ? a + i * lda : a + i;
+}
+
 /// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes]; added to what C holds, or written over it.
-template <bool Add, int Rows, int Vecs>
+template <bool Add, Left A, int Rows, int Vecs>
 inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
                           std::ptrdiff_t ldc, int depth) {
   Vec sum[Rows][Vecs];
@@ -26,7 +34,7 @@ inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, st
     for (int j = 0; j < Vecs; ++j) right[j] = load(b + d * ldb + j * kLanes);
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
-      const Vec left = a[i * lda + d];
+      const Vec left = A == Left::Upright ? a[i * lda + d] : a[d * lda + i];
 #pragma GCC unroll 8
       for (int j = 0; j < Vecs; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
     }
@@ -43,34 +51,34 @@ inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, st
 }
 
 /// The last rows of a product: fewer than kTileRows.
-template <bool Add, int Vecs, int Rows = kTileRows - 1>
+template <bool Add, Left A, int Vecs, int Rows = kTileRows - 1>
 inline void remaining_rows(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
                            std::ptrdiff_t ldc, int depth) {
   if constexpr (Rows > 0) {
     if (rows == Rows)
-      register_tile<Add, Rows, Vecs>(a, lda, b, ldb, c, ldc, depth);
+      register_tile<Add, A, Rows, Vecs>(a, lda, b, ldb, c, ldc, depth);
     else
-      remaining_rows<Add, Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth);
+      remaining_rows<Add, A, Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth);
   }
 }
 
-template <bool Add, int Vecs>
+template <bool Add, Left A, int Vecs>
 inline void column_of_tiles(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
                             std::ptrdiff_t ldc, int depth) {
   int i = 0;
   for (; i + kTileRows <= rows; i += kTileRows)
-    register_tile<Add, kTileRows, Vecs>(a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth);
-  remaining_rows<Add, Vecs>(rows - i, a + i * lda, lda, b, ldb, c + i * ldc, ldc, depth);
+    register_tile<Add, A, kTileRows, Vecs>(row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth);
+  remaining_rows<Add, A, Vecs>(rows - i, row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth);
 }
 
 /// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes.
-template <bool Add>
+template <bool Add, Left A = Left::Upright>
 inline void product(int rows, int columns, int depth, const float* a, std::ptrdiff_t lda, const float* b,
                     std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc) {
   int j = 0;
   for (; j + kTileVecs * kLanes <= columns; j += kTileVecs * kLanes)
-    column_of_tiles<Add, kTileVecs>(rows, a, lda, b + j, ldb, c + j, ldc, depth);
-  for (; j < columns; j += kLanes) column_of_tiles<Add, 1>(rows, a, lda, b + j, ldb, c + j, ldc, depth);
+    column_of_tiles<Add, A, kTileVecs>(rows, a, lda, b + j, ldb, c + j, ldc, depth);
+  for (; j < columns; j += kLanes) column_of_tiles<Add, A, 1>(rows, a, lda, b + j, ldb, c + j, ldc, depth);
 }
 
 }  // namespace fovea::FOVEA_ISA

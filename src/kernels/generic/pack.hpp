@@ -62,33 +62,34 @@ inline void narrow_row(const float* from, float factor, int n, const Operand& x,
   }
 }
 
-/// Columns [first, first + kLanes) of to [padded head_dim, kTileKeys] = the transpose of keys from `key` on, of which n
-/// exist; zeros beyond. `rows` [kLanes, padded head_dim] is scratch.
-inline void pack_keys(const Problem& p, int batch, int kv_head, int key, int n, float* rows, float* to, int first) {
-  const int dims = (p.head_dim + kLanes - 1) / kLanes * kLanes;
+/// Columns [first, first + kLanes) of to [padded dims, kTileKeys] = the transpose of n rows of x [dims] from `offset`
+/// on, zeros beyond them. `rows` [kLanes, padded dims] is scratch.
+inline void pack_turned(const Operand& x, std::int64_t offset, int n, int dims, float* rows, float* to, int first) {
+  const int padded = (dims + kLanes - 1) / kLanes * kLanes;
   for (int j = 0; j < kLanes; ++j) {
-    float* row = rows + j * dims;
-    for (int d = j < n ? p.head_dim : 0; d < dims; ++d) row[d] = 0;
-    if (j < n) widen_row(p.k, p.k_offset(batch, kv_head, key + j), p.head_dim, row);
+    float* row = rows + j * padded;
+    for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
+    if (j < n) widen_row(x, offset + j * x.time, dims, row);
   }
-  for (int d = 0; d < dims; d += kLanes) {
+  for (int d = 0; d < padded; d += kLanes) {
     Vec square[kLanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) square[i] = load(rows + i * dims + d);
+    for (int i = 0; i < kLanes; ++i) square[i] = load(rows + i * padded + d);
     transpose(square);
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) store(to + (d + i) * kTileKeys + first, square[i]);
   }
 }
 
-/// Rows [first, first + kLanes) of to [kTileKeys, padded] = values from `key` on, of which n exist; zeros beyond. True
-/// when every number is finite.
-inline bool pack_values(const Problem& p, int batch, int kv_head, int key, int n, int padded, float* to, int first) {
+/// Rows [first, first + kLanes) of to [kTileKeys, padded dims] = n rows of x [dims] from `offset` on, zeros beyond
+/// them. True when every number is finite.
+inline bool pack_rows(const Operand& x, std::int64_t offset, int n, int dims, float* to, int first) {
+  const int padded = (dims + kLanes - 1) / kLanes * kLanes;
   Vec poison = 0.0f;  // x·0 is NaN for what isn't finite
   for (int j = 0; j < kLanes; ++j) {
     float* row = to + (first + j) * padded;
-    for (int d = j < n ? p.value_dim : 0; d < padded; ++d) row[d] = 0;
-    if (j < n) widen_row(p.v, p.v_offset(batch, kv_head, key + j), p.value_dim, row);
+    for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
+    if (j < n) widen_row(x, offset + j * x.time, dims, row);
     for (int d = 0; d < padded; d += kLanes) poison = fma(load(row + d), 0.0f, poison);
   }
   return reduce_add(poison) == 0.0f;

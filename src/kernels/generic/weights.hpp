@@ -35,7 +35,7 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
       std::uint64_t bits[kStrip];
       const bool any = look_up_mask(p, w, row, rows, keys, bits);
       for (int j = 0; any && !packed && j < kTileKeys; j += kLanes)
-        pack_keys(p, batch, w.kv_head, key + j, keys.end - key - j, s.rows, s.keys, j);
+        pack_turned(p.k, p.k_offset(batch, w.kv_head, key + j), keys.end - key - j, p.head_dim, s.rows, s.keys, j);
       packed = packed || any;
       if (any) score_strip(p, w, s, s.keys, row, rows, keys, bits);
       for (int i = 0; i < rows; ++i) {

@@ -1,0 +1,228 @@
+// The kernels' backward pass, held to the reference's element by element, and to what must hold for any gradient.
+#include <fovea/threads.hpp>
+
+#include "support/relations.hpp"
+
+namespace fovea {
+namespace {
+
+using namespace fovea::testing;
+
+constexpr int kCases = 500;
+constexpr double kB = 16;  // as B of bound.hpp; a chain of products deeper
+
+Input random_dout(Rng& rng, const Case& c) {
+  Input dout(c.out_dtype(), {c.batches(), c.queries(), c.heads(), c.value_dim()});
+  dout.fill([&](auto...) { return rng.normal(); });
+  return dout;
+}
+
+/// The reference's gradients with what a kernel may be off by, as dense [batch, time, heads, dim].
+struct Wanted {
+  std::vector<double> dq, dk, dv, dq_tol, dk_tol, dv_tol, dsink, dsink_tol;
+
+  Wanted(const Case& c, const Input& dout)
+      : dq(count(c.batches(), c.queries(), c.heads(), c.head_dim())),
+        dk(count(c.batches(), c.keys(), c.kv_heads(), c.head_dim())),
+        dv(count(c.batches(), c.keys(), c.kv_heads(), c.value_dim())),
+        dq_tol(dq.size()),
+        dk_tol(dk.size()),
+        dv_tol(dv.size()),
+        dsink(static_cast<std::size_t>(c.heads())),
+        dsink_tol(dsink.size()) {
+    const CaseProblem problem(c);
+    for (int b = 0; b < problem.p.batches; ++b)
+      for (int h = 0; h < c.heads(); ++h)
+        for (int q = 0; q < problem.p.queries_of(b); ++q) add_row(c, problem, dout, b, h, q);
+    const double u = unit_roundoff(c.q.view.dtype), least = tiny(c.q.view.dtype);
+    for (auto [x, tol] : {std::pair(&dq, &dq_tol), std::pair(&dk, &dk_tol), std::pair(&dv, &dv_tol)})
+      for (std::size_t i = 0; i < x->size(); ++i) (*tol)[i] += u * std::abs((*x)[i]) + least;
+  }
+
+ private:
+  static std::size_t count(int a, int b, int c, int d) {
+    return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c) *
+           static_cast<std::size_t>(d);
+  }
+  void add_row(const Case& c, const CaseProblem& problem, const Input& dout, int b, int h, int q) {
+    const Problem& p = problem.p;
+    const reference::ScoredRow r = reference::row(p, b, h, q);
+    const std::vector<double> o = reference::output(p, b, h, r);
+    const auto [at_b, at_t] = problem.place(b, q);
+    const int kv = h / p.group(), keys = p.keys_of(b);
+    const auto n = static_cast<std::size_t>(keys);
+    std::vector<double> dp(n), size(n), logit(n);  // size: Σ|dout||v|, what dp rounds in
+    double delta = 0, delta_size = 0, reach = 1, out_size = 0;
+    double q_norm = 0;
+    for (int d = 0; d < c.head_dim(); ++d) q_norm += std::pow(c.q.get(at_b, at_t, h, d), 2);
+    for (int d = 0; d < c.value_dim(); ++d)
+      out_size += std::abs(dout.get(at_b, at_t, h, d) * o[static_cast<std::size_t>(d)]);
+    for (int j = 0; j < keys; ++j) {
+      const auto key = static_cast<std::size_t>(j);
+      if (r.score[key] == -kInf) continue;
+      const int kt = p.kv_begin ? p.kv_begin[b] + j : j;
+      double k_norm = 0;
+      for (int d = 0; d < c.head_dim(); ++d) {
+        const double k = c.k.get(at_b, kt, kv, d);
+        k_norm += k * k, logit[key] += p.scale * c.q.get(at_b, at_t, h, d) * k;
+      }
+      for (int d = 0; d < c.value_dim(); ++d) {
+        const double term = dout.get(at_b, at_t, h, d) * c.v.get(at_b, kt, kv, d);
+        dp[key] += term, size[key] += std::abs(term);
+      }
+      delta += r.weight[key] * dp[key], delta_size += r.weight[key] * size[key];
+      reach = std::max(reach, 1 + std::abs(p.scale) * std::sqrt(q_norm * k_norm) + c.moves);
+    }
+    const double e = kB * kEpsAcc * reach;
+    const double delta_off = e * delta_size + unit_roundoff(c.out_dtype()) * out_size;
+    dsink[static_cast<std::size_t>(h)] -= r.sink * delta;
+    dsink_tol[static_cast<std::size_t>(h)] += r.sink * (delta_off + e * std::abs(delta));
+    for (int j = 0; j < keys; ++j) {
+      const auto key = static_cast<std::size_t>(j);
+      if (r.score[key] == -kInf) continue;
+      const int kt = p.kv_begin ? p.kv_begin[b] + j : j;
+      const Site site{b, h, q, j, p.queries_of(b), keys};
+      const double slope = p.score.self ? p.score.slope(p.score.self, logit[key], site).slope : 1;
+      const double ds = r.weight[key] * (dp[key] - delta);
+      const double ds_off =
+          r.weight[key] * (e * (size[key] + delta_size) + delta_off) * (1 + std::abs(slope)) + 0x1p-100;
+      for (int d = 0; d < c.head_dim(); ++d) {
+        const double k = p.scale * c.k.get(at_b, kt, kv, d), x = p.scale * c.q.get(at_b, at_t, h, d);
+        const std::size_t i = index(at_b, at_t, h, d, c.queries(), c.heads(), c.head_dim()),
+                          jk = index(at_b, kt, kv, d, c.keys(), c.kv_heads(), c.head_dim());
+        dq[i] += ds * slope * k, dq_tol[i] += ds_off * std::abs(k);
+        dk[jk] += ds * slope * x, dk_tol[jk] += ds_off * std::abs(x);
+      }
+      for (int d = 0; d < c.value_dim(); ++d) {
+        const std::size_t jv = index(at_b, kt, kv, d, c.keys(), c.kv_heads(), c.value_dim());
+        const double g = dout.get(at_b, at_t, h, d);
+        dv[jv] += r.weight[key] * g, dv_tol[jv] += (r.weight[key] * e + 0x1p-120) * std::abs(g);
+      }
+    }
+  }
+  static std::size_t index(int b, int t, int h, int d, int times, int heads, int dims) {
+    return ((static_cast<std::size_t>(b) * static_cast<std::size_t>(times) + static_cast<std::size_t>(t)) *
+                static_cast<std::size_t>(heads) +
+            static_cast<std::size_t>(h)) *
+               static_cast<std::size_t>(dims) +
+           static_cast<std::size_t>(d);
+  }
+};
+
+::testing::AssertionResult within(const char* name, const Tensor& got, const std::vector<double>& want,
+                                  const std::vector<double>& tolerance) {
+  if (static_cast<std::size_t>(got.elements()) != want.size())
+    return ::testing::AssertionFailure() << name << " has " << got.elements() << " numbers for " << want.size();
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const double x = load_element(got.dtype(), got.raw(), static_cast<std::int64_t>(i));
+    if (!close({x, tolerance[i]}, {want[i], 0}))
+      return ::testing::AssertionFailure()
+             << fmt::format("{}[{}] = {:.9g}, expected {:.9g}; off by {:.3g}, allowed {:.3g}", name, i, x, want[i],
+                            std::abs(x - want[i]), tolerance[i]);
+  }
+  return ::testing::AssertionSuccess();
+}
+
+void expect_gradients(const Case& c, const Gradients& g, const Wanted& want, const std::string& kernel) {
+  EXPECT_TRUE(within("dq", g.dq, want.dq, want.dq_tol)) << kernel << ' ' << c.str();
+  EXPECT_TRUE(within("dk", g.dk, want.dk, want.dk_tol)) << kernel << ' ' << c.str();
+  EXPECT_TRUE(within("dv", g.dv, want.dv, want.dv_tol)) << kernel << ' ' << c.str();
+  if (!c.sinks.empty()) {
+    std::vector<double> tolerance = want.dsink_tol;
+    for (std::size_t h = 0; h < tolerance.size(); ++h) tolerance[h] += 1e-6 * std::abs(want.dsink[h]) + 0x1p-120;
+    EXPECT_TRUE(within("dsinks", g.dsinks, want.dsink, tolerance)) << kernel << ' ' << c.str();
+  }
+}
+
+TEST(FusedBackward, IsTheReferencesOnEveryKindOfProblem) {
+  for_cases(kCases, [](Rng& rng) {
+    Choice choice;
+    choice.work = 30'000;
+    Case c = random_case(rng, choice);
+    c.output.reset();
+    const Input dout = random_dout(rng, c);
+    const Wanted want(c, dout);
+    on_every_isa([&] {
+      const Attention a = c.attend();
+      expect_gradients(c, backward(a, dout.view), want, std::string(a.kernel()));
+    });
+  });
+}
+
+TEST(FusedBackward, OfLongRowsInPiecesAndSplits) {
+  for_cases(3, [](Rng& rng) {
+    Choice choice;
+    choice.dtypes = {DType::F32}, choice.masks = choice.scores = choice.lengths = choice.sinks = false;
+    Case c;
+    c.q = Input(DType::F32, {1, 1700, 2, 3}), c.k = Input(DType::F32, {1, 150, 1, 3}),
+    c.v = Input(DType::F32, {1, 150, 1, 5});
+    for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+    if (rng.chance(0.7)) c.mask = causal(top_left), c.mask_name = "causal top_left";
+    const Input dout = random_dout(rng, c);
+    const Wanted want(c, dout);
+    on_every_isa([&] {
+      const Attention a = c.attend();
+      expect_gradients(c, backward(a, dout.view), want, std::string(a.kernel()));
+    });
+  });
+}
+
+TEST(FusedBackward, IsBitwiseTheSameOnAnyNumberOfThreads) {
+  Rng rng(7);
+  Case c;
+  c.q = Input(DType::F32, {2, 700, 2, 16}), c.k = Input(DType::F32, {2, 90, 1, 16}),
+  c.v = Input(DType::F32, {2, 90, 1, 16});
+  for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+  const Input dout = random_dout(rng, c);
+  const auto bits = [&] {
+    const Gradients g = backward(c.attend(), dout.view);
+    std::vector<float> all;
+    for (const Tensor* t : {&g.dq, &g.dk, &g.dv})
+      all.insert(all.end(), t->values<float>().begin(), t->values<float>().end());
+    return all;
+  };
+  const int before = threads();
+  set_threads(1);
+  const std::vector<float> one = bits();
+  for (const int n : {2, 3, 7, 16}) {
+    set_threads(n);
+    const std::vector<float> many = bits();
+    ASSERT_EQ(std::memcmp(one.data(), many.data(), one.size() * 4), 0) << n << " threads";
+  }
+  set_threads(before);
+}
+
+TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevant) {
+  for_cases(100, [](Rng& rng) {
+    Case c;
+    const int n = rng.in(3, 150);
+    c.q = Input(DType::F32, {1, n, 1, 8}), c.k = Input(DType::F32, {1, n, 1, 8}), c.v = Input(DType::F32, {1, n, 1, 8});
+    for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+    const int hidden = rng.below(n);
+    c.mask = mask([hidden](const Site& s) { return s.key != hidden; });
+    const Input dout = random_dout(rng, c);
+    Case poisoned = c;
+    poisoned.k = c.k.copy(), poisoned.v = c.v.copy();
+    for (int d = 0; d < 8; ++d) poisoned.k.set(0, hidden, 0, d, std::nan("")), poisoned.v.set(0, hidden, 0, d, kInf);
+    on_every_isa([&] {
+      const Gradients want = backward(c.attend(), dout.view), got = backward(poisoned.attend(), dout.view);
+      for (std::size_t i = 0; i < want.dq.values<float>().size(); ++i) {
+        ASSERT_NEAR(got.dq.values<float>()[i], want.dq.values<float>()[i], 1e-5);
+        ASSERT_NEAR(got.dk.values<float>()[i], want.dk.values<float>()[i], 1e-5);
+        ASSERT_NEAR(got.dv.values<float>()[i], want.dv.values<float>()[i], 1e-5);
+      }
+    });
+  });
+}
+
+TEST(FusedBackward, RefusesAnotherShapeOrDtype) {
+  Case c;
+  c.q = Input(DType::F32, {1, 2, 1, 3}), c.k = c.q.copy(), c.v = c.q.copy();
+  for (Input* x : {&c.q, &c.k, &c.v}) x->fill([](auto...) { return 1.0; });
+  const Attention a = c.attend();
+  EXPECT_THROW(backward(a, Input(DType::F32, {1, 2, 1, 4}).view), Error);
+  EXPECT_THROW(backward(a, Input(DType::F64, {1, 2, 1, 3}).view), Error);
+}
+
+}  // namespace
+}  // namespace fovea
