@@ -15,10 +15,13 @@ struct Plan {
   std::size_t scratch_bytes = 0;  // for one piece, 64-byte aligned
   int query_rows = 0;             // rows in flight in one piece, over all heads of a KV head
   int padded_value_dim = 0;
-  int key_tiles = 0;  // tiles of keys that are packed at a time
+  int key_tiles = 0;                // tiles of keys that are packed at a time
+  std::int64_t partial_floats = 0;  // what runs of keys of one row leave to be merged; 0: nothing is cut along keys
+  float* partials = nullptr;        // [partial_floats], given by the caller
 };
 
-/// How a backward kernel cuts one: the rows of a KV head's group into `splits` runs, each with its own sums for dk and dv.
+/// How a backward kernel cuts one: the rows of a KV head's group into `splits` runs, each with its own sums for dk and
+/// dv.
 struct GradientPlan {
   std::int64_t items = 0;         // batches · kv_heads · splits
   std::size_t scratch_bytes = 0;  // for one item
@@ -32,6 +35,8 @@ struct KernelTable {
   Plan (*plan)(const Problem&) noexcept;
   /// One piece of work: fills its rows of out and lse.
   void (*forward)(const Problem&, const Plan&, std::int64_t item, std::byte* scratch) noexcept;
+  /// After all items, when plan.partial_floats is not 0.
+  void (*merge)(const Problem&, const Plan&, std::byte* scratch) noexcept;
   GradientPlan (*plan_backward)(const Problem&) noexcept;
   /// One item: fills its rows of dq and delta, adds to its split of the sums.
   void (*backward)(const Problem&, const GradientProblem&, const GradientPlan&, std::int64_t item,

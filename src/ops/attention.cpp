@@ -1,11 +1,12 @@
 // The boundary of attention: what users hand in is checked and named here; below are views that kernels trust.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+
 #include <fovea/attention.hpp>
 #include <fovea/threads.hpp>
-#include <limits>
 
 #include "core/convert.hpp"
 #include "core/scratch.hpp"
@@ -18,9 +19,12 @@ namespace {
 
 void run(const Problem& p, const ForwardKernel& kernel) {
   if (!kernel.table) return reference::forward(p);
-  const Plan plan = kernel.table->plan(p);
+  Plan plan = kernel.table->plan(p);
+  std::vector<float> partials(static_cast<std::size_t>(plan.partial_floats));
+  plan.partials = partials.data();
   parallel_for(plan.items,
                [&](std::int64_t item) { kernel.table->forward(p, plan, item, thread_scratch(plan.scratch_bytes)); });
+  if (plan.partial_floats) kernel.table->merge(p, plan, thread_scratch(plan.scratch_bytes));
 }
 
 }  // namespace
@@ -77,8 +81,8 @@ void check_row(const Problem& p, int batch, int head) {
   check_index("head", head, p.heads);
 }
 
-/// Σ_j weight_j · v_j in double, [value_dim]. Asked for every row of every head that is shown, so v as models have it is read
-/// without looking up its dtype per element (3 times faster).
+/// Σ_j weight_j · v_j in double, [value_dim]. Asked for every row of every head that is shown, so v as models have it
+/// is read without looking up its dtype per element (3 times faster).
 std::vector<double> mixture(const Problem& p, int batch, int head, std::span<const float> weights) {
   std::vector<double> sum(static_cast<std::size_t>(p.value_dim));
   double* o = sum.data();

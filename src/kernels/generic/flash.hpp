@@ -13,16 +13,9 @@
 // side by side in memory make them, cost several times that: pieces of 384 rows lost 12% to it, of 1,500 rows 3%).
 // The sink is the seed (base = sink, l = 1, O = 0).
 #pragma once
-#include "kernels/generic/softmax.hpp"
+#include "kernels/generic/few_rows.hpp"
 
 namespace fovea::FOVEA_ISA {
-
-/// A score of −∞ (from a bias, say) hides its key as a mask does.
-inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits) {
-  for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < kTileKeys; ++j)
-      if (s.scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
-}
 
 /// O += P·V where V holds NaN or infinity behind some row's mask: 0 · NaN must not leak, so hidden keys are stepped
 /// over. The same sums in the same order as product(): other rows keep their bits.
@@ -150,8 +143,10 @@ inline Plan plan(const Problem& p) noexcept {
   const int rows = at_most(most, at_least(at_most(384, most), fair));
   const int blocks = at_least(1, (longest + rows - 1) / rows);
   plan.query_rows = at_least(kStrip, round_up((longest + blocks - 1) / blocks, kStrip));
-  for (int b = 0; b < p.batches; ++b)
-    plan.items += std::int64_t{(p.group() * p.queries_of(b) + plan.query_rows - 1) / plan.query_rows} * p.kv_heads;
+  for (int b = 0; b < p.batches; ++b) {
+    plan.items += std::int64_t{items_of(p, plan, b)} * p.kv_heads;
+    plan.partial_floats += partial_floats(p, plan, b) * items_of(p, plan, b) * p.kv_heads;
+  }
   Scratch unused;
   plan.scratch_bytes = lay_out(p, plan, plan.query_rows, nullptr, &unused);
   return plan;
@@ -159,10 +154,11 @@ inline Plan plan(const Problem& p) noexcept {
 
 inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
   const FlushDenormals guard;
-  const Piece w = piece_of(p, plan, item);
+  const auto [w, split, partials] = item_of(p, plan, item);
   const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
+  if (few_rows(p, w.batch)) return forward_few(p, w, s, padded, split, partials);
   const Range span = visible_span(p, w);
   const auto keys_from = [&](int key) { return Range{key, at_least(key, at_most(key + block_keys, span.end))}; };
   KeyBlock blocks[2] = {{p, w, s, plan, 0}, {p, w, s, plan, 1}};
@@ -186,6 +182,18 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
     next.pack_all();
     now = 1 - now, key += block_keys;
   } while (key < span.end);
+}
+
+/// After all items: joins what runs of keys have left.
+inline void merge(const Problem& p, const Plan& plan, std::byte* memory) noexcept {
+  const FlushDenormals guard;
+  Scratch s;
+  lay_out(p, plan, plan.query_rows, memory, &s);
+  for (std::int64_t item = 0; item < plan.items;) {
+    const auto [w, split, partials] = item_of(p, plan, item);
+    if (partials) merge_splits(p, w, s, plan.padded_value_dim, partials);
+    item += items_of(p, plan, w.batch);
+  }
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -9,7 +9,8 @@
 namespace fovea::FOVEA_ISA {
 
 constexpr KernelTable table() {
-  return {plan, forward, plan_backward, backward, weights, linear, activate, layer_norm, spin_fma, 2 * 12 * kLanes};
+  return {plan,   forward,  merge,      plan_backward, backward,       weights,
+          linear, activate, layer_norm, spin_fma,      2 * 12 * kLanes};
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -16,7 +16,7 @@ constexpr float minus_infinity() { return -__builtin_inff(); }
 
 /// Scratch of one piece, carved from one allocation. Every array starts on a 64-byte line.
 struct Scratch {
-  float* queries;  // [rows, head_dim], scaled
+  float* queries;  // [rows, padded head_dim], scaled
   float* out;      // [rows, padded]
   float* base;     // [rows] what is subtracted from scores; −∞ before the first visible key
   float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
@@ -33,7 +33,7 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
     return at;
   };
   const std::int64_t r = rows, d = round_up(p.head_dim, kLanes), v = plan.padded_value_dim;
-  *s = {take(r * p.head_dim),
+  *s = {take(r * d),
         take(r * v),
         take(r),
         take(r * kLanes),
@@ -53,17 +53,44 @@ struct Segment {
   int head, query, row, rows;
 };
 
-inline Piece piece_of(const Problem& p, const Plan& plan, std::int64_t item) {
+inline constexpr int kFewRows = 16;      // up to so many rows nothing is packed: see few_rows.hpp
+inline constexpr int kSplitKeys = 4096;  // a multiple of kTileKeys
+
+inline bool few_rows(const Problem& p, int batch) { return p.group() * p.queries_of(batch) <= kFewRows; }
+inline int splits_of(const Problem& p, int batch) {
+  return at_least(1, (p.keys_of(batch) + kSplitKeys - 1) / kSplitKeys);
+}
+/// Items of one KV head: blocks of rows, or for few rows runs of keys.
+inline int items_of(const Problem& p, const Plan& plan, int batch) {
+  const int rows = p.group() * p.queries_of(batch);
+  if (rows == 0) return 0;
+  return few_rows(p, batch) ? splits_of(p, batch) : (rows + plan.query_rows - 1) / plan.query_rows;
+}
+/// What one run of keys leaves of its rows: [kFewRows, 2 + padded]. Nothing when it is the only run.
+inline std::int64_t partial_floats(const Problem& p, const Plan& plan, int batch) {
+  if (!few_rows(p, batch) || items_of(p, plan, batch) < 2) return 0;
+  return std::int64_t{kFewRows} * (2 + plan.padded_value_dim);
+}
+
+/// An item of work: a piece and, for few rows, which run of its keys; `partials` those of the piece's runs, or null.
+struct Item {
+  Piece piece;
+  int split;
+  float* partials;
+};
+inline Item item_of(const Problem& p, const Plan& plan, std::int64_t item) {
+  std::int64_t at = 0;  // in plan.partials
   for (int b = 0;; ++b) {
-    const int rows = p.group() * p.queries_of(b);
-    const std::int64_t blocks = (rows + plan.query_rows - 1) / plan.query_rows;
-    if (item < blocks * p.kv_heads) {
-      const int first = static_cast<int>(item % blocks) * plan.query_rows;
-      return {
-          b,           static_cast<int>(item / blocks), first, at_most(plan.query_rows, rows - first), p.queries_of(b),
-          p.keys_of(b)};
+    const int items = items_of(p, plan, b), rows = p.group() * p.queries_of(b);
+    const std::int64_t partial = partial_floats(p, plan, b);
+    if (item < std::int64_t{items} * p.kv_heads) {
+      const int kv_head = static_cast<int>(item / items), index = static_cast<int>(item % items);
+      const int first = few_rows(p, b) ? 0 : index * plan.query_rows;
+      const Piece w{b, kv_head, first, at_most(plan.query_rows, rows - first), p.queries_of(b), p.keys_of(b)};
+      return {w, index, partial ? plan.partials + at + kv_head * items * partial : nullptr};
     }
-    item -= blocks * p.kv_heads;
+    item -= std::int64_t{items} * p.kv_heads;
+    at += partial * items * p.kv_heads;
   }
 }
 
@@ -113,12 +140,13 @@ inline Range visible_span(const Problem& p, const Piece& w) {
 /// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink.
 inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
   const float scale = static_cast<float>(p.scale);
+  const int dims = round_up(p.head_dim, kLanes);
   for_segments(p, w, row, rows, [&](const Segment& g) {
     const float sink = p.sinks ? p.sinks[g.head] : minus_infinity();
     for (int i = 0; i < g.rows; ++i) {
-      float* q = s.queries + (g.row + i) * p.head_dim;
+      float* q = s.queries + (g.row + i) * dims;
       widen_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, q);
-      for (int d = 0; d < p.head_dim; ++d) q[d] *= scale;
+      for (int d = 0; d < dims; ++d) q[d] = d < p.head_dim ? q[d] * scale : 0;
       s.base[g.row + i] = sink;
       store(s.sum + (g.row + i) * kLanes, 0.0f);
       s.sum[(g.row + i) * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;

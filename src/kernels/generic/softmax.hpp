@@ -15,11 +15,9 @@
 
 namespace fovea::FOVEA_ISA {
 
-/// scores [rows, 64] of a strip: product, functor, mask.
-inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, const float* keys, int row, int rows,
-                        Range range, const std::uint64_t* bits) {
-  product<false>(rows, kTileKeys, p.head_dim, s.queries + row * p.head_dim, p.head_dim, keys, kTileKeys, s.scores,
-                 kTileKeys);
+/// scores [rows, 64]: the composed functor, then −∞ where the mask hides.
+inline void finish_scores(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
+                          const std::uint64_t* bits) {
   if (p.score.self)
     for_segments(p, w, row, rows, [&](const Segment& g) {
       p.score.apply[kTier](p.score.self, {s.scores + (g.row - row) * kTileKeys, kTileKeys, 1, tile_of(w, g, range)});
@@ -30,6 +28,21 @@ inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, cons
     for (int j = 0; j < kTileKeys; j += kLanes)
       store(x + j, select(lanes_of(bits[i] >> j), load(x + j), minus_infinity()));
   }
+}
+
+/// scores [rows, 64] of a strip and a packed tile of keys.
+inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, const float* keys, int row, int rows,
+                        Range range, const std::uint64_t* bits) {
+  const int dims = round_up(p.head_dim, kLanes);
+  product<false>(rows, kTileKeys, p.head_dim, s.queries + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys);
+  finish_scores(p, w, s, row, rows, range, bits);
+}
+
+/// A score of −∞ (from a bias, say) hides its key as a mask does.
+inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits) {
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < kTileKeys; ++j)
+      if (s.scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
 }
 
 inline constexpr float kSlack = 1;

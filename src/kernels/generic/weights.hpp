@@ -1,6 +1,6 @@
 // Any weights on demand: e^(S − lse) rebuilt by the products, functors and masks of the pass that ran.
 #pragma once
-#include "kernels/generic/softmax.hpp"
+#include "kernels/generic/few_rows.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -24,6 +24,7 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
   const int length = p.queries_of(batch), n = p.keys_of(batch), count = queries.end - queries.begin;
   const Piece w{batch, head / p.group(), head % p.group() * length + queries.begin, count, length, n};
   const auto lse = [&](int i) { return p.lse[p.lse_offset(batch, head, queries.begin + i)]; };
+  const bool few = few_rows(p, batch);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
   begin_rows(p, w, s, plan.padded_value_dim, 0, count);
@@ -34,10 +35,14 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
       const int rows = at_most(kStrip, count - row);
       std::uint64_t bits[kStrip];
       const bool any = look_up_mask(p, w, row, rows, keys, bits);
-      for (int j = 0; any && !packed && j < kTileKeys; j += kLanes)
-        pack_turned(p.k, p.k_offset(batch, w.kv_head, key + j), keys.end - key - j, p.head_dim, s.rows, s.keys, j);
-      packed = packed || any;
-      if (any) score_strip(p, w, s, s.keys, row, rows, keys, bits);
+      if (any && few) {
+        score_few(p, w, s, row, rows, keys, bits);
+      } else if (any) {
+        for (int j = 0; !packed && j < kTileKeys; j += kLanes)
+          pack_turned(p.k, p.k_offset(batch, w.kv_head, key + j), keys.end - key - j, p.head_dim, s.rows, s.keys, j);
+        packed = true;
+        score_strip(p, w, s, s.keys, row, rows, keys, bits);
+      }
       for (int i = 0; i < rows; ++i) {
         float e[kTileKeys] = {};
         if (any && lse(row + i) != minus_infinity())

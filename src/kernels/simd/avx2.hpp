@@ -70,6 +70,20 @@ inline float reduce_max(Vec x) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+/// Lane i: the sum over lanes of r[i].
+inline Vec sums_of(const Vec (&r)[kLanes]) {
+  __m256 t[4], u[2];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)
+    t[i] =
+        _mm256_add_ps(_mm256_unpacklo_ps(r[2 * i].v, r[2 * i + 1].v), _mm256_unpackhi_ps(r[2 * i].v, r[2 * i + 1].v));
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i)
+    u[i] =
+        _mm256_add_ps(_mm256_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44), _mm256_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee));
+  return Vec(_mm256_add_ps(_mm256_permute2f128_ps(u[0], u[1], 0x20), _mm256_permute2f128_ps(u[0], u[1], 0x31)));
+}
+
 /// 8 × 8: pairs of rows, pairs of pairs, then halves.
 inline void transpose(Vec (&r)[kLanes]) {
   __m256 t[kLanes], u[kLanes];

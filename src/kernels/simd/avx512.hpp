@@ -56,6 +56,23 @@ inline bool any(Lanes m) { return m.m != 0; }
 inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
 
+/// Lane i: the sum over lanes of r[i]. Halves meet while they are turned: 30 shuffles, where turning first takes 64.
+inline Vec sums_of(const Vec (&r)[kLanes]) {
+  __m512 t[8], u[4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)
+    t[i] =
+        _mm512_add_ps(_mm512_unpacklo_ps(r[2 * i].v, r[2 * i + 1].v), _mm512_unpackhi_ps(r[2 * i].v, r[2 * i + 1].v));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)
+    u[i] =
+        _mm512_add_ps(_mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44), _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee));
+  const auto quarters = [](__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  };
+  return Vec(quarters(quarters(u[0], u[1]), quarters(u[2], u[3])));
+}
+
 /// 16 × 16: pairs of rows, pairs of pairs, then whole quarters.
 inline void transpose(Vec (&r)[kLanes]) {
   __m512 t[kLanes], u[kLanes];

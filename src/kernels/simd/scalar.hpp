@@ -83,6 +83,11 @@ inline float reduce_max(Vec x) {
   return a > b ? a : b;
 }
 
+/// Lane i: the sum over lanes of r[i].
+inline Vec sums_of(const Vec (&r)[kLanes]) {
+  return Vec(Floats{reduce_add(r[0]), reduce_add(r[1]), reduce_add(r[2]), reduce_add(r[3])});
+}
+
 /// r [kLanes, kLanes], in place.
 inline void transpose(Vec (&r)[kLanes]) {
   for (int i = 0; i < kLanes; ++i)

@@ -1,0 +1,95 @@
+// Decoding: few queries over caches long enough to be cut into runs of keys and merged.
+#include <fovea/threads.hpp>
+
+#include "support/relations.hpp"
+
+namespace fovea {
+namespace {
+
+using namespace fovea::testing;
+
+Case long_cache(Rng& rng) {
+  Choice choice;
+  choice.layouts = false;
+  Case c;
+  const DType dtype = rng.pick({DType::F32, DType::BF16, DType::F16});
+  const int heads = rng.pick({1, 2, 4}), kv_heads = heads > 1 ? heads / 2 : 1, dim = rng.pick({1, 5, 16, 32}),
+            keys = rng.pick({4095, 4096, 4097, 8192, 9000, 13000}), queries = rng.in(1, 3);
+  c.q = random_layout(rng, dtype, {1, queries, heads, dim});
+  c.k = random_layout(rng, dtype, {1, keys, kv_heads, dim});
+  c.v = random_layout(rng, dtype, {1, keys, kv_heads, rng.pick({3, 16, 64})});
+  for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+  return c;
+}
+
+TEST(FewRows, LongCachesAreMergedFromRuns) {
+  for_cases(24, [](Rng& rng) {
+    Case c = long_cache(rng);
+    if (rng.chance(0.3)) c.mask = causal(), c.mask_name = "causal()";
+    if (rng.chance(0.3)) c.mask = window(rng.in(1, 6000)), c.mask_name = "window";
+    if (rng.chance(0.3)) c.score = softcap(5), c.score_name = "softcap(5)";
+    if (rng.chance(0.4))
+      for (int h = 0; h < c.heads(); ++h) c.sinks.push_back(static_cast<float>(rng.uniform(-4, 9)));
+    everywhere(c);  // holds every instruction set to the bound
+  });
+}
+
+TEST(FewRows, RunsWithoutAVisibleKeyAreTheIdentity) {
+  for_cases(8, [](Rng& rng) {
+    Case c = long_cache(rng);
+    const int seen = rng.below(c.keys());
+    c.mask = mask([seen](const Site& s) { return s.key == seen; });
+    c.mask_name = fmt::format("key {} alone", seen);
+    everywhere(c);
+    on_every_isa([&] {
+      const Attention a = c.attend();
+      for (int d = 0; d < c.value_dim(); ++d)
+        ASSERT_EQ(load_element(a.out.dtype(), a.out.raw(), d), c.v.get(0, seen, 0, d)) << c.str();
+    });
+  });
+}
+
+TEST(FewRows, HaveTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
+  const int before = threads();
+  for_cases(6, [](Rng& rng) {
+    const Case alone = long_cache(rng);
+    const int more = 40;  // the other sequence has many rows
+    Case both = alone;
+    const auto joined = [&](const Input& x, int extra) {
+      const Shape& s = x.view.shape;
+      Input y(x.view.dtype, {1, s[1] + extra, s[2], s[3]});
+      y.fill([&](auto, auto t, auto h, auto d) { return t < extra ? rng.normal() : x.get(0, t - extra, h, d); });
+      return y;
+    };
+    both.q = joined(alone.q, more), both.k = joined(alone.k, 100), both.v = joined(alone.v, 100);
+    both.q_ends = {more, more + alone.queries()}, both.kv_ends = {100, 100 + alone.keys()};
+    on_every_isa([&] {
+      set_threads(1);
+      const Attention x = alone.attend();
+      for (const int n : {1, 2, 7}) {
+        set_threads(n);
+        const Attention y = both.attend();
+        for (int t = 0; t < alone.queries(); ++t)
+          for (int h = 0; h < alone.heads(); ++h)
+            ASSERT_EQ(bits_of_row(x, {0, t, h}), bits_of_row(y, {0, t + more, h})) << n << " threads " << alone.str();
+      }
+    });
+  });
+  set_threads(before);
+}
+
+TEST(FewRows, WeightsAreThoseOfThePass) {
+  for_cases(6, [](Rng& rng) {
+    const Case c = long_cache(rng);
+    on_every_isa([&] {
+      const Attention a = c.attend();
+      ASSERT_LE(a.max_abs_error({0, c.heads() - 1, c.queries() - 1}), 2e-6 + (a.out.dtype() == DType::F32 ? 0 : 2e-2));
+      double sum = 0;
+      for (const float w : a.weights({0, 0, 0})) sum += static_cast<double>(w);
+      ASSERT_NEAR(sum, 1, 1e-5);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace fovea
