@@ -1,51 +1,23 @@
-// A BERT small enough to be recomputed in plain double precision: a random checkpoint on disk, and the model by the paper's formulas.
+// A BERT small enough to be recomputed in plain double precision: a random checkpoint on disk, and the model by the
+// paper's formulas.
 #pragma once
-#include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <functional>
-#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-#include <unistd.h>
+#include <nlohmann/json_fwd.hpp>
 
-#include "io/safetensors_writer.hpp"
 #include "support/plain_layers.hpp"
+#include "support/scratch.hpp"
 
 namespace plain {
 
-/// A folder that is gone when the test is over.
-class Folder {
+/// A folder of a test's own that checkpoints are written into.
+class Folder : public fovea::testing::Scratch {
  public:
-  Folder() : path_(std::filesystem::temp_directory_path() / fmt::format("fovea-test-{}-{}", ::getpid(), ++count())) {
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  void write(const std::string& name, const std::string& text) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << text;
-  }
-  void write(const std::string& name, const nlohmann::json& json) const { write(name, json.dump(2)); }
-  void write(const std::string& name, const Store& store) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::vector<fovea::io::NamedTensor> tensors;
-    for (const auto& [key, tensor] : store.tensors) tensors.push_back({key, tensor});
-    fovea::io::write_safetensors(path_ / name, tensors);
-  }
-
- private:
-  static int& count() {
-    static int n = 0;
-    return n;
-  }
-  std::filesystem::path path_;
+  void write(const std::string& name, const std::string& text) const { Scratch::write(name, text); }
+  void write(const std::string& name, const nlohmann::json& json) const;
+  void write(const std::string& name, const Store& store) const;
 };
 
 struct BertSize {
@@ -54,44 +26,9 @@ struct BertSize {
   std::string prefix = "bert.";
 };
 
-inline nlohmann::json config_of(const BertSize& s) {
-  return {{"model_type", "bert"},
-          {"architectures", {"BertModel"}},
-          {"hidden_size", s.width},
-          {"num_attention_heads", s.heads},
-          {"num_hidden_layers", s.layers},
-          {"intermediate_size", s.feed_forward},
-          {"vocab_size", s.vocabulary},
-          {"max_position_embeddings", s.positions},
-          {"type_vocab_size", s.types},
-          {"layer_norm_eps", s.eps},
-          {"hidden_act", "gelu"}};
-}
-
-inline Store bert_store(const BertSize& s, std::uint64_t seed) {
-  Store store(seed);
-  const std::string& p = s.prefix;
-  store.add(p + "embeddings.word_embeddings.weight", {s.vocabulary, s.width}, 0, 1);
-  store.add(p + "embeddings.position_embeddings.weight", {s.positions, s.width});
-  if (s.types > 0) store.add(p + "embeddings.token_type_embeddings.weight", {s.types, s.width});
-  store.add_norm(p + "embeddings.LayerNorm", s.width);
-  for (int i = 0; i < s.layers; ++i) {
-    const std::string layer = fmt::format("{}encoder.layer.{}.", p, i);
-    for (const char* name : {"query", "key", "value"}) store.add_linear(layer + "attention.self." + name, s.width, s.width);
-    store.add_linear(layer + "attention.output.dense", s.width, s.width);
-    store.add_norm(layer + "attention.output.LayerNorm", s.width);
-    store.add_linear(layer + "intermediate.dense", s.width, s.feed_forward);
-    store.add_linear(layer + "output.dense", s.feed_forward, s.width);
-    store.add_norm(layer + "output.LayerNorm", s.width);
-  }
-  return store;
-}
-
-inline void add_masked_head(Store& store, const BertSize& s) {
-  store.add_linear("cls.predictions.transform.dense", s.width, s.width);
-  store.add_norm("cls.predictions.transform.LayerNorm", s.width);
-  store.add("cls.predictions.bias", {s.vocabulary});
-}
+nlohmann::json config_of(const BertSize& s);
+Store bert_store(const BertSize& s, std::uint64_t seed);
+void add_masked_head(Store& store, const BertSize& s);
 
 struct BertRun {
   std::vector<Matrix> hidden;                // [layers + 1] of [tokens][width]
@@ -100,54 +37,13 @@ struct BertRun {
 
 /// Whether query i of a layer's head sees key j.
 using LayerVisible = std::function<bool(int layer, int head, int query, int key)>;
-
-inline BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types = {},
-                        const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu) {
-  const std::string& p = s.prefix;
-  types.resize(ids.size(), 0);
-  Matrix x(ids.size(), Row(static_cast<std::size_t>(s.width), 0.0));
-  const auto add_row = [&](const std::string& table, std::size_t token, int id) {
-    for (std::size_t c = 0; c < x[token].size(); ++c)
-      x[token][c] += store.at(p + "embeddings." + table + ".weight", static_cast<std::size_t>(id) * x[token].size() + c);
-  };
-  for (std::size_t t = 0; t < ids.size(); ++t) {
-    add_row("word_embeddings", t, ids[t]);
-    add_row("position_embeddings", t, static_cast<int>(t));
-    if (s.types > 0) add_row("token_type_embeddings", t, types[t]);
-  }
-  x = layer_norm(store, p + "embeddings.LayerNorm", x, s.eps);
-  BertRun run{{x}, {}};
-  for (int i = 0; i < s.layers; ++i) {
-    const std::string layer = fmt::format("{}encoder.layer.{}.", p, i), self = layer + "attention.self.";
-    std::vector<Matrix> weights;
-    const Matrix attended = attention(linear(store, self + "query", x), linear(store, self + "key", x),
-                                      linear(store, self + "value", x), s.heads, s.heads,
-                                      [&](int h, int q, int k) { return !visible || visible(i, h, q, k); }, &weights);
-    const Matrix joined = sum(linear(store, layer + "attention.output.dense", attended), x);
-    const Matrix h = layer_norm(store, layer + "attention.output.LayerNorm", joined, s.eps);
-    const Matrix inner = map(linear(store, layer + "intermediate.dense", h), activation);
-    x = layer_norm(store, layer + "output.LayerNorm", sum(linear(store, layer + "output.dense", inner), h), s.eps);
-    run.hidden.push_back(x);
-    run.weights.push_back(std::move(weights));
-  }
-  return run;
-}
+BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types = {},
+                 const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu);
 
 /// Logits [rows][vocabulary] of the masked-LM head over hidden rows.
-inline Matrix masked_logits(const Store& store, const BertSize& s, const Matrix& hidden) {
-  const Matrix x = layer_norm(store, "cls.predictions.transform.LayerNorm",
-                              map(linear(store, "cls.predictions.transform.dense", hidden), gelu), s.eps);
-  Store decoder(0);
-  const bool own = store.contains("cls.predictions.decoder.weight"), own_bias = store.contains("cls.predictions.decoder.bias");
-  decoder.tensors["d.weight"] =
-      store.tensors.at(own ? "cls.predictions.decoder.weight" : s.prefix + "embeddings.word_embeddings.weight");
-  decoder.tensors["d.bias"] = store.tensors.at(own_bias ? "cls.predictions.decoder.bias" : "cls.predictions.bias");
-  return linear(decoder, "d", x);
-}
+Matrix masked_logits(const Store& store, const BertSize& s, const Matrix& hidden);
 
 /// Pooler output [1][width] of one sequence.
-inline Matrix pooled(const Store& store, const BertSize& s, const Matrix& hidden) {
-  return map(linear(store, s.prefix + "pooler.dense", {hidden[0]}), [](double x) { return std::tanh(x); });
-}
+Matrix pooled(const Store& store, const BertSize& s, const Matrix& hidden);
 
 }  // namespace plain
