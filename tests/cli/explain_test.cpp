@@ -36,9 +36,7 @@ TEST(Explain, SaysWhyBetterKernelsWereRefused) {
   EXPECT_EQ(exact["kernel"], "reference");
   ASSERT_GT(exact["candidates"].size(), 1u);
   for (const Json& c : exact["candidates"])
-    if (c["name"] != "reference") {
-      EXPECT_NE(c["refusal"].get<std::string>().find("F64"), std::string::npos);
-    }
+    if (c["name"] != "reference") { EXPECT_NE(c["refusal"].get<std::string>().find("F64"), std::string::npos); }
 
   const Json scalar = json_of(fovea({"explain", "--json"}, {"", {{"FOVEA_ISA", "scalar"}}}));
   EXPECT_EQ(scalar["kernel"], "flash_scalar");
@@ -92,9 +90,7 @@ TEST(Info, NamesTheMachine) {
   EXPECT_EQ(scalar["isa"], "scalar");
   EXPECT_EQ(scalar["FOVEA_ISA"], "scalar");
   for (const Json& k : scalar["kernels"])
-    if (k["name"] == "flash_avx2") {
-      EXPECT_FALSE(k["usable"].get<bool>());
-    }
+    if (k["name"] == "flash_avx2") { EXPECT_FALSE(k["usable"].get<bool>()); }
   expect_error(fovea({"info", "--tokens", "5"}), 2, {"--tokens", "--model"});
   expect_error(fovea({"info", "--model", "no/such/folder"}), 1, {"no/such/folder"});
 }

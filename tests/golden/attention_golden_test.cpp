@@ -3,6 +3,8 @@
 // PyTorch found.
 #include <numeric>
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include <fovea/attention.hpp>

@@ -1,6 +1,10 @@
 // The kernels' backward pass, held to the reference's element by element, and to what must hold for any gradient.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <fovea/threads.hpp>
 
+#include "core/convert.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {

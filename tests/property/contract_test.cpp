@@ -2,6 +2,9 @@
 // reference.
 #include <map>
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include "support/bound.hpp"
 
 namespace fovea {

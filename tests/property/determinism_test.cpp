@@ -1,5 +1,7 @@
 // Same inputs, same bits: from run to run, for any number of threads, whatever else is in the batch, wherever the
 // tensors lie in memory. Property 30 of the list.
+#include <gtest/gtest.h>
+
 #include <fovea/threads.hpp>
 
 #include "support/relations.hpp"

@@ -1,6 +1,10 @@
 // Decoding: few queries over caches long enough to be cut into runs of keys and merged.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <fovea/threads.hpp>
 
+#include "core/convert.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {

@@ -1,5 +1,7 @@
 // The reference's backward pass: it is the oracle of every gradient to come, so it is held to differences of its own
 // forward. Property 29 of the list.
+#include <gtest/gtest.h>
+
 #include "support/bound.hpp"
 
 namespace fovea {
@@ -82,9 +84,11 @@ TEST(Backward, IsTheSlopeOfForwardInEveryDirection) {
       const Shape& s = (c.*which).view.shape;
       Input direction = random_like(rng, s[0], s[1], s[2], s[3]);
       // The third derivative grows with the cube of how fast logits move: keep the longest direction short.
-      direction.fill(
-          [&, which = which](auto b, auto t, auto h, auto d) { return direction.get(b, t, h, d) * (which == &Case::v ? 1.0 : 0.1); });
-      const double want = slope_of([&, which = which](double step) { return objective(moved(c, which, direction, step), dout); });
+      direction.fill([&, which = which](auto b, auto t, auto h, auto d) {
+        return direction.get(b, t, h, d) * (which == &Case::v ? 1.0 : 0.1);
+      });
+      const double want =
+          slope_of([&, which = which](double step) { return objective(moved(c, which, direction, step), dout); });
       const double got = dot(*gradient, direction);  // ⟨dO, J·δ⟩ = ⟨Jᵀ·dO, δ⟩
       ASSERT_NEAR(got, want, 1e-6 * std::max(1.0, std::abs(want))) << (which == &Case::q   ? "dq"
                                                                        : which == &Case::k ? "dk"
@@ -109,7 +113,8 @@ TEST(Backward, IsTheSlopeOfForwardInEveryElement) {
         Input direction(DType::F64, s);
         std::int64_t n = 0;
         direction.fill([&](auto...) { return n++ == i ? 1.0 : 0.0; });
-        const double want = slope_of([&, which = which](double step) { return objective(moved(c, which, direction, step), dout); });
+        const double want =
+            slope_of([&, which = which](double step) { return objective(moved(c, which, direction, step), dout); });
         ASSERT_NEAR((*gradient)[static_cast<std::size_t>(i)], want, 1e-6 * std::max(1.0, std::abs(want)))
             << i << ' ' << c.str();
       }

@@ -1,5 +1,8 @@
 // What can be asked of a result: rows of weights, the sink's share, an output without one edge, and how far the shown
 // weights are from what the kernel really produced.
+#include <gtest/gtest.h>
+
+#include "core/convert.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {

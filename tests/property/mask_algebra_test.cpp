@@ -2,6 +2,9 @@
 // visible, bands are monotone, and erasing a mask (AnyMask, BlockMap) changes nothing of it.
 #include <tuple>
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include "support/parts.hpp"
 
 namespace fovea {

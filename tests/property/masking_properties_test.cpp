@@ -1,5 +1,8 @@
 // Masks and what they are equal to: deleted keys, shorter problems, biases of −∞, other masks: properties 16 to 19, 23
 // and 26 of the list.
+#include <gtest/gtest.h>
+
+#include "core/convert.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {

@@ -1,5 +1,8 @@
 // NaN and infinity: behind the mask they are nothing (bit for bit), in sight they are not swallowed. Property 15 of the
 // list.
+#include <gtest/gtest.h>
+
+#include "core/convert.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {

@@ -1,6 +1,8 @@
 // What attention doesn't care about: the order of keys, of queries and of dimensions, what stands beside a row, and
 // whether keys are shared or repeated: properties 1 to 3, 11 and 20 of the list. Masks and scores of every kind are
 // relabelled along.
+#include <gtest/gtest.h>
+
 #include "support/relations.hpp"
 
 namespace fovea {

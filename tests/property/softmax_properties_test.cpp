@@ -1,5 +1,7 @@
 // What softmax-weighted averaging promises, whatever the mask: properties 4 to 10, 12 to 14, 24 and 25 of the list.
 // Numbers lie on a grid that every dtype represents, so that transformed problems are exact and only the kernels err.
+#include <gtest/gtest.h>
+
 #include "support/relations.hpp"
 
 namespace fovea {

@@ -6,8 +6,11 @@
 #include <limits>
 #include <optional>
 
-#include <fovea/threads.hpp>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/threads.hpp>
 
 #include "support/errors.hpp"
 #include "support/small_bert.hpp"
@@ -61,8 +64,9 @@ void expect_agreement(const Encoder& model, const Store& store, const BertSize& 
 }
 
 TEST(Bert, HiddenStatesAndWeightsAreThePlainModels) {
-  for (const BertSize& size : {BertSize{}, BertSize{.width = 70, .heads = 7, .layers = 4, .feed_forward = 131, .prefix = ""},
-                               BertSize{.width = 5, .heads = 1, .layers = 1, .feed_forward = 3}}) {
+  for (const BertSize& size :
+       {BertSize{}, BertSize{.width = 70, .heads = 7, .layers = 4, .feed_forward = 131, .prefix = ""},
+        BertSize{.width = 5, .heads = 1, .layers = 1, .feed_forward = 3}}) {
     const Store store = plain::bert_store(size, 1);
     const auto model = loaded(store, plain::config_of(size));
     expect_agreement(*model, store, size, kTypes);
@@ -111,13 +115,17 @@ TEST(Bert, SixteenBitCheckpointsAreWidenedExactly) {
 }
 
 std::vector<Sequence> mixed_batch() {
-  return {{kIds, kTypes}, {{9}, {}}, {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}, {}}, {{30, 29}, {1, 0}}};
+  return {{kIds, kTypes},
+          {{9}, {}},
+          {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}, {}},
+          {{30, 29}, {1, 0}}};
 }
 
 bool same_bits(const Tensor& a, const Tensor& b, std::int64_t b_first_row = 0) {
   const std::int64_t width = a.shape()[1];
-  return std::equal(a.values<float>().begin(), a.values<float>().end(), b.values<float>().begin() + b_first_row * width,
-                    [](float x, float y) { return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y); });
+  return std::equal(
+      a.values<float>().begin(), a.values<float>().end(), b.values<float>().begin() + b_first_row * width,
+      [](float x, float y) { return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y); });
 }
 
 TEST(Bert, ABatchIsBitwiseItsSequencesAloneForAnyThreads) {
@@ -132,7 +140,8 @@ TEST(Bert, ABatchIsBitwiseItsSequencesAloneForAnyThreads) {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       set_threads(1);
       const Result alone = model->forward(std::span(&batch[i], 1));
-      EXPECT_TRUE(same_bits(alone.hidden, together.hidden, i == 0 ? 0 : together.ends[i - 1])) << "sequence " << i << ", threads " << n;
+      EXPECT_TRUE(same_bits(alone.hidden, together.hidden, i == 0 ? 0 : together.ends[i - 1]))
+          << "sequence " << i << ", threads " << n;
     }
   }
   set_threads(before);
@@ -151,7 +160,9 @@ TEST(Bert, CutEdgesAreCutInTheirLayerHeadAndSequenceOnly) {
   const Store store = plain::bert_store(size, 7);
   const auto model = loaded(store, plain::config_of(size));
   const std::vector<Sequence> batch = mixed_batch();
-  const auto sees = [](int layer, int head, int query, int key) { return !(layer == 1 && head == 2 && query == 4 && key != 3); };
+  const auto sees = [](int layer, int head, int query, int key) {
+    return !(layer == 1 && head == 2 && query == 4 && key != 3);
+  };
   Pass pass;
   pass.record_attention = true;
   std::vector<int> asked;
@@ -249,7 +260,8 @@ TEST(Bert, RecordsHoldTheOutputWeightOfTheirLayer) {
   }
 }
 
-// -------------------------------------------------------------------------------------------------------------------- heads
+// --------------------------------------------------------------------------------------------------------------------
+// heads
 
 TEST(Bert, MaskedLanguageHeadTiedAndNot) {
   const BertSize size;
@@ -268,7 +280,8 @@ TEST(Bert, MaskedLanguageHeadTiedAndNot) {
       const auto model = loaded(store, config);
       const Tensor logits = model->vocabulary_logits(model->forward(batch).hidden);
       ASSERT_EQ(logits.shape(), (Shape{8, 31}));
-      const Matrix expected = plain::masked_logits(store, size, plain::run_bert(store, size, kIds, kTypes).hidden.back());
+      const Matrix expected =
+          plain::masked_logits(store, size, plain::run_bert(store, size, kIds, kTypes).hidden.back());
       EXPECT_LT(plain::worst(expected, logits), 5e-5) << "own decoder " << own << ", own bias " << decoder_bias;
       EXPECT_TRUE(model->summary().warnings.empty());
     }
@@ -305,7 +318,8 @@ TEST(Bert, PoolerAndClassificationHead) {
   const Tensor pooled = model->pooled(result), logits = model->class_logits(result);
   ASSERT_EQ(logits.shape(), (Shape{4, 3}));
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    const Matrix expected = plain::pooled(store, size, plain::run_bert(store, size, batch[i].ids, batch[i].types).hidden.back());
+    const Matrix expected =
+        plain::pooled(store, size, plain::run_bert(store, size, batch[i].ids, batch[i].types).hidden.back());
     EXPECT_LT(plain::worst(expected, pooled, i), 1e-5);
     EXPECT_LT(plain::worst(plain::linear(store, "classifier", expected), logits, i), 2e-5);
   }
@@ -326,7 +340,8 @@ TEST(Bert, AClassifierOfTokensIsNotOneOfSequences) {
   config["architectures"] = {"BertForTokenClassification"};
   const auto model = loaded(classifier_store(size, 3), config);
   const Result result = model->forward(std::vector<Sequence>{{kIds, {}}});
-  EXPECT_TRUE(refuses([&] { model->class_logits(result); }, {"sequence-classification head", "BertForTokenClassification"}));
+  EXPECT_TRUE(
+      refuses([&] { model->class_logits(result); }, {"sequence-classification head", "BertForTokenClassification"}));
   ASSERT_EQ(model->summary().warnings.size(), 1u);
   EXPECT_NE(model->summary().warnings[0].find("classifier.bias"), std::string::npos);
 }
@@ -335,13 +350,15 @@ TEST(Bert, HeadsThatTheFolderLacksAreNamed) {
   const BertSize size;
   const auto model = loaded(plain::bert_store(size, 15), plain::config_of(size));
   const Result result = model->forward(std::vector<Sequence>{{kIds, {}}});
-  EXPECT_TRUE(refuses([&] { model->vocabulary_logits(result.hidden); }, {"masked-language head", "BertModel", "cls.predictions"}));
+  EXPECT_TRUE(refuses([&] { model->vocabulary_logits(result.hidden); },
+                      {"masked-language head", "BertModel", "cls.predictions"}));
   EXPECT_TRUE(refuses([&] { model->class_logits(result); }, {"sequence-classification head", "classifier.weight"}));
   EXPECT_TRUE(refuses([&] { model->pooled(result); }, {"pooler", "pooler.dense.weight"}));
   EXPECT_TRUE(model->labels().empty());
 }
 
-// ------------------------------------------------------------------------------------------------------------- what is refused
+// ------------------------------------------------------------------------------------------------------------- what is
+// refused
 
 TEST(Bert, InputThatDoesNotFitTheModelIsNamed) {
   const BertSize size;
@@ -358,7 +375,11 @@ TEST(Bert, InputThatDoesNotFitTheModelIsNamed) {
 TEST(Bert, AConfigThatLiesIsRefusedWithOneLine) {
   const BertSize size;
   const Store store = plain::bert_store(size, 17);
-  struct Lie { const char* key; json value; std::vector<std::string_view> says; };
+  struct Lie {
+    const char* key;
+    json value;
+    std::vector<std::string_view> says;
+  };
   const std::vector<Lie> lies{
       {"num_attention_heads", 0, {"num_attention_heads", "0"}},
       {"num_attention_heads", -3, {"num_attention_heads", "-3"}},
@@ -391,7 +412,8 @@ TEST(Bert, AConfigThatLiesIsRefusedWithOneLine) {
     config[lie.key] = lie.value;
     EXPECT_TRUE(refuses([&] { loaded(store, config); }, lie.says)) << lie.key << " = " << lie.value.dump();
   }
-  for (const char* key : {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "vocab_size"}) {
+  for (const char* key :
+       {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "vocab_size"}) {
     json config = plain::config_of(size);
     config.erase(key);
     EXPECT_TRUE(refuses([&] { loaded(store, config); }, {"config.json", key})) << key;
@@ -436,7 +458,8 @@ TEST(Bert, FoldersThatAreNoModelAreRefused) {
   EXPECT_EQ(families(), std::vector<std::string>{"bert"});
 }
 
-// ------------------------------------------------------------------------------------------------------- what a folder holds
+// ------------------------------------------------------------------------------------------------------- what a folder
+// holds
 
 TEST(Bert, TheSummaryIsOfWhatWasLoaded) {
   const BertSize size;
@@ -448,8 +471,9 @@ TEST(Bert, TheSummaryIsOfWhatWasLoaded) {
   const Summary s = loaded(store, plain::config_of(size))->summary();
   EXPECT_EQ(s.family, "bert");
   EXPECT_EQ(s.architecture, "BertModel");
-  EXPECT_EQ((std::vector<int>{s.layers, s.heads, s.kv_heads, s.head_dim, s.width, s.feed_forward, s.positions, s.vocabulary}),
-            (std::vector<int>{2, 3, 3, 8, 24, 37, 19, 31}));
+  EXPECT_EQ(
+      (std::vector<int>{s.layers, s.heads, s.kv_heads, s.head_dim, s.width, s.feed_forward, s.positions, s.vocabulary}),
+      (std::vector<int>{2, 3, 3, 8, 24, 37, 19, 31}));
   EXPECT_EQ(s.parameters, parameters);
   EXPECT_EQ(s.weights_dtype, "F32");
   EXPECT_TRUE(s.warnings.empty());
@@ -458,7 +482,8 @@ TEST(Bert, TheSummaryIsOfWhatWasLoaded) {
 TEST(Bert, NonFiniteWeightsAndLeftoversAreWarnedOf) {
   const BertSize size;
   Store store = plain::bert_store(size, 20);
-  store.tensors["bert.encoder.layer.1.output.dense.weight"].values<float>()[5] = std::numeric_limits<float>::quiet_NaN();
+  store.tensors["bert.encoder.layer.1.output.dense.weight"].values<float>()[5] =
+      std::numeric_limits<float>::quiet_NaN();
   store.add_linear("qa_outputs", 24, 2);
   const auto model = loaded(store, plain::config_of(size));
   const std::vector<std::string>& warnings = model->summary().warnings;

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <gtest/gtest.h>
+
 #include <fovea/attention.hpp>
 #include <fovea/threads.hpp>
 

@@ -5,7 +5,9 @@
 #include <numeric>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <fovea/model.hpp>
 

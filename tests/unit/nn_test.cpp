@@ -1,6 +1,4 @@
 // The layers against plain double precision, and what they say about tensors that do not fit.
-#include "nn/encoder_layer.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "nn/embedding.hpp"
+#include "nn/encoder_layer.hpp"
 #include "support/errors.hpp"
 #include "support/plain_layers.hpp"
 
@@ -78,7 +77,8 @@ TEST(AttentionBlock, CrossAttentionOverPackedPairsOfDifferentLengths) {
   const std::vector<Matrix> x{plain::random_matrix(3, 16, 4), plain::random_matrix(9, 16, 5)};
   const std::vector<Matrix> memory{plain::random_matrix(70, 20, 6), plain::random_matrix(1, 20, 7)};
   const std::vector<int> query_ends{3, 12}, key_ends{70, 71};
-  const Tensor y = block(plain::tensor(stacked(x)), plain::tensor(stacked(memory)), AttentionSpec(packed(query_ends, key_ends)));
+  const Tensor y =
+      block(plain::tensor(stacked(x)), plain::tensor(stacked(memory)), AttentionSpec(packed(query_ends, key_ends)));
   EXPECT_LT(plain::worst(plain_block(store, shape, x[0], memory[0]), y, 0), 1e-5);
   EXPECT_LT(plain::worst(plain_block(store, shape, x[1], memory[1]), y, 3), 1e-5);
 }
@@ -101,7 +101,8 @@ TEST(AttentionBlock, AMaskOnTopAndATraceThatShowsTheWeights) {
     for (int i = 0; i < 11; ++i) {
       const std::vector<float> row = trace.attention.weights({0, h, i});
       for (std::size_t j = 0; j < 11; ++j)
-        worst = std::max(worst, std::abs(double{row[j]} - weights[static_cast<std::size_t>(h)][static_cast<std::size_t>(i)][j]));
+        worst = std::max(
+            worst, std::abs(double{row[j]} - weights[static_cast<std::size_t>(h)][static_cast<std::size_t>(i)][j]));
     }
   EXPECT_LT(worst, 1e-6);
   EXPECT_EQ(trace.attention.weights({0, 2, 7})[3], 0.0f);
@@ -150,7 +151,8 @@ TEST(EncoderLayer, PostNormAsBert) {
   const Matrix x = plain::random_matrix(9, 12, 14);
   const Matrix h = plain::layer_norm(s, "norm1", plain::sum(plain_block(s, shape.attention, x, x), x), 1e-5);
   const Matrix y = plain::layer_norm(s, "norm2", plain::sum(plain_feed_forward(s, h, plain::gelu), h), 1e-5);
-  EXPECT_LT(plain::worst(y, EncoderLayer(Weights(StoreSource(s)), kLayer, shape)(plain::tensor(x), AttentionSpec())), 1e-5);
+  EXPECT_LT(plain::worst(y, EncoderLayer(Weights(StoreSource(s)), kLayer, shape)(plain::tensor(x), AttentionSpec())),
+            1e-5);
 }
 
 TEST(EncoderLayer, PreNormLeavesItsInputAlone) {
@@ -167,8 +169,10 @@ TEST(EncoderLayer, PreNormLeavesItsInputAlone) {
 
 TEST(EncoderLayer, ABatchIsBitwiseItsSequencesAlone) {
   const Store s = layer_store(17);
-  const EncoderLayer layer(Weights(StoreSource(s)), kLayer, {{12, 12, 3, 3, 4, 4}, 29, Activation::Gelu, 1e-5f, NormOrder::Post});
-  const std::vector<Matrix> parts{plain::random_matrix(1, 12, 18), plain::random_matrix(67, 12, 19), plain::random_matrix(6, 12, 20)};
+  const EncoderLayer layer(Weights(StoreSource(s)), kLayer,
+                           {{12, 12, 3, 3, 4, 4}, 29, Activation::Gelu, 1e-5f, NormOrder::Post});
+  const std::vector<Matrix> parts{plain::random_matrix(1, 12, 18), plain::random_matrix(67, 12, 19),
+                                  plain::random_matrix(6, 12, 20)};
   const std::vector<int> ends{1, 68, 74};
   const Tensor together = layer(plain::tensor(stacked(parts)), AttentionSpec(packed(ends)));
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -272,7 +276,8 @@ TEST(Weights, NonFiniteValuesAreSeenInEveryDtype) {
 
 TEST(Weights, NumberedScopesAreCountedUpToTheFirstGap) {
   Store store(28);
-  for (const char* name : {"layer.0.w", "layer.1.w", "layer.1.v", "layer.10.w", "layer.3.w", "layer.x.w", "layer.2w"}) store.add(name, {1});
+  for (const char* name : {"layer.0.w", "layer.1.w", "layer.1.v", "layer.10.w", "layer.3.w", "layer.x.w", "layer.2w"})
+    store.add(name, {1});
   const StoreSource source(store);
   EXPECT_EQ((Weights(source) / "layer").numbered(), 2);
   EXPECT_EQ((Weights(source) / "nothing").numbered(), 0);

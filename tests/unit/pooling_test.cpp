@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "support/errors.hpp"
 #include "support/small_bert.hpp"
@@ -23,7 +24,9 @@ using testing::refuses;
 constexpr int kWidth = 5;
 
 /// Sequences of 4 and 1 tokens.
-Result two_sequences(const Matrix& hidden) { return {.ends = {4, 5}, .hidden = plain::tensor(hidden), .layers = {}, .hidden_states = {}}; }
+Result two_sequences(const Matrix& hidden) {
+  return {.ends = {4, 5}, .hidden = plain::tensor(hidden), .layers = {}, .hidden_states = {}};
+}
 const Matrix kHidden = plain::random_matrix(5, kWidth, 1);
 
 json module(const char* type, const char* path) {
@@ -38,7 +41,8 @@ void write_modules(const Folder& folder, const json& pooling, const std::vector<
 }
 
 /// f over the values of one channel of rows [begin, end).
-template <class F> Row by_channel(std::size_t begin, std::size_t end, F f) {
+template <class F>
+Row by_channel(std::size_t begin, std::size_t end, F f) {
   Row row;
   for (std::size_t c = 0; c < kWidth; ++c) {
     Row channel;
@@ -67,10 +71,14 @@ TEST(Pooling, EveryReduction) {
   const auto by_root = [](const Row& x) { return mean(x) * std::sqrt(static_cast<double>(x.size())); };
   const auto weighted = [](const Row& x) {
     double sum = 0, weights = 0;
-    for (std::size_t i = 0; i < x.size(); ++i) sum += static_cast<double>(i + 1) * x[i], weights += static_cast<double>(i + 1);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      sum += static_cast<double>(i + 1) * x[i], weights += static_cast<double>(i + 1);
     return sum / weights;
   };
-  struct Case { const char *flag, *mode; Row expected; };
+  struct Case {
+    const char *flag, *mode;
+    Row expected;
+  };
   const Case cases[] = {{"pooling_mode_cls_token", "cls", kHidden[0]},
                         {"pooling_mode_max_tokens", "max", by_channel(0, 4, most)},
                         {"pooling_mode_mean_tokens", "mean", by_channel(0, 4, mean)},
@@ -78,7 +86,8 @@ TEST(Pooling, EveryReduction) {
                         {"pooling_mode_weightedmean_tokens", "weightedmean", by_channel(0, 4, weighted)},
                         {"pooling_mode_lasttoken", "lasttoken", kHidden[3]}};
   for (const Case& c : cases)
-    for (const json& config : {json{{c.flag, true}, {"word_embedding_dimension", kWidth}}, json{{"pooling_mode", c.mode}}}) {
+    for (const json& config :
+         {json{{c.flag, true}, {"word_embedding_dimension", kWidth}}, json{{"pooling_mode", c.mode}}}) {
       const Folder folder;
       write_modules(folder, config);
       const Pooling pooling = Pooling::load(folder.path(), kWidth);
@@ -90,8 +99,10 @@ TEST(Pooling, EveryReduction) {
 
 TEST(Pooling, SeveralAreConcatenatedAndNormalised) {
   const Folder folder;
-  write_modules(folder, {{"pooling_mode_mean_tokens", true}, {"pooling_mode_cls_token", true}, {"pooling_mode_max_tokens", false}},
-                {module("Dropout", "3_Dropout"), module("Normalize", "2_Normalize")});
+  write_modules(
+      folder,
+      {{"pooling_mode_mean_tokens", true}, {"pooling_mode_cls_token", true}, {"pooling_mode_max_tokens", false}},
+      {module("Dropout", "3_Dropout"), module("Normalize", "2_Normalize")});
   const Pooling pooling = Pooling::load(folder.path(), kWidth);
   EXPECT_EQ(pooling.width(), 2 * kWidth);
   EXPECT_EQ(pooling.description(), "first token | mean over tokens, then normalised (modules.json)");
@@ -125,12 +136,15 @@ TEST(Pooling, DenseAfterPooling) {
     Store store(2);
     store.add_linear("linear", kWidth, 3, bias);
     write_modules(folder, {{"pooling_mode", "cls"}}, {module("Dense", "2_Dense")});
-    folder.write("2_Dense/config.json", json{{"in_features", kWidth}, {"out_features", 3}, {"bias", bias},
+    folder.write("2_Dense/config.json", json{{"in_features", kWidth},
+                                             {"out_features", 3},
+                                             {"bias", bias},
                                              {"activation_function", "torch.nn.modules.activation.Tanh"}});
     folder.write("2_Dense/model.safetensors", store);
     const Pooling pooling = Pooling::load(folder.path(), kWidth);
     EXPECT_EQ(pooling.width(), 3);
-    const Matrix expected = plain::map(plain::linear(store, "linear", {kHidden[0], kHidden[4]}), [](double x) { return std::tanh(x); });
+    const Matrix expected =
+        plain::map(plain::linear(store, "linear", {kHidden[0], kHidden[4]}), [](double x) { return std::tanh(x); });
     EXPECT_LT(plain::worst(expected, pooling(two_sequences(kHidden))), 1e-6);
   }
 }
@@ -155,7 +169,8 @@ TEST(Pooling, WhatIsNotUnderstoodIsRefusedByName) {
   EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode_mean_tokens", false}}, {"config.json", "no pooling mode"}));
   EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode", "median"}}, {"config.json", "median"}));
   EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode_mean_tokens", 1}}, {"pooling_mode_mean_tokens"}));
-  EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode", "cls"}, {"word_embedding_dimension", 6}}, {"word_embedding_dimension", "6", "5"}));
+  EXPECT_TRUE(with(json::array({pooling}), {{"pooling_mode", "cls"}, {"word_embedding_dimension", 6}},
+                   {"word_embedding_dimension", "6", "5"}));
 }
 
 TEST(Pooling, ADenseModuleThatDoesNotFitIsRefused) {
@@ -170,7 +185,8 @@ TEST(Pooling, ADenseModuleThatDoesNotFitIsRefused) {
   };
   EXPECT_TRUE(with({{"in_features", 6}, {"out_features", 3}}, {"in_features", "6", "5"}));
   EXPECT_TRUE(with({{"in_features", kWidth}, {"out_features", 4}}, {"linear.weight", "[3, 5]", "[4, 5]"}));
-  EXPECT_TRUE(with({{"in_features", kWidth}, {"out_features", 3}, {"activation_function", "torch.nn.Softmax"}}, {"torch.nn.Softmax"}));
+  EXPECT_TRUE(with({{"in_features", kWidth}, {"out_features", 3}, {"activation_function", "torch.nn.Softmax"}},
+                   {"torch.nn.Softmax"}));
 }
 
 }  // namespace

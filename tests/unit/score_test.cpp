@@ -2,6 +2,8 @@
 // keep it.
 #include <cmath>
 
+#include <gtest/gtest.h>
+
 #include <fovea/attention.hpp>
 #include <fovea/cpu.hpp>
 

@@ -94,7 +94,8 @@ TEST(Tokenizer, OffsetsAreBytesOfTheTextAsItWasGiven) {
   const std::string text = "Café \u6f22\u5b57🙂, Cafe\u0301 na\u00efve";
   const Encoding e = word_pieces().encode(text);
   // A combining accent that the normaliser drops belongs to no token, as in the Python package.
-  EXPECT_EQ(slices(text, e), (std::vector<std::string>{"Café", "\u6f22", "\u5b57", "🙂", ",", "Cafe", "na", "\u00efve"}));
+  EXPECT_EQ(slices(text, e),
+            (std::vector<std::string>{"Café", "\u6f22", "\u5b57", "🙂", ",", "Cafe", "na", "\u00efve"}));
 }
 
 TEST(Tokenizer, IgnoresTheTruncationAndPaddingOfTheFile) {
