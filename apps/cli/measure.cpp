@@ -1,0 +1,133 @@
+// fovea measure: takes attention out of a model, runs it again, and shows what that did beside what random cuts do.
+#include <chrono>
+#include <cmath>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/model.hpp>
+
+#include "attention_flags.hpp"
+#include "command.hpp"
+#include "measure_screen.hpp"
+#include "model_flags.hpp"
+
+namespace fovea::cli {
+namespace {
+
+/// "it:animal,it:tired" → two cuts.
+std::vector<Cut> cuts_of_flag(const std::string& list) {
+  std::vector<Cut> cuts;
+  for (std::size_t at = 0; at <= list.size();) {
+    const std::size_t end = std::min(list.find(',', at), list.size());
+    const std::string item = list.substr(at, end - at);
+    const std::size_t colon = item.find(':');
+    if (colon == item.npos || colon == 0 || colon + 1 == item.size() || item.find(':', colon + 1) != item.npos)
+      throw UsageError(
+          fmt::format("--cut {}: expected FROM:TO, as in bank:river or 2:5; a word that holds a colon or a "
+                      "comma is named by its position",
+                      item));
+    cuts.push_back({item.substr(0, colon), item.substr(colon + 1)});
+    at = end + 1;
+  }
+  return cuts;
+}
+
+Json output_json(const std::string& answer) { return answer.empty() ? Json() : Json(answer); }
+
+Json to_json(const Effect& e) {
+  return {{"metric", e.metric},
+          {"before", e.before},
+          {"after", e.after},
+          {"effect", e.effect},
+          {"weight", e.weight},
+          {"local_effect", e.local_effect},
+          {"control",
+           {{"mean", e.control.mean},
+            {"sd", e.control.sd},
+            {"percentile", e.control.percentile()},
+            {"draws", e.control.draws}}},
+          {"output", {{"before", output_json(e.output_before)}, {"after", output_json(e.output_after)}}}};
+}
+
+void run_measure(MeasureOptions& o, const CLI::Option& text) {
+  o.read();
+  if (o.cut.empty() == o.query.values.empty())
+    throw UsageError("say what to remove: --cut FROM:TO, or --values TOKEN; one of the two");
+  if (!o.cut.empty()) o.query.cuts = cuts_of_flag(o.cut);
+  if (o.query.target.empty() && !o.query.against.empty()) throw UsageError("--against belongs to --target");
+  const Model model = o.model.load();
+  o.check(model.summary());
+  o.query.layers = o.layers, o.query.heads = o.heads, o.query.kind = o.kind;
+  o.text = text_or_stdin(text, o.text);
+  int cut = 0;
+  const Run run = model(o.text, o.model.truncate, &cut);
+  ModelFlags::report_cut(cut);
+  note(fmt::format("running the model {} times over {} tokens, from layer {} on", 1 + o.query.draws, run.tokens.size(),
+                   o.layers.empty() ? 0 : o.layers.front()));
+  const auto start = std::chrono::steady_clock::now();
+  const Effect effect = run.measure(o.query);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  o.common.json ? print_json(to_json(effect)) : print_measure(o, run, effect, seconds.count());
+}
+
+Job declare(CLI::App& app) {
+  auto o = std::make_shared<MeasureOptions>();
+  constexpr const char *kWhat = "What to remove", *kNumber = "What to measure";
+  const CLI::Option* text = declare_text(app, o->text);
+  app.add_option(
+         "--cut", o->cut,
+         "edges, masked before the softmax: FROM looks, TO is looked at; a word, its k-th occurrence as word#k, "
+         "or an index")
+      ->type_name("FROM:TO[,FROM:TO…]")
+      ->group(kWhat);
+  app.add_option("--values", o->query.values, "instead: the values of this token become zero for all who look at it")
+      ->type_name("TOKEN")
+      ->group(kWhat);
+  o->PartFlags::declare(app, kWhat);
+  app.add_option(
+         "--target", o->query.target,
+         "log-probability of this word at the text's [MASK], or of this label, instead of the model's own answer")
+      ->type_name("WORD")
+      ->group(kNumber);
+  app.add_option("--against", o->query.against, "with --target: the log-odds of the target against this one")
+      ->type_name("WORD")
+      ->group(kNumber);
+  app.add_option_function<std::string>(
+         "--draws",
+         [o](const std::string& n) { o->query.draws = static_cast<int>(number_of_flag("--draws", n, 20, 100'000)); },
+         "random removals of equal weight and similar distance to compare with (default 20, and no fewer)")
+      ->type_name("N")
+      ->group(kNumber);
+  app.add_option_function<std::string>(
+         "--seed",
+         [o](const std::string& n) {
+           o->query.seed =
+               static_cast<std::uint64_t>(number_of_flag("--seed", n, 0, std::numeric_limits<std::int64_t>::max()));
+         },
+         "which random removals (default 0); the same seed gives the same figures")
+      ->type_name("N")
+      ->group(kNumber);
+  o->model.declare(app);
+  o->common.declare(app);
+  app.footer(
+      "Without --target: the log-probability of the model's own answer where it has one to give (a word at [MASK], a "
+      "label), else the cosine distance of FROM's final vector. The effect is before − after. It is called measurable "
+      "when at most 1 in 20 of random removals would do as much.");
+  return [o, text] { run_measure(*o, *text); };
+}
+
+}  // namespace
+
+const Command kMeasure{"measure", "removes edges, runs the model again, and shows what that did",
+                       "[TEXT] --cut FROM:TO --model MODEL [options]",
+                       "  fovea measure --model build/models/minilm \"The bank by the river\" --cut bank:river\n"
+                       "  fovea measure --model build/models/minilm \"The bank by the river\" --values river --json\n"
+                       "  fovea measure --model build/models/minilm \"The bank by the river\" --cut 2:5 \\\n"
+                       "    --layer 0-2 --draws 100\n"
+                       "  fovea measure --model path/to/bert \"Paris is in [MASK].\" --cut [MASK]:Paris \\\n"
+                       "    --target france --against spain\n",
+                       declare};
+
+}  // namespace fovea::cli
