@@ -126,7 +126,7 @@ const Command kMeasure{"measure", "removes edges, runs the model again, and show
                        "  fovea measure --model build/models/minilm \"The bank by the river\" --values river --json\n"
                        "  fovea measure --model build/models/minilm \"The bank by the river\" --cut 2:5 \\\n"
                        "    --layer 0-2 --draws 100\n"
-                       "  fovea measure --model path/to/bert \"Paris is in [MASK].\" --cut [MASK]:Paris \\\n"
+                       "  fovea measure --model path/to/bert \"Paris is in [MASK].\" --cut \"[MASK]:Paris\" \\\n"
                        "    --target france --against spain\n",
                        declare};
 

@@ -9,7 +9,7 @@
 namespace fovea::look {
 namespace {
 
-constexpr int kAttempts = 10;  // at a whole draw, and at each place of it: where none fits soon, none is there
+constexpr int kAttempts = 30;  // at a whole draw, and at each place of it: where none fits soon, none is there
 
 int heads_of(const models::LayerRecord& record) { return static_cast<int>(record.q.shape()[2]); }
 
@@ -130,11 +130,11 @@ std::vector<Draws::Candidate> Draws::candidates(const Target& target, int query)
 /// Takes what still fits, in order, until the weight is equal.
 bool Draws::fill(const Target& target, int query, std::vector<Removal>& removed) {
   const models::LayerRecord& record = *setting_.records[static_cast<std::size_t>(target.layer)];
-  const double slack = kWeightTolerance * target.weight;
+  const double slack = weight_tolerance(target.weight);
   double weight = 0, travelled = 0;
   std::map<int, int> left;  // by head: keys that the row still sees
   for (const Candidate& c : candidates(target, query)) {
-    if (std::abs(weight - target.weight) <= slack) break;
+    if (weight > 0 && std::abs(weight - target.weight) <= slack) break;
     if (weight + c.weight > target.weight + slack) continue;
     if (query != kEveryQuery) {
       const auto [keys, first] = left.try_emplace(c.head, 0);
@@ -146,7 +146,7 @@ bool Draws::fill(const Target& target, int query, std::vector<Removal>& removed)
     travelled += c.weight * std::abs(query - c.key);
     removed.push_back({target.layer, c.head, query, c.key});
   }
-  if (std::abs(weight - target.weight) > slack) return false;
+  if (weight == 0 || std::abs(weight - target.weight) > slack) return false;
   return query == kEveryQuery || std::abs(travelled / weight - target.distance) <= distance_tolerance(target.distance);
 }
 

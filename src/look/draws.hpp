@@ -14,8 +14,9 @@
 
 namespace fovea::look {
 
-/// A draw takes as much weight as the cut does from each layer (of each query), to within this share of it …
-inline constexpr double kWeightTolerance = 0.05;
+/// A draw takes as much weight as the cut does from each layer (of each query), to within a twentieth of it, or within
+/// 0.005 where that is more (what has next to no weight rarely has an equal) …
+constexpr double weight_tolerance(double weight) { return weight > 0.1 ? weight / 20 : 0.005; }
 /// … over as long a way: the distances' means, weighted by what is removed, are no further apart than this.
 constexpr double distance_tolerance(double distance) { return distance > 4 ? distance / 2 : 2; }
 

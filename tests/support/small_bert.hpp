@@ -100,9 +100,12 @@ struct BertRun {
 
 /// Whether query i of a layer's head sees key j.
 using LayerVisible = std::function<bool(int layer, int head, int query, int key)>;
+/// Whether the value of a key is zero in a layer's head.
+using LayerZero = std::function<bool(int layer, int head, int key)>;
 
 inline BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types = {},
-                        const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu) {
+                        const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu,
+                        const LayerZero& zero = {}) {
   const std::string& p = s.prefix;
   types.resize(ids.size(), 0);
   Matrix x(ids.size(), Row(static_cast<std::size_t>(s.width), 0.0));
@@ -120,8 +123,13 @@ inline BertRun run_bert(const Store& store, const BertSize& s, const std::vector
   for (int i = 0; i < s.layers; ++i) {
     const std::string layer = fmt::format("{}encoder.layer.{}.", p, i), self = layer + "attention.self.";
     std::vector<Matrix> weights;
+    Matrix values = linear(store, self + "value", x);
+    const std::size_t head_dim = static_cast<std::size_t>(s.width / s.heads);
+    for (std::size_t key = 0; zero && key < values.size(); ++key)
+      for (std::size_t c = 0; c < values[key].size(); ++c)
+        if (zero(i, static_cast<int>(c / head_dim), static_cast<int>(key))) values[key][c] = 0;
     const Matrix attended = attention(linear(store, self + "query", x), linear(store, self + "key", x),
-                                      linear(store, self + "value", x), s.heads, s.heads,
+                                      values, s.heads, s.heads,
                                       [&](int h, int q, int k) { return !visible || visible(i, h, q, k); }, &weights);
     const Matrix joined = sum(linear(store, layer + "attention.output.dense", attended), x);
     const Matrix h = layer_norm(store, layer + "attention.output.LayerNorm", joined, s.eps);
