@@ -122,12 +122,10 @@ Job declare(CLI::App& app) {
 
 const Command kMeasure{"measure", "removes edges, runs the model again, and shows what that did",
                        "[TEXT] --cut FROM:TO --model MODEL [options]",
-                       "  fovea measure --model build/models/minilm \"The bank by the river\" --cut bank:river\n"
-                       "  fovea measure --model build/models/minilm \"The bank by the river\" --values river --json\n"
-                       "  fovea measure --model build/models/minilm \"The bank by the river\" --cut 2:5 \\\n"
-                       "    --layer 0-2 --draws 100\n"
-                       "  fovea measure --model path/to/bert \"Paris is in [MASK].\" --cut \"[MASK]:Paris\" \\\n"
-                       "    --target france --against spain\n",
+                       "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
+                       "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
                        declare};
 
 }  // namespace fovea::cli
