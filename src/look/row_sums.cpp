@@ -1,8 +1,9 @@
 #include "look/row_sums.hpp"
 
 #include <cmath>
-#include <limits>
 #include <numeric>
+
+#include "look/leverage.hpp"
 
 namespace fovea::look {
 
@@ -38,16 +39,14 @@ bool RowSums::add_change(std::span<const int> keys, std::span<double> sum) const
   double taken = 0;
   for (const int key : keys) taken += weight(key);
   if (taken == 0) return true;
-  const double rest = (mass_ - taken) / mass_;
-  constexpr double kWholeRow = 4 * std::numeric_limits<float>::epsilon();
-  if (rest <= kWholeRow) return false;
+  const double leverage = edge_leverage(taken, mass_);  // of all of them as one edge to their mean value
+  if (std::isinf(leverage)) return false;
   std::vector<double> change(mixture_.size());
   for (const int key : keys) {
-    const double p = weight(key) / mass_;
-    if (p == 0) continue;
+    const double share = leverage * weight(key) / taken;
+    if (share == 0) continue;
     const std::span v = rows_.value(key);
-    for (std::size_t c = 0; c < v.size(); ++c)
-      change[c] += p / rest * (mixture_[c] / mass_ - static_cast<double>(v[c]));
+    for (std::size_t c = 0; c < v.size(); ++c) change[c] += share * (mixture_[c] / mass_ - static_cast<double>(v[c]));
   }
   rows_.add_projected(change, sum);
   return true;

@@ -9,8 +9,7 @@ namespace fovea::look {
 
 double norm(std::span<const double> x);
 
-/// Sums are taken in double over the row's own weights, with p_j = A_ij / ΣA, so that 1 − p stays exact to many digits
-/// where A, a float, is next to 1.
+/// Sums are taken in double, with p_j = A_ij / ΣA over the row's own weights; see edge_leverage.
 class RowSums {
  public:
   RowSums(const models::LayerRecord& record, int sequence, int head, int query);
