@@ -113,15 +113,17 @@ int Draws::rank(const Target& target, int query, int key) const {
 
 std::vector<Draws::Candidate> Draws::candidates(const Target& target, int query) {
   const std::vector<float>& a = weights(target.layer, query);
-  const int keys = static_cast<int>(setting_.special.size()), heads = static_cast<int>(a.size()) / keys;
+  const std::size_t keys = setting_.special.size();
+  std::vector<int> ranks(keys);
+  for (std::size_t key = 0; key < keys; ++key) ranks[key] = rank(target, query, static_cast<int>(key));
+  const bool cut_here = std::ranges::any_of(places_, [&](const Place& p) { return p.query == query; });
   std::vector<Candidate> all;
-  for (int head = 0; head < heads; ++head)
-    for (int key = 0; key < keys; ++key) {
-      const float weight =
-          a[static_cast<std::size_t>(head) * static_cast<std::size_t>(keys) + static_cast<std::size_t>(key)];
-      if (weight > 0 && !removed_.contains({target.layer, head, query, key}))
-        all.push_back({head, key, static_cast<double>(weight), rank(target, query, key)});
-    }
+  all.reserve(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const int head = static_cast<int>(i / keys), key = static_cast<int>(i % keys);
+    if (a[i] > 0 && !(cut_here && removed_.contains({target.layer, head, query, key})))
+      all.push_back({head, key, static_cast<double>(a[i]), ranks[i % keys]});
+  }
   for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[static_cast<std::size_t>(below(i))]);
   std::ranges::stable_sort(all, {}, &Candidate::rank);
   return all;
