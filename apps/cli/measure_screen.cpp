@@ -24,11 +24,6 @@ std::string named(const Run& run, const std::string& selector) {
                         : fmt::format("{} ({}–{})", text, at.front(), at.back());
 }
 
-std::string list_text(const char* one, const char* many, const std::vector<int>& list) {
-  if (list.empty()) return fmt::format("all {}", many);
-  return fmt::format("{} {}", list.size() == 1 ? one : many, fmt::join(list, ", "));
-}
-
 std::string removed_text(const MeasureOptions& o, const Run& run) {
   std::string what;
   for (const Cut& c : o.query.cuts)
@@ -83,21 +78,38 @@ void print_verdict(const MeasureOptions& o, const Effect& e) {
         2, Ink::Bold);
 }
 
-/// Commands that lead on from here; none where the text came by a pipe and could not be pasted again.
 void print_next(const MeasureOptions& o, const Run& run) {
-  constexpr std::size_t kLongest = 200;
-  if (run.text.size() > kLongest || run.text.find('\n') != std::string::npos) return;
-  const auto command = [&](const char* name, std::vector<std::string> more) {
-    std::vector<std::string> words{"fovea", name, "--model", o.model.model, run.text};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  };
-  if (o.query.cuts.empty()) return suggest({command("look", {"--measure"})});
+  if (o.query.cuts.empty()) return suggest_next(o, run, {{"look", {"--measure"}}});
   const Cut& first = o.query.cuts.front();
-  suggest({command("look", {"--token", first.from, "--measure"}), command("measure", {"--values", first.to})});
+  suggest_next(o, run, {{"measure", {"--values", first.to}}, {"measure", {"--all", "pairs", "--token", first.from}}});
 }
 
 }  // namespace
+
+std::string list_text(const char* one, const char* many, const std::vector<int>& list) {
+  if (list.empty()) return fmt::format("all {}", many);
+  return fmt::format("{} {}", list.size() == 1 ? one : many, fmt::join(list, ", "));
+}
+
+void suggest_next(const MeasureOptions& o, const Run& run,
+                  const std::vector<std::pair<const char*, std::vector<std::string>>>& commands) {
+  constexpr std::size_t kLongest = 200;
+  if (run.text.size() > kLongest || run.text.find('\n') != std::string::npos) return;
+  std::vector<std::vector<std::string>> lines;
+  for (const auto& [name, more] : commands) {
+    lines.push_back({"fovea", name, "--model", o.model.model, run.text});
+    lines.back().insert(lines.back().end(), more.begin(), more.end());
+  }
+  suggest(lines);
+}
+
+void print_subject(const Run& run) {
+  const models::Summary& m = run.model();
+  say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
+                  run.tokens.size()),
+      2, Ink::Dim);
+  fmt::print("{}\n\n", fit(run.text, terminal().width));
+}
 
 std::string effect_number(double effect) {
   const double size = std::abs(effect);
@@ -107,11 +119,7 @@ std::string effect_number(double effect) {
 }
 
 void print_measure(const MeasureOptions& o, const Run& run, const Effect& effect, double seconds) {
-  const models::Summary& m = run.model();
-  say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
-                  run.tokens.size()),
-      2, Ink::Dim);
-  fmt::print("{}\n\n", fit(run.text, terminal().width));
+  print_subject(run);
   say(removed_text(o, run), 2, Ink::Bold);
   print_tiers(effect);
   fmt::print("\n");

@@ -1,5 +1,6 @@
 // What is shown of attention: definitions, in O(tokens) memory. Formulas and sources: docs/look.md.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -81,6 +82,29 @@ struct Effect {
   /// Whether at most 1 in 20 of random sets would do as much: (1 + draws not smaller) / (1 + draws) ≤ 0.05 (Phipson &
   /// Smyth 2010, doi 10.2202/1544-6115.1585). Without it: no measurable effect.
   bool measurable() const;
+};
+
+/// Weight against effect: many removals, each made alone.
+struct SurveyQuery {
+  std::string token = {};                    // the query that looks, see Run::find; empty: every word
+  bool single_edges = false;                 // each head by itself; else a pair's edges of all chosen heads at once
+  std::vector<int> layers = {}, heads = {};  // empty: all
+  std::string kind = {};                     // empty: the model's self-attention
+  std::string target = {}, against = {};     // as in MeasureQuery
+};
+struct Survey {
+  struct Item {
+    int query = 0, key = 0;
+    int layer = -1, head = -1;  // −1: all that were chosen
+    double weight = 0, local_effect = 0, effect = 0;
+  };
+  std::string metric;
+  std::vector<Item> items;  // from each word to each token; the largest |effect| first
+  /// Spearman's ρ over the items: of weight, and of local effect, with |effect|. NaN where one of the two is constant.
+  double weight_correlation = 0, local_correlation = 0;
+  /// Where the two disagree, as indices of items: a weight of at least half the largest, the least effect first; and an
+  /// effect of at least a quarter of the largest, the least weight first.
+  std::vector<std::size_t> idle, light;
 };
 
 }  // namespace fovea

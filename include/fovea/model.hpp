@@ -52,6 +52,9 @@ class Run {
   Effect measure(const MeasureQuery& query) const;
   /// The same for each of these links alone, in one batch.
   std::vector<Effect> measure(std::span<const Link> links, int draws = 20, std::uint64_t seed = 0) const;
+  /// Measures every pair, or every single edge, without a control. Error when that would be more than about 8 million
+  /// tokens to run, with the number.
+  Survey survey(const SurveyQuery& query) const;
   /// max |Σ A·v − o| over every row of every head: how far the weights shown are from the output that the kernels
   /// produced.
   double max_abs_error() const;

@@ -143,6 +143,8 @@ Control summary_of(const std::vector<double>& effects, double measured) {
 
 }  // namespace
 
+void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(run, cut).write(effect); }
+
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants) {
   constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
   const std::size_t most = std::max<std::size_t>(1, kTokens / run.tokens.size());
@@ -157,6 +159,16 @@ std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<c
       std::vector<Answer> read = run_batch(run, metric, batch);
       for (std::size_t i = 0; i < here.size(); ++i) answers[here[i]] = std::move(read[i]);
     }
+  return answers;
+}
+
+std::vector<Answer> answers_before(const Original& run, const Metric& metric, std::span<const Variant> variants) {
+  std::vector<Answer> answers;
+  for (const Variant& v : variants) {
+    const Variant* asked = &v;
+    const bool same = !metric.positions().empty() && !answers.empty();  // asked at one place, whatever was removed
+    answers.push_back(same ? answers.front() : metric.read(run.result, {&asked, 1}).front());
+  }
   return answers;
 }
 
@@ -179,15 +191,15 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
   begin.push_back(variants.size());
   const std::vector<Answer> answers = rerun(run, metric, variants);
 
+  const std::vector<Answer> befores = answers_before(run, metric, cuts);
   std::vector<Effect> effects(cuts.size());
   for (std::size_t i = 0; i < cuts.size(); ++i) {
     Effect& e = effects[i];
-    const Variant* cut = &cuts[i];
-    const Answer before = metric.read(run.result, {&cut, 1}).front(), &after = answers[begin[i]];
+    const Answer &before = befores[i], &after = answers[begin[i]];
     e.metric = metric.name();
     e.before = before.value, e.after = after.value, e.effect = before.value - after.value;
     e.output_before = before.output, e.output_after = after.output;
-    Tiers(run, cuts[i]).write(e);
+    describe(run, cuts[i], e);
     std::vector<double> control;
     for (std::size_t d = begin[i] + 1; d < begin[i + 1]; ++d) control.push_back(before.value - answers[d].value);
     e.control = summary_of(control, e.effect);

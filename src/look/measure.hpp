@@ -28,8 +28,17 @@ Variant cut_of(const Original& run, const Link& link);
 /// Reads variants from reruns: those of one lowest layer together, as sequences of one batch, from that layer on.
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants);
 
+/// What the run as it was answers where each variant is asked.
+std::vector<Answer> answers_before(const Original& run, const Metric& metric, std::span<const Variant> variants);
+
 /// Each cut beside its own control. All of them, draws included, share their batches.
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
                             std::uint64_t seed);
+
+/// Weight, local effect and norm-weighted of a cut: what the run as it was tells without a rerun.
+void describe(const Original& run, const Variant& cut, Effect& effect);
+
+/// See Run::survey.
+Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query);
 
 }  // namespace fovea::look

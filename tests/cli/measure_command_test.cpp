@@ -97,7 +97,7 @@ TEST(MeasureCommand, OneScreenSaysWhatItShows) {
     EXPECT_LE(widest_line(o.out), 80u) << o.out;
     EXPECT_LE(lines_of(o.out).size(), 24u);
     for (const char* word : {"Without ", "weight", "local effect", "measured effect", "control", "random removals",
-                             "measurable", "percentile", "cost: 21 reruns", "next: fovea look"})
+                             "measurable", "percentile", "cost: 21 reruns", "next: fovea "})
       EXPECT_NE(o.out.find(word), std::string::npos) << word << " in\n" << o.out;
     EXPECT_EQ(o.out.find("…"), std::string::npos) << "cut off:\n" << o.out;
     const auto json = json_of(fovea(s.measure([&] {
@@ -129,10 +129,37 @@ TEST(MeasureCommand, WhatIsSuggestedNextRuns) {
   EXPECT_EQ(again.status, 0) << again.err;
 }
 
+TEST(MeasureCommand, AllSetsWeightAgainstEffect) {
+  const Small s;
+  const auto pairs = json_of(fovea(s.measure({"--all", "pairs", "--json"})));
+  EXPECT_EQ(keys_of(pairs), (Words{"metric", "unit", "rank_correlation", "items"}));
+  EXPECT_EQ(keys_of(pairs["rank_correlation"]), (Words{"weight", "local_effect"}));
+  ASSERT_EQ(pairs["items"].size(), 80u) << "8 words, 10 tokens";
+  EXPECT_EQ(keys_of(pairs["items"][0]), (Words{"query", "key", "weight", "local_effect", "effect"}));
+  const auto edges = json_of(fovea(s.measure({"--all", "edges", "--token", "bank", "--layer", "1", "--json"})));
+  ASSERT_EQ(edges["items"].size(), 30u) << "10 tokens, 3 heads";
+  EXPECT_EQ(keys_of(edges["items"][0]), (Words{"query", "key", "layer", "head", "weight", "local_effect", "effect"}));
+  for (const Words& what :
+       {Words{"--all", "pairs"}, Words{"--all", "edges"}, Words{"--all", "pairs", "--token", "bank"}}) {
+    const Outcome o = fovea(s.measure(what));
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_LE(widest_line(o.out), 80u) << o.out;
+    EXPECT_LE(lines_of(o.out).size(), 30u) << o.out;
+    for (const char* word : {"Weight against effect", "rank correlation", "most effect", "much weight, little effect",
+                             "little weight, much effect", "No control", "next: fovea measure"})
+      EXPECT_NE(o.out.find(word), std::string::npos) << word << " in\n" << o.out;
+  }
+  expect_error(fovea(s.measure({"--all", "everything"})), 2, {"--all"});
+  expect_error(fovea(s.measure({"--all", "pairs", "--cut", "bank:river"})), 2, {"one of them"});
+  expect_error(fovea(s.measure({"--all", "pairs", "--draws", "30"})), 2, {"--draws", "no control"});
+  expect_error(fovea(s.measure({"--cut", "bank:river", "--token", "bank"})), 2, {"--token", "--all"});
+  expect_error(fovea(s.measure({"--all", "pairs", "--token", "money"})), 1, {"\"money\""});
+}
+
 TEST(MeasureCommand, RefusesInOneLine) {
   const Small s;
   expect_error(fovea(s.measure({})), 2, {"--cut", "--values"});
-  expect_error(fovea(s.measure({"--cut", "bank:river", "--values", "river"})), 2, {"one of the two"});
+  expect_error(fovea(s.measure({"--cut", "bank:river", "--values", "river"})), 2, {"one of them"});
   for (const char* cut : {"bank", "bank:", ":river", "a:b:c", "bank:river,", ","})
     expect_error(fovea(s.measure({"--cut", cut})), 2, {"--cut", "FROM:TO"});
   expect_error(fovea(s.measure({"--cut", "bank:river", "--draws", "19"})), 2, {"--draws", "20"});
@@ -191,6 +218,16 @@ TEST(MeasureCommand, ARealSentenceEncoder) {
   EXPECT_EQ(strong["control"]["draws"], 20);
   EXPECT_EQ(strong["control"]["percentile"], 100);
   EXPECT_GT(strong["effect"], weak["effect"]);
+
+  // What docs/look.md tells: "it" looks five times as much at [CLS] as at "animal", and lives by "animal".
+  const auto all = json_of(fovea({"measure", "The animal didn't cross the street because it was too tired", "--model",
+                                  folder, "--all", "pairs", "--token", "it", "--json"}));
+  const auto& first = all["items"][0];
+  const auto& second = all["items"][1];
+  EXPECT_EQ(first["key"], 2);   // animal
+  EXPECT_EQ(second["key"], 0);  // [CLS]
+  EXPECT_GT(second["weight"].get<double>(), 5 * first["weight"].get<double>());
+  EXPECT_GT(first["effect"].get<double>(), 2 * second["effect"].get<double>());
 }
 
 }  // namespace

@@ -28,10 +28,7 @@ struct Recorded {
   Draws::Setting setting;
 
   Recorded() {
-    for (auto& [name, tensor] : checkpoint.store.tensors)
-      if (name.ends_with("query.weight"))
-        for (float& x : tensor.values<float>()) x *= 6;
-    checkpoint.write();
+    checkpoint.sharpen(6);
     run = std::make_unique<fovea::Run>(checkpoint.load()(kText));
     setting.records = records_of_kind(run->layers(), "");
     for (const Token& t : run->tokens) setting.special.push_back(t.special);

@@ -29,15 +29,8 @@ using testing::Rng;
 constexpr const char* kText = "The bank by the river was flooded.";  // 10 tokens: [CLS] the bank … flooded . [SEP]
 constexpr int kTokens = 10;
 
-/// A checkpoint whose heads look at few tokens: effects are large enough to be told from rounding.
 struct Peaked : Checkpoint {
-  explicit Peaked(plain::BertSize s = {}) : Checkpoint(s) { sharpen(); }
-  void sharpen() {
-    for (auto& [name, tensor] : store.tensors)
-      if (name.ends_with("query.weight"))
-        for (float& x : tensor.values<float>()) x *= 8;
-    write();
-  }
+  explicit Peaked(plain::BertSize s = {}) : Checkpoint(s) { sharpen(8); }
 };
 
 /// A run with all that the functions behind Run::measure ask for.
