@@ -59,9 +59,11 @@ Json to_json(const Effect& e) {
 Json to_json(const MeasureOptions& o, const Survey& s) {
   Json items = Json::array();
   for (const Survey::Item& x : s.items) {
-    Json item{{"query", x.query}, {"key", x.key}};
+    Json item = Json::object();
+    if (x.query >= 0) item["query"] = x.query, item["key"] = x.key;
     if (x.layer >= 0) item["layer"] = x.layer, item["head"] = x.head;
-    item["weight"] = x.weight, item["local_effect"] = x.local_effect, item["effect"] = x.effect;
+    if (x.query >= 0) item["weight"] = x.weight;
+    item["local_effect"] = x.local_effect, item["effect"] = x.effect;
     items.push_back(std::move(item));
   }
   return {{"metric", s.metric},
@@ -84,9 +86,12 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void run_survey(const MeasureOptions& o, const Run& run) {
+  note(fmt::format("running the model without each of the {}, one after the other", o.all));
   const auto start = Clock::now();
-  const Survey survey = run.survey({.token = o.token,
-                                    .single_edges = o.all == "edges",
+  const Survey survey = run.survey({.unit = o.all == "pairs"   ? SurveyQuery::Unit::Pairs
+                                            : o.all == "edges" ? SurveyQuery::Unit::Edges
+                                                               : SurveyQuery::Unit::Heads,
+                                    .token = o.token,
                                     .layers = o.layers,
                                     .heads = o.heads,
                                     .kind = o.kind,
@@ -107,6 +112,7 @@ void run_measure(MeasureOptions& o, const CLI::Option& text, const Controls& con
   const Run run = model(o.text, o.model.truncate, &cut);
   ModelFlags::report_cut(cut);
   if (!o.all.empty()) return run_survey(o, run);
+  note(fmt::format("running the model {} times over {} tokens", 1 + o.query.draws, run.tokens.size()));
   const auto start = Clock::now();
   const Effect effect = run.measure(o.query);
   o.common.json ? print_json(to_json(effect)) : print_measure(o, run, effect, seconds_since(start));
@@ -125,14 +131,14 @@ Job declare(CLI::App& app) {
   app.add_option("--values", o->query.values, "instead: the values of this token become zero for all who look at it")
       ->type_name("TOKEN")
       ->group(kWhat);
-  app.add_option(
-         "--all", o->all,
-         "instead: every pair of a word and what it looks at, or every edge of every head, one after the other: "
-         "weight against effect")
-      ->type_name("pairs|edges")
-      ->check(CLI::IsMember({"pairs", "edges"}))
+  app.add_option("--all", o->all,
+                 "instead, one after the other: what each word looks at, or every edge of every head (weight against "
+                 "effect), or "
+                 "whole heads, whose output becomes zero")
+      ->type_name("pairs|edges|heads")
+      ->check(CLI::IsMember({"pairs", "edges", "heads"}))
       ->group(kWhat);
-  app.add_option("--token", o->token, "with --all: only what this word looks at")
+  app.add_option("--token", o->token, "with --all: only what this word looks at, and what becomes of it")
       ->type_name("WORD[#k]|INDEX")
       ->group(kWhat);
   o->PartFlags::declare(app, kWhat);
@@ -180,6 +186,7 @@ const Command kMeasure{"measure", "removes edges, runs the model again, and show
                        "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
                        "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
                        "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --all heads\n"
                        "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
                        declare};
 

@@ -86,24 +86,29 @@ struct Effect {
 
 /// Weight against effect: many removals, each made alone.
 struct SurveyQuery {
-  std::string token = {};                    // the query that looks, see Run::find; empty: every word
-  bool single_edges = false;                 // each head by itself; else a pair's edges of all chosen heads at once
+  enum class Unit {
+    Pairs,  // what one position looks at, in all chosen layers and heads at once
+    Edges,  // the same in one head
+    Heads,  // a whole head: its output becomes zero (Michel et al. 2019, arXiv 1905.10650)
+  };
+  Unit unit = Unit::Pairs;
+  std::string token = {};                    // the query that looks and is asked, see Run::find; empty: every word
   std::vector<int> layers = {}, heads = {};  // empty: all
   std::string kind = {};                     // empty: the model's self-attention
   std::string target = {}, against = {};     // as in MeasureQuery
 };
 struct Survey {
   struct Item {
-    int query = 0, key = 0;
-    int layer = -1, head = -1;  // −1: all that were chosen
-    double weight = 0, local_effect = 0, effect = 0;
+    int query = -1, key = -1;                         // −1: all; a head's
+    int layer = -1, head = -1;                        // −1: all that were chosen; a pair's
+    double weight = 0, local_effect = 0, effect = 0;  // of a head, local_effect is the mean ‖W_O o_i‖: what it wrote
   };
   std::string metric;
-  std::vector<Item> items;  // from each word to each token; the largest |effect| first
+  std::vector<Item> items;  // pairs and edges from each word to each token; the largest |effect| first
   /// Spearman's ρ over the items: of weight, and of local effect, with |effect|. NaN where one of the two is constant.
   double weight_correlation = 0, local_correlation = 0;
   /// Where the two disagree, as indices of items: a weight of at least half the largest, the least effect first; and an
-  /// effect of at least a quarter of the largest, the least weight first.
+  /// effect of at least a quarter of the largest, the least weight first. Of heads, not weight but local effect.
   std::vector<std::size_t> idle, light;
 };
 

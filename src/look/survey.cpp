@@ -45,39 +45,59 @@ double correlation(const std::vector<double>& a, const std::vector<double>& b) {
   return ab / std::sqrt(aa * bb);
 }
 
-std::vector<Survey::Item> items_of(const Original& run, std::string_view text, const SurveyQuery& query,
-                                   const std::vector<int>& layers, const std::vector<int>& heads) {
+using Unit = SurveyQuery::Unit;
+
+/// Each word, or what the query names; a row's only key cannot go, so a row that has but one is left out.
+std::vector<int> queries_of(const Original& run, std::string_view text, const SurveyQuery& query) {
   std::vector<int> queries;
   if (!query.token.empty()) queries = find_tokens(text, run.tokens, query.token);
   for (const Token& t : run.tokens)
     if (query.token.empty() && !t.special) queries.push_back(t.index);
   const HeadRows rows(*run.records.front(), kSequence, 0);
-  std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });  // a row's only key cannot go
-  const std::size_t units = query.single_edges ? layers.size() * heads.size() : 1;
-  const std::size_t tokens = run.tokens.size(), items = queries.size() * tokens * units;
+  std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });
+  return queries;
+}
+
+/// What is surveyed, item by item.
+struct Ground {
+  Unit unit;
+  std::vector<int> queries, layers, heads;
+  std::size_t tokens;
+
+  std::size_t size() const {
+    const std::size_t pairs = unit == Unit::Heads ? 1 : queries.size() * tokens;
+    return unit == Unit::Pairs ? pairs : pairs * layers.size() * heads.size();
+  }
+  std::vector<Survey::Item> items() const {
+    const std::vector<int> every{-1};
+    std::vector<Survey::Item> all;
+    for (const int q : unit == Unit::Heads ? every : queries)
+      for (const int k : unit == Unit::Heads ? every : all_below(static_cast<int>(tokens)))
+        for (const int layer : unit == Unit::Pairs ? every : layers)
+          for (const int head : unit == Unit::Pairs ? every : heads) all.push_back({q, k, layer, head});
+    return all;
+  }
+  Variant variant(const Survey::Item& item) const {
+    if (unit == Unit::Edges) return {{{item.layer, item.head, item.query, item.key}}, {item.query}};
+    Variant v{{}, unit == Unit::Heads ? queries : std::vector{item.query}};
+    if (unit == Unit::Heads)
+      for (int key = 0; key < static_cast<int>(tokens); ++key)
+        v.removed.push_back({item.layer, item.head, kEveryQuery, key});
+    else
+      for (const int layer : layers)
+        for (const int head : heads) v.removed.push_back({layer, head, item.query, item.key});
+    return v;
+  }
+};
+
+void refuse_hours(const Ground& ground) {
   constexpr std::size_t kMost = std::size_t{1} << 23;  // tokens to run: minutes for a small model
+  const std::size_t items = ground.size(), tokens = ground.tokens;
   if (items > kMost / tokens)
     throw Error(
         fmt::format("that would be {} reruns of {} tokens, {} tokens in all, and {} are the most; choose one "
                     "query, or fewer layers and heads",
                     items, tokens, items * tokens, kMost));
-  std::vector<Survey::Item> all;
-  for (const int q : queries)
-    for (int k = 0; k < static_cast<int>(tokens); ++k) {
-      if (!query.single_edges) all.push_back({q, k});
-      for (const int layer : layers)
-        for (const int head : heads)
-          if (query.single_edges) all.push_back({q, k, layer, head});
-    }
-  return all;
-}
-
-Variant variant_of(const Survey::Item& item, const std::vector<int>& layers, const std::vector<int>& heads) {
-  if (item.layer >= 0) return {{{item.layer, item.head, item.query, item.key}}, {item.query}};
-  Variant v{{}, {item.query}};
-  for (const int layer : layers)
-    for (const int head : heads) v.removed.push_back({layer, head, item.query, item.key});
-  return v;
 }
 
 std::vector<double> column(const std::vector<Survey::Item>& items, double Survey::Item::*of) {
@@ -100,13 +120,15 @@ std::vector<std::size_t> large_in(const std::vector<double>& x, double share, co
 
 Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query) {
   const models::Summary& model = run.model.encoder->summary();
-  const std::vector<int> layers = chosen("layer", query.layers, static_cast<int>(run.records.size()));
-  const std::vector<int> heads = chosen("head", query.heads, model.heads);
+  const Ground ground{query.unit, queries_of(run, text, query),
+                      chosen("layer", query.layers, static_cast<int>(run.records.size())),
+                      chosen("head", query.heads, model.heads), run.tokens.size()};
+  refuse_hours(ground);
   Survey s;
   s.metric = metric.name();
-  s.items = items_of(run, text, query, layers, heads);
+  s.items = ground.items();
   std::vector<Variant> variants;
-  for (const Survey::Item& item : s.items) variants.push_back(variant_of(item, layers, heads));
+  for (const Survey::Item& item : s.items) variants.push_back(ground.variant(item));
   const std::vector<Answer> before = answers_before(run, metric, variants), after = rerun(run, metric, variants);
   parallel_for(std::ssize(s.items), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
@@ -122,7 +144,8 @@ Survey survey(const Original& run, const Metric& metric, std::string_view text, 
   const std::vector<double> local = column(s.items, &Survey::Item::local_effect);
   s.weight_correlation = correlation(ranks(weight), ranks(effect));
   s.local_correlation = correlation(ranks(local), ranks(effect));
-  s.idle = large_in(weight, 0.5, effect), s.light = large_in(effect, 0.25, weight);
+  const std::vector<double>& looked = query.unit == Unit::Heads ? local : weight;
+  s.idle = large_in(looked, 0.5, effect), s.light = large_in(effect, 0.25, looked);
   return s;
 }
 

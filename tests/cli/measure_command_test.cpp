@@ -139,6 +139,12 @@ TEST(MeasureCommand, AllSetsWeightAgainstEffect) {
   const auto edges = json_of(fovea(s.measure({"--all", "edges", "--token", "bank", "--layer", "1", "--json"})));
   ASSERT_EQ(edges["items"].size(), 30u) << "10 tokens, 3 heads";
   EXPECT_EQ(keys_of(edges["items"][0]), (Words{"query", "key", "layer", "head", "weight", "local_effect", "effect"}));
+  const auto heads = json_of(fovea(s.measure({"--all", "heads", "--json"})));
+  ASSERT_EQ(heads["items"].size(), 6u);
+  EXPECT_EQ(keys_of(heads["items"][0]), (Words{"layer", "head", "local_effect", "effect"}));
+  const Outcome silenced = fovea(s.measure({"--all", "heads"}));
+  EXPECT_LE(widest_line(silenced.out), 80u) << silenced.out;
+  EXPECT_NE(silenced.out.find("6 heads, each silenced alone"), std::string::npos) << silenced.out;
   for (const Words& what :
        {Words{"--all", "pairs"}, Words{"--all", "edges"}, Words{"--all", "pairs", "--token", "bank"}}) {
     const Outcome o = fovea(s.measure(what));

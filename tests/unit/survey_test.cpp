@@ -78,7 +78,7 @@ TEST(Survey, PairsAreWhatMeasuringThemAloneSays) {
 
 TEST(Survey, EdgesAreWhatMeasuringTheirLinksSays) {
   const fovea::Run& run = small_run();
-  const Survey s = run.survey({.token = "bank", .single_edges = true});
+  const Survey s = run.survey({.unit = SurveyQuery::Unit::Edges, .token = "bank"});
   ASSERT_EQ(s.items.size(), 3u * 3 * 10);
   std::vector<Link> links(s.items.size());
   for (std::size_t i = 0; i < links.size(); ++i) {
@@ -93,6 +93,40 @@ TEST(Survey, EdgesAreWhatMeasuringTheirLinksSays) {
     EXPECT_EQ(s.items[i].weight, effects[i].weight);
   }
   check_figures(s);
+}
+
+TEST(Survey, AHeadIsSilencedByTheZerosOfItsValues) {
+  plain::Checkpoint c({.layers = 3});
+  c.sharpen(8);
+  const fovea::Run run = c.load()(kText);
+  std::vector<int> ids, words;
+  for (const Token& t : run.tokens) {
+    ids.push_back(t.id);
+    if (!t.special) words.push_back(t.index);
+  }
+  const Survey s = run.survey({.unit = SurveyQuery::Unit::Heads});
+  ASSERT_EQ(s.items.size(), 9u);
+  const plain::Matrix before = plain::run_bert(c.store, c.size, ids).hidden.back();
+  std::vector<double> local, effect;
+  for (const Survey::Item& x : s.items) {
+    EXPECT_EQ(x.query, -1);
+    const auto zero = [&](int layer, int head, int) { return layer == x.layer && head == x.head; };
+    const plain::Matrix after = plain::run_bert(c.store, c.size, ids, {}, {}, plain::gelu, zero).hidden.back();
+    double distance = 0;
+    for (const int w : words) {
+      const plain::Row &a = before[static_cast<std::size_t>(w)], &b = after[static_cast<std::size_t>(w)];
+      double ab = 0, aa = 0, bb = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) ab += a[i] * b[i], aa += a[i] * a[i], bb += b[i] * b[i];
+      distance += (1 - ab / std::sqrt(aa * bb)) / static_cast<double>(words.size());
+    }
+    EXPECT_GT(distance, 1e-5);
+    EXPECT_NEAR(x.effect, distance, 2e-6 + 1e-4 * distance);
+    EXPECT_GT(x.local_effect, 0);
+    local.push_back(x.local_effect), effect.push_back(x.effect);
+  }
+  EXPECT_NEAR(s.local_correlation, spearman(local, effect), 1e-9);
+  EXPECT_TRUE(std::ranges::is_sorted(s.idle, {}, [&](std::size_t i) { return effect[i]; }));
+  for (const std::size_t i : s.idle) EXPECT_GE(2 * local[i], *std::ranges::max_element(local));
 }
 
 TEST(Survey, WordsAtAMaskCountForIt) {
