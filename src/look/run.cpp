@@ -90,7 +90,6 @@ std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::ui
   return look::measure(run, *look::choose_metric(*model_, *result_, tokens, {}, {}), cuts, draws, seed);
 }
 
-
 Survey Run::survey(const SurveyQuery& query) const {
   const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
   const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
