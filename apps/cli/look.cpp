@@ -15,6 +15,15 @@ namespace {
 
 constexpr int kLinks = 8;  // what a screen of 24 lines has room for, below the heads
 
+Json measured_json(const Effect& e) {
+  return {{"metric", e.metric},
+          {"effect", e.effect},
+          {"control_mean", e.control.mean},
+          {"control_sd", e.control.sd},
+          {"percentile", e.control.percentile()},
+          {"draws", e.control.draws}};
+}
+
 Json to_json(const Run& run, const Findings& found) {
   const models::Summary& m = run.model();
   Json tokens = Json::array(), heads = Json::array(), links = Json::array();
@@ -36,7 +45,8 @@ Json to_json(const Run& run, const Findings& found) {
                      {"next", view.next},
                      {"name", view.name()}});
   }
-  for (const Link& l : found.links)
+  for (std::size_t i = 0; i < found.links.size(); ++i) {
+    const Link& l = found.links[i];
     links.push_back({{"kind", l.kind},
                      {"layer", l.layer},
                      {"head", l.head},
@@ -46,6 +56,8 @@ Json to_json(const Run& run, const Findings& found) {
                      {"lift", l.lift},
                      {"norm_weighted", l.norm_weighted},
                      {"local_effect", l.local_effect}});
+    if (!found.effects.empty()) links.back()["measured"] = measured_json(found.effects[i]);
+  }
   return {{"model",
            {{"family", m.family},
             {"layers", m.layers},
@@ -56,16 +68,6 @@ Json to_json(const Run& run, const Findings& found) {
           {"heads", heads},
           {"links", links},
           {"proof", {{"max_abs_error", found.max_abs_error}}}};
-}
-
-/// --layer and --head name what the model has, or nothing is shown as if it were all.
-void check_lists(const LookOptions& o, const models::Summary& m) {
-  const auto check = [](const char* flag, const std::vector<int>& list, int count) {
-    for (const int i : list)
-      if (i >= count) throw Error(fmt::format("{} {}: this model has {}, 0 to {}", flag, i, count, count - 1));
-  };
-  check("--layer", o.layers, m.layers);
-  check("--head", o.heads, m.heads);
 }
 
 /// "A:B" → [A, B), within the tokens; all of them when absent.
@@ -105,17 +107,17 @@ Findings look_into(const LookOptions& o, const Run& run) {
   query.layers = o.layers, query.heads = o.heads, query.kind = o.kind;
   query.skip_special = !o.special;
   f.links = run.links(query);
+  if (o.measure) f.effects = run.measure(f.links);
   f.heads = view_heads(run, o.kind, o.layers, o.heads);
   f.max_abs_error = run.max_abs_error();
   return f;
 }
 
 void run_look(LookOptions& o, const CLI::Option& text) {
-  o.layers = list_of_flag("--layer", o.layer);
-  o.heads = list_of_flag("--head", o.head);
+  o.read();
   if (o.export_file.empty() && (o.force || !o.rows.empty())) throw UsageError("--rows and --force belong to --export");
   const Model model = o.model.load();
-  check_lists(o, model.summary());
+  o.check(model.summary());
   o.text = text_or_stdin(text, o.text);
   int cut = 0;
   const Run run = model(o.text, o.model.truncate, &cut);
@@ -127,31 +129,20 @@ void run_look(LookOptions& o, const CLI::Option& text) {
 
 Job declare(CLI::App& app) {
   auto o = std::make_shared<LookOptions>();
-  const CLI::Option* text =
-      app.add_option("TEXT", o->text, "the text to read (default: standard input)")->type_name("TEXT");
+  const CLI::Option* text = declare_text(app, o->text);
   app.add_option("--token", o->token,
                  "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
       ->type_name("WORD[#k]|INDEX")
       ->group("What to look at");
-  app.add_option("--layer", o->layer, "all (default), or a list as in 0,2-4")
-      ->type_name("LIST")
-      ->group("What to look at");
-  app.add_option("--head", o->head, "all (default), or a list as in 0,2-4")
-      ->type_name("LIST")
-      ->group("What to look at");
-  app.add_option("--kind", o->kind, "encoder, decoder or cross (default: the model's self-attention)")
-      ->type_name("KIND")
-      ->check(CLI::IsMember({"encoder", "decoder", "cross"}))
-      ->group("What to look at");
-  app.add_option_function<std::string>(
-         "--top", [o](const std::string& n) { o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000)); },
-         fmt::format("how many links (default {})", kLinks))
-      ->type_name("K")
-      ->group("What to look at");
+  o->PartFlags::declare(app, "What to look at");
+  declare_top(app, o->top, fmt::format("how many links (default {})", kLinks))->group("What to look at");
   const CLI::Option* special = app.add_flag("--special,!--no-special", o->special,
                                             "links to and from [CLS], [SEP] and the like too "
                                             "(default: with --json, not in tables)")
                                    ->group("What to look at");
+  app.add_flag("--measure", o->measure,
+               "the measured effect of each link shown: the model rerun without it, beside 20 random cuts like it")
+      ->group("What to look at");
   app.add_option(
          "--export", o->export_file,
          "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
@@ -165,7 +156,8 @@ Job declare(CLI::App& app) {
   app.footer(
       "weight: where it looked. lift: how many times a uniform share. local effect: how far this head's output, as the "
       "next "
-      "layer reads it, would move had the edge not been there; an estimate of what the link did, not a measurement.");
+      "layer reads it, would move had the edge not been there; an estimate of what the link did, not a measurement. "
+      "--measure measures it.");
   return [o, text, special] {
     if (special->count() == 0) o->special = o->common.json;
     run_look(*o, *text);
@@ -177,6 +169,7 @@ Job declare(CLI::App& app) {
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
+                    "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
                     declare};
 

@@ -12,13 +12,12 @@
 
 namespace fovea::cli {
 
-struct LookOptions {
+struct LookOptions : PartFlags {
   Common common;
   ModelFlags model;
-  std::string text, token, layer = "all", head = "all", kind, export_file, rows;
-  bool force = false, special = false;
-  int top = 0;                     // 0: as many as fit a screen
-  std::vector<int> layers, heads;  // of `layer` and `head`; empty: all
+  std::string text, token, export_file, rows;
+  bool force = false, special = false, measure = false;
+  int top = 0;  // 0: as many as fit a screen
 };
 
 /// What a run says, once it is asked.
@@ -26,6 +25,7 @@ struct Findings {
   std::vector<int> queries;     // the positions that --token means; empty: all
   std::vector<HeadView> heads;  // in the order (layer, head)
   std::vector<Link> links;      // largest weight first
+  std::vector<Effect> effects;  // of the links, in their order, with --measure
   double max_abs_error = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "look.hpp"
+#include "measure_screen.hpp"
 #include "models/encoder.hpp"
 #include "table.hpp"
 #include "utf8.hpp"
@@ -121,9 +122,12 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
                                  {"", false, false, Ink::Accent},
                                  {"lift", true},
                                  {"local effect", true}});
+  const bool measured = !found.effects.empty();
+  if (measured) columns.insert(columns.end(), {{"measured", true}, {""}});
   if (wide) columns.push_back({"norm-weighted", true});
   Table table(columns);
-  for (const Link& l : found.links) {
+  for (std::size_t i = 0; i < found.links.size(); ++i) {
+    const Link& l = found.links[i];
     const Token& key = token(l.key);
     std::vector<std::string> row;
     if (!one) row = {token(l.query).text, std::to_string(l.query)};
@@ -131,14 +135,26 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
                                          std::to_string(l.key),
                                          head_name(l.layer, l.head),
                                          fmt::format("{:.3f}", l.weight),
-                                         bar(l.weight, wide ? 40 : 12),
+                                         bar(l.weight, wide       ? 40
+                                                       : measured ? 6
+                                                                  : 12),
                                          fmt::format("{:.1f}×", l.lift),
                                          effect_text(l.local_effect)};
     row.insert(row.end(), cells.begin(), cells.end());
+    if (measured) {
+      const Effect& e = found.effects[i];
+      row.insert(row.end(), {effect_number(e.effect), e.measurable() ? "" : "noise"});
+    }
     if (wide) row.push_back(fmt::format("{:.3f}", l.norm_weighted));
     table.row(row);
   }
   table.print();
+  if (measured)
+    say(fmt::format("measured: {} when the link is cut and the model run again; noise: no measurable effect, random "
+                    "cuts like it do as much",
+                    found.effects.front().metric == "cosine_distance" ? "cosine distance of the query's final vector"
+                                                                      : "fall in log-probability of the answer"),
+        2, Ink::Dim);
   fmt::print("\n");
 }
 

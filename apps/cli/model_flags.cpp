@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "attention_flags.hpp"
+#include "models/encoder.hpp"
 #include "table.hpp"
 
 namespace fovea::cli {
@@ -30,6 +31,36 @@ void ModelFlags::report_cut(int cut) {
   if (cut > 0)
     warn(fmt::format("--truncate left out {} token{} at the end, beyond the model's positions", cut,
                      cut == 1 ? "" : "s"));
+}
+
+void PartFlags::declare(CLI::App& app, const char* group) {
+  constexpr const char* kList = "all (default), or a list as in 0,2-4";
+  app.add_option("--layer", layer, kList)->type_name("LIST")->group(group);
+  app.add_option("--head", head, kList)->type_name("LIST")->group(group);
+  app.add_option("--kind", kind, "encoder, decoder or cross (default: the model's self-attention)")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"encoder", "decoder", "cross"}))
+      ->group(group);
+}
+
+void PartFlags::read() { layers = list_of_flag("--layer", layer), heads = list_of_flag("--head", head); }
+
+void PartFlags::check(const models::Summary& model) const {
+  const auto check_list = [](const char* flag, const std::vector<int>& list, int count) {
+    for (const int i : list)
+      if (i >= count) throw Error(fmt::format("{} {}: this model has {}, 0 to {}", flag, i, count, count - 1));
+  };
+  check_list("--layer", layers, model.layers);
+  check_list("--head", heads, model.heads);
+}
+
+const CLI::Option* declare_text(CLI::App& app, std::string& text) {
+  return app.add_option("TEXT", text, "the text to read (default: standard input)")->type_name("TEXT");
+}
+
+CLI::Option* declare_top(CLI::App& app, int& top, const std::string& description) {
+  const auto set = [&top](const std::string& n) { top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000)); };
+  return app.add_option_function<std::string>("--top", set, description)->type_name("K");
 }
 
 std::vector<int> list_of_flag(const std::string& flag, const std::string& text) {

@@ -1,4 +1,5 @@
-// The flags of commands that run a model on text: --model and --truncate, and what to say about them.
+// The flags of commands that run a model on text: which model, which text, which parts of it, and what to say about
+// them.
 #pragma once
 #include <string>
 #include <vector>
@@ -17,6 +18,22 @@ struct ModelFlags {
   /// What --truncate left out is always said.
   static void report_cut(int cut);
 };
+
+/// --layer, --head and --kind: the parts of a model that a question is about.
+struct PartFlags {
+  std::string layer = "all", head = "all", kind;
+  std::vector<int> layers, heads;  // of `layer` and `head` once read(); empty: all
+  void declare(CLI::App& app, const char* group);
+  /// UsageError when a list is none.
+  void read();
+  /// They name what the model has, or nothing is shown as if it were all.
+  void check(const models::Summary& model) const;
+};
+
+/// The argument TEXT, which text_or_stdin() reads.
+const CLI::Option* declare_text(CLI::App& app, std::string& text);
+/// --top K, at least 1.
+CLI::Option* declare_top(CLI::App& app, int& top, const std::string& description);
 
 /// "0,2-4" → 0, 2, 3, 4; "all" → empty. UsageError naming the flag.
 std::vector<int> list_of_flag(const std::string& flag, const std::string& text);

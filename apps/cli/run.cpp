@@ -5,7 +5,6 @@
 
 #include <fovea/model.hpp>
 
-#include "attention_flags.hpp"
 #include "command.hpp"
 #include "model_flags.hpp"
 #include "table.hpp"
@@ -82,12 +81,9 @@ Job declare(CLI::App& app) {
   app.add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")
       ->required()
       ->type_name("TASK");
-  const CLI::Option* text = app.add_option("TEXT", o->text, "the text (default: standard input)")->type_name("TEXT");
+  const CLI::Option* text = declare_text(app, o->text);
   app.add_option("--pair", o->pair, "for classify: the second text of a pair")->type_name("TEXT");
-  app.add_option_function<std::string>(
-         "--top", [o](const std::string& n) { o->top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000)); },
-         "for fill-mask: how many tokens a mask (default 5)")
-      ->type_name("K");
+  declare_top(app, o->top, "for fill-mask: how many tokens a mask (default 5)");
   o->model.declare(app, false);
   o->common.declare(app);
   return [o, text] { run(*o, *text); };

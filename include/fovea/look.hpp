@@ -1,5 +1,7 @@
 // What is shown of attention: definitions, in O(tokens) memory. Formulas and sources: docs/look.md.
 #pragma once
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,78 @@ struct LinkQuery {
   std::vector<int> layers = {}, heads = {};  // empty: all
   std::string kind = {};                     // empty: the model's self-attention
   bool skip_special = false;  // leave out links to [CLS], [SEP], …; and from them, unless `token` names one
+};
+
+/// From the query that looks to the key that it looks at, both selectors, see Run::find. Words of several tokens: all
+/// the edges between them.
+struct Cut {
+  std::string from, to;
+};
+
+/// What is removed, where, and by what number the model is asked before and after.
+struct MeasureQuery {
+  std::string from = {}, to = {};            // the edge to cut …
+  std::vector<Cut> cuts = {};                // … and more of them, all at once
+  std::string values = {};                   // or, instead of edges, the token whose values become zero
+  std::vector<int> layers = {}, heads = {};  // empty: all
+  std::string kind = {};                     // empty: the model's self-attention
+  /// Of a model that predicts tokens or labels: these are asked about instead of its own answer.
+  std::string target = {}, against = {};
+  int draws = 20;  // of the control, at least 20
+  std::uint64_t seed = 0;
+};
+
+/// What removing something else does: random sets of the same layers, of equal weight and similar distance.
+struct Control {
+  double mean = 0, sd = 0;    // of the draws' effects; sd with n − 1. NaN without draws
+  int draws = 0;              // fewer than asked for where the text has no more such sets
+  int smaller = 0;            // draws whose |effect| is below the measured one
+  double percentile() const;  // 100 · smaller / draws
+};
+
+/// The measured effect: the model run again without what was removed.
+struct Effect {
+  /// "cosine_distance": of the queries' final vectors, `before` being 1 and `after` the mean cosine with what they
+  /// were. "log_probability", "log_odds": nats, of the model's own answer (or of `target`, against `against`).
+  std::string metric;
+  double before = 0, after = 0;
+  double effect = 0;         // before − after
+  double weight = 0;         // mean A_ij over what was removed
+  double local_effect = 0;   // ‖Σ_h W_O Δo‖ per layer and query, from the closed form; their mean. See Link
+  double norm_weighted = 0;  // ‖Σ_h W_O Σ_j A_ij v_j‖, their mean. See Link
+  Control control;
+  std::string output_before, output_after;  // the model's answer; empty where it gives none
+  /// Whether at most 1 in 20 of random sets would do as much: (1 + draws not smaller) / (1 + draws) ≤ 0.05 (Phipson &
+  /// Smyth 2010, doi 10.2202/1544-6115.1585). Without it: no measurable effect.
+  bool measurable() const;
+};
+
+/// Weight against effect: many removals, each made alone.
+struct SurveyQuery {
+  enum class Unit {
+    Pairs,  // what one position looks at, in all chosen layers and heads at once
+    Edges,  // the same in one head
+    Heads,  // a whole head: its output becomes zero (Michel et al. 2019, arXiv 1905.10650)
+  };
+  Unit unit = Unit::Pairs;
+  std::string token = {};                    // the query that looks and is asked, see Run::find; empty: every word
+  std::vector<int> layers = {}, heads = {};  // empty: all
+  std::string kind = {};                     // empty: the model's self-attention
+  std::string target = {}, against = {};     // as in MeasureQuery
+};
+struct Survey {
+  struct Item {
+    int query = -1, key = -1;                         // −1: all; a head's
+    int layer = -1, head = -1;                        // −1: all that were chosen; a pair's
+    double weight = 0, local_effect = 0, effect = 0;  // of a head, local_effect is the mean ‖W_O o_i‖: what it wrote
+  };
+  std::string metric;
+  std::vector<Item> items;  // pairs and edges from each word to each token; the largest |effect| first
+  /// Spearman's ρ over the items: of weight, and of local effect, with |effect|. NaN where one of the two is constant.
+  double weight_correlation = 0, local_correlation = 0;
+  /// Where the two disagree, as indices of items: a weight of at least half the largest, the least effect first; and an
+  /// effect of at least a quarter of the largest, the least weight first. Of heads, not weight but local effect.
+  std::vector<std::size_t> idle, light;
 };
 
 }  // namespace fovea

@@ -12,11 +12,13 @@
 namespace fovea {
 
 namespace models {
-class Encoder;
 struct LayerRecord;
 struct Result;
 struct Summary;
 }  // namespace models
+namespace look {
+struct ModelParts;
+}
 
 /// A token of a text. begin and end are byte offsets into it; 0, 0 for what the tokenizer added ([CLS], …).
 struct Token {
@@ -45,6 +47,14 @@ class Run {
   const std::vector<HeadStatistics>& heads() const;
   /// The strongest links of a token (or of all), over the chosen layers and heads, largest weight first.
   std::vector<Link> links(const LinkQuery& query) const;
+  /// Removes edges or a token's values, runs the model again from the lowest layer that they touch, and says what that
+  /// did, beside what removing random sets of equal weight does. Error when nothing would be left to a query.
+  Effect measure(const MeasureQuery& query) const;
+  /// The same for each of these links alone, in one batch.
+  std::vector<Effect> measure(std::span<const Link> links, int draws = 20, std::uint64_t seed = 0) const;
+  /// Measures every pair, or every single edge, without a control. Error when that would be more than about 8 million
+  /// tokens to run, with the number.
+  Survey survey(const SurveyQuery& query) const;
   /// max |Σ A·v − o| over every row of every head: how far the weights shown are from the output that the kernels
   /// produced.
   double max_abs_error() const;
@@ -52,8 +62,8 @@ class Run {
  private:
   friend class Model;
   struct Heads;
-  Run(std::shared_ptr<const models::Encoder> model, std::shared_ptr<const models::Result> result);
-  std::shared_ptr<const models::Encoder> model_;
+  Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result);
+  std::shared_ptr<const look::ModelParts> model_;
   std::shared_ptr<const models::Result> result_;
   std::shared_ptr<Heads> heads_;
 };
@@ -85,9 +95,8 @@ class Model {
 
  private:
   friend Model load(const std::string&);
-  struct Parts;
-  explicit Model(std::shared_ptr<const Parts> parts);
-  std::shared_ptr<const Parts> parts_;
+  explicit Model(std::shared_ptr<const look::ModelParts> parts);
+  std::shared_ptr<const look::ModelParts> parts_;
 };
 
 /// A folder in Hugging Face layout, or an org/name in the local hub cache. Nothing is downloaded.

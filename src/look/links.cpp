@@ -1,7 +1,6 @@
 #include "look/links.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <mutex>
 #include <numeric>
@@ -9,7 +8,7 @@
 
 #include <fovea/threads.hpp>
 
-#include "look/rows.hpp"
+#include "look/row_sums.hpp"
 
 namespace fovea::look {
 namespace {
@@ -49,58 +48,19 @@ class Strongest {
   std::vector<Edge> kept_;
 };
 
-/// One weight row and what it adds up to, over which each of its edges is measured.
-class RowSums {
- public:
-  RowSums(const models::LayerRecord& record, int sequence, int head, int query)
-      : rows_(record, sequence, head),
-        weights_(rows_.weights({query, query + 1})),
-        mass_(rows_.sink(query)),
-        visible_(rows_.visible(query)) {
-    origin_.kind = record.kind, origin_.layer = record.layer, origin_.head = head, origin_.query = query;
-    mixture_.resize(static_cast<std::size_t>(rows_.value_dim()));
-    for (int j = 0; j < rows_.keys(); ++j) {
-      const double a = weight(j);
-      if (a == 0) continue;  // what is hidden may hold NaN
-      const std::span v = rows_.value(j);
-      for (std::size_t c = 0; c < v.size(); ++c) mixture_[c] += a * static_cast<double>(v[c]);
-      mass_ += a;
-    }
-  }
-
-  Link link(int key) const {
-    Link link = origin_;
-    link.key = key;
-    link.weight = weight(key);
-    if (link.weight == 0) return link;
-    link.lift = link.weight * visible_;
-    const std::span value = rows_.value(key);
-    std::vector<double> v(value.begin(), value.end());  // [value_dim]
-    link.norm_weighted = link.weight * rows_.projected_norm(v);
-    link.local_effect = effect(link.weight, v);
-    return link;
-  }
-
- private:
-  double weight(int key) const { return static_cast<double>(weights_[static_cast<std::size_t>(key)]); }
-
-  /// ‖W_O Δo‖, Δo = p/(1−p)·(o − v). Sums are taken in double over the row's own weights, with p = A / ΣA, so that 1 −
-  /// p stays exact to many digits where A, a float, is next to 1.
-  double effect(double a, std::vector<double>& v) const {
-    const double p = a / mass_, rest = (mass_ - a) / mass_;
-    constexpr double kWholeRow = 4 * std::numeric_limits<float>::epsilon();
-    if (rest <= kWholeRow) return std::numeric_limits<double>::infinity();  // nothing is left to attend to
-    for (std::size_t c = 0; c < v.size(); ++c) v[c] = p / rest * (mixture_[c] / mass_ - v[c]);
-    return rows_.projected_norm(v);
-  }
-
-  HeadRows rows_;
-  std::vector<float> weights_;   // [keys]
-  std::vector<double> mixture_;  // Σ_j A_ij v_j [value_dim]
-  double mass_;                  // Σ_j A_ij, the sink's share included
-  int visible_;
-  Link origin_;  // kind, layer, head, query
-};
+Link link_of(const RowSums& row, const models::LayerRecord& record, int head, int query, int key) {
+  Link link;
+  link.kind = record.kind, link.layer = record.layer, link.head = head, link.query = query, link.key = key;
+  link.weight = row.weight(key);
+  if (link.weight == 0) return link;
+  link.lift = link.weight * row.visible();
+  std::vector<double> carried(static_cast<std::size_t>(row.width())), change(carried);  // [width]
+  row.add_carried({&key, 1}, carried);
+  link.norm_weighted = norm(carried);
+  const bool rest = row.add_change({&key, 1}, change);
+  link.local_effect = rest ? norm(change) : std::numeric_limits<double>::infinity();  // nothing is left to attend to
+  return link;
+}
 
 /// Queries in runs of neighbours that fit a band: few calls into the kernel when all are asked for, one row when one
 /// is.
@@ -184,14 +144,14 @@ std::vector<Link> strongest_links(const Field& field, int sequence, int top) {
     const RowSums row(record, sequence, first.head, first.query);
     for (int i = run.begin; i < run.end; ++i) {
       const std::size_t at = order[static_cast<std::size_t>(i)];
-      links[at] = row.link(edges[at].key);
+      links[at] = link_of(row, record, first.head, first.query, edges[at].key);
     }
   });
   return links;
 }
 
 Link describe(const models::LayerRecord& record, int sequence, int head, int query, int key) {
-  return RowSums(record, sequence, head, query).link(key);
+  return link_of(RowSums(record, sequence, head, query), record, head, query, key);
 }
 
 }  // namespace fovea::look

@@ -2,19 +2,15 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <mutex>
 #include <numeric>
-#include <optional>
 
 #include <fmt/format.h>
 
 #include <fovea/model.hpp>
 
 #include "io/hub.hpp"
-#include "io/json.hpp"
-#include "look/reader.hpp"
-#include "models/encoder.hpp"
-#include "models/pooling.hpp"
+#include "look/model_parts.hpp"
+#include "look/readout.hpp"
 
 namespace fovea {
 
@@ -22,28 +18,11 @@ namespace {
 look::TooLong too_long(bool truncate) { return truncate ? look::TooLong::Cut : look::TooLong::Refuse; }
 }  // namespace
 
-struct Model::Parts {
-  explicit Parts(const std::filesystem::path& where)
-      : folder(where), encoder(models::load_encoder(where)), reader(where, encoder->summary()) {}
+Model::Model(std::shared_ptr<const look::ModelParts> parts) : parts_(std::move(parts)) {}
 
-  /// Read when it is first asked for: only embed() minds what modules.json says.
-  const models::Pooling& pooling() const {
-    std::call_once(once, [&] { pooling_.emplace(models::Pooling::load(folder, encoder->summary().width)); });
-    return *pooling_;
-  }
-
-  std::filesystem::path folder;
-  std::shared_ptr<const models::Encoder> encoder;
-  look::Reader reader;
-
- private:
-  mutable std::once_flag once;
-  mutable std::optional<models::Pooling> pooling_;
-};
-
-Model::Model(std::shared_ptr<const Parts> parts) : parts_(std::move(parts)) {}
-
-Model load(const std::string& model) { return Model(std::make_shared<const Model::Parts>(io::resolve_model(model))); }
+Model load(const std::string& model) {
+  return Model(std::make_shared<const look::ModelParts>(io::resolve_model(model)));
+}
 
 const models::Summary& Model::summary() const { return parts_->encoder->summary(); }
 
@@ -52,7 +31,7 @@ Run Model::operator()(std::string_view text, bool truncate, int* cut) const {
   if (cut) *cut = reading.cut;
   models::Pass pass;
   pass.record_attention = pass.record_hidden = true;
-  Run run(parts_->encoder,
+  Run run(parts_,
           std::make_shared<const models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass)));
   run.text = text;
   run.tokens = std::move(reading.tokens);
@@ -92,42 +71,10 @@ Tensor Model::embed(std::span<const std::string> texts, bool truncate, int* cut)
 
 namespace {
 
-/// exp(x − max) / Σ, in double.
-std::vector<double> softmax(std::span<const float> logits) {
-  const auto most = static_cast<double>(*std::ranges::max_element(logits));
-  std::vector<double> p(logits.size());
-  std::ranges::transform(logits, p.begin(), [&](float x) { return std::exp(static_cast<double>(x) - most); });
-  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
-  for (double& x : p) x /= sum;
-  return p;
-}
-
-/// Rows [positions, width] of hidden [tokens, width].
-Tensor rows_at(const Tensor& hidden, const std::vector<int>& positions) {
-  const std::int64_t width = hidden.shape()[1];
-  Tensor rows(DType::F32, {std::ssize(positions), width});
-  float* to = rows.data<float>();
-  for (const int p : positions) to = std::copy_n(hidden.data<float>() + p * width, width, to);
-  return rows;
-}
-
-/// How logits become what is reported, by transformers' rules: config.json's problem_type, or the number of labels
-/// where it is silent.
-enum class Outcome { OneOf, AnyOf, Value };
-Outcome outcome_of(const std::filesystem::path& folder, std::size_t labels) {
-  const std::filesystem::path file = folder / "config.json";
-  const auto type = io::optional_or<std::string>(io::read_json(file), "problem_type", "", file);
-  if (type == "regression") return Outcome::Value;
-  if (type == "multi_label_classification" || (type.empty() && labels == 1)) return Outcome::AnyOf;
-  if (type.empty() || type == "single_label_classification") return Outcome::OneOf;
-  throw Error(
-      fmt::format("{}: problem_type {} is not known; expected single_label_classification, multi_label_classification "
-                  "or regression",
-                  file.string(), type));
-}
+using look::Outcome;
 
 std::vector<double> reported(Outcome outcome, std::span<const float> logits) {
-  if (outcome == Outcome::OneOf) return softmax(logits);
+  if (outcome == Outcome::OneOf) return look::softmax(logits);
   std::vector<double> p(logits.begin(), logits.end());
   if (outcome == Outcome::AnyOf)
     for (double& x : p) x = 1 / (1 + std::exp(-x));
@@ -159,11 +106,11 @@ std::vector<std::vector<Guess>> Model::fill(std::string_view text, int top) cons
   if (positions.empty())
     throw Error(fmt::format("the text has no {}; write it where a word is to be filled in", mask.text));
   const Tensor hidden = parts_->encoder->forward(std::span(&reading.sequence, 1)).hidden;
-  const Tensor logits = parts_->encoder->vocabulary_logits(rows_at(hidden, positions));  // [positions, vocabulary]
-  const auto vocabulary = static_cast<std::size_t>(logits.shape()[1]);
+  const Tensor logits =
+      parts_->encoder->vocabulary_logits(look::rows_at(hidden, positions));  // [positions, vocabulary]
   std::vector<std::vector<Guess>> guesses(positions.size());
   for (std::size_t i = 0; i < positions.size(); ++i) {
-    const std::vector<double> p = softmax(logits.values<float>().subspan(i * vocabulary, vocabulary));
+    const std::vector<double> p = look::softmax(look::row_of(logits, i));
     for (const std::size_t id : largest(p, static_cast<std::size_t>(top)))
       guesses[i].push_back({parts_->reader.spelled(static_cast<int>(id)), static_cast<int>(id), p[id]});
   }
@@ -176,7 +123,7 @@ std::vector<Label> Model::classify(std::string_view text, std::string_view pair)
   const Tensor logits =
       parts_->encoder->class_logits(parts_->encoder->forward(std::span(&reading.sequence, 1)));  // [1, labels]
   const std::vector<std::string>& names = parts_->encoder->labels();
-  const std::vector<double> p = reported(outcome_of(parts_->folder, names.size()), logits.values<float>());
+  const std::vector<double> p = reported(look::outcome_of(parts_->folder, names.size()), logits.values<float>());
   std::vector<Label> labels;
   for (const std::size_t i : largest(p, p.size())) labels.push_back({names[i], p[i]});
   return labels;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "io/json.hpp"
 #include "io/quote.hpp"
@@ -76,6 +77,15 @@ std::string Reader::spelled(int id) const {
   } catch (const Error&) {  // models round their vocabulary up
     return "";
   }
+}
+
+int Reader::word(std::string_view text) const {
+  if (const std::optional<int> id = tokenizer_.id_of(text)) return *id;
+  const std::vector<std::string> pieces = tokenizer_.encode(text, {}, false).pieces;
+  if (pieces.size() == 1 && pieces.front() != "[UNK]" && pieces.front() != "<unk>")
+    return *tokenizer_.id_of(pieces.front());
+  throw Error(fmt::format("{} is no single token of this model, which reads {}; choose a word that is one",
+                          io::in_quotes(text), pieces.empty() ? "nothing" : fmt::format("{}", fmt::join(pieces, " "))));
 }
 
 MaskToken Reader::mask() const {

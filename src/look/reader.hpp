@@ -38,6 +38,8 @@ class Reader {
   Reading read(std::string_view text, std::string_view pair, TooLong too_long, std::string_view what) const;
   /// A token as text; empty for an id that the model has and the tokenizer doesn't.
   std::string spelled(int id) const;
+  /// The one token of a word. Error when it takes several, naming them, or when the vocabulary doesn't have it.
+  int word(std::string_view text) const;
   /// As special_tokens_map.json or tokenizer_config.json names it, else [MASK] or <mask> where the tokenizer has one.
   MaskToken mask() const;
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include <fmt/format.h>
 
@@ -68,17 +67,15 @@ std::span<const float> HeadRows::value(int key) const {
   return {values_.data<float>() + at, static_cast<std::size_t>(shape[3])};
 }
 
-double HeadRows::projected_norm(std::span<const double> x) const {
+void HeadRows::add_projected(std::span<const double> x, std::span<double> sum) const {
   const TensorView& w = record_->output_weight;  // [width, heads · value_dim]
   const float* slice = static_cast<const float*>(w.data) + head_ * value_dim() * w.strides[1];
-  double squares = 0;
   for (std::int64_t r = 0; r < w.shape[0]; ++r) {
     double y = 0;
     for (std::size_t c = 0; c < x.size(); ++c)
       y += static_cast<double>(slice[r * w.strides[0] + static_cast<std::int64_t>(c) * w.strides[1]]) * x[c];
-    squares += y * y;
+    sum[static_cast<std::size_t>(r)] += y;
   }
-  return std::sqrt(squares);
 }
 
 }  // namespace fovea::look

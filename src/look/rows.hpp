@@ -26,8 +26,9 @@ class HeadRows {
   /// max |Σ_j A_ij v_j − o_i| over channels.
   double max_abs_error(int query, std::span<const float> row) const;
   std::span<const float> value(int key) const;  // v_j [value_dim]
-  /// ‖W_O x‖ of this head's slice of W_O, x [value_dim].
-  double projected_norm(std::span<const double> x) const;
+  /// sum [width] += W_O x with this head's slice of W_O, x [value_dim].
+  void add_projected(std::span<const double> x, std::span<double> sum) const;
+  int width() const { return static_cast<int>(record_->output_weight.shape[0]); }
 
  private:
   const models::LayerRecord* record_;

@@ -1,16 +1,17 @@
 // A run that can be looked into: every question goes to the functions beside this file.
 #include <algorithm>
 #include <mutex>
-#include <numeric>
 
 #include <fmt/format.h>
 
 #include <fovea/model.hpp>
 
+#include "look/choice.hpp"
 #include "look/links.hpp"
+#include "look/measure.hpp"
+#include "look/model_parts.hpp"
 #include "look/statistics.hpp"
 #include "look/words.hpp"
-#include "models/encoder.hpp"
 
 namespace fovea {
 
@@ -22,10 +23,10 @@ struct Run::Heads {
   std::vector<HeadStatistics> all;
 };
 
-Run::Run(std::shared_ptr<const models::Encoder> model, std::shared_ptr<const models::Result> result)
+Run::Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result)
     : model_(std::move(model)), result_(std::move(result)), heads_(std::make_shared<Heads>()) {}
 
-const models::Summary& Run::model() const { return model_->summary(); }
+const models::Summary& Run::model() const { return model_->encoder->summary(); }
 const std::vector<models::LayerRecord>& Run::layers() const { return result_->layers; }
 const std::vector<Tensor>& Run::hidden() const { return result_->hidden_states; }
 
@@ -43,51 +44,56 @@ double Run::max_abs_error() const {
   return worst;
 }
 
-namespace {
-
-std::vector<int> all_below(int n) {
-  std::vector<int> all(static_cast<std::size_t>(n));
-  std::iota(all.begin(), all.end(), 0);
-  return all;
-}
-
-/// The chosen ones in ascending order, each once; all of them when nothing was chosen.
-std::vector<int> chosen(const char* what, std::vector<int> wanted, int count) {
-  if (wanted.empty()) return all_below(count);
-  for (const int i : wanted)
-    if (i < 0 || i >= count)
-      throw Error(fmt::format("{} {}: the model has {}s 0 to {}; choose among them", what, i, what, count - 1));
-  std::ranges::sort(wanted);
-  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-  return wanted;
-}
-
-std::vector<const models::LayerRecord*> records_of_kind(const std::vector<models::LayerRecord>& layers,
-                                                        const std::string& kind) {
-  std::vector<const models::LayerRecord*> found;
-  for (const models::LayerRecord& record : layers)
-    if (record.kind == (kind.empty() ? layers.front().kind : kind)) found.push_back(&record);
-  if (found.empty() && !layers.empty())
-    throw Error(fmt::format("kind \"{}\": this model has no such attention; it has \"{}\"", kind, layers.front().kind));
-  return found;
-}
-
-}  // namespace
-
 std::vector<Link> Run::links(const LinkQuery& query) const {
   if (query.top < 1) throw Error(fmt::format("top {}: ask for at least one link", query.top));
-  const auto records = records_of_kind(layers(), query.kind);
+  const auto records = look::records_of_kind(layers(), query.kind);
   look::Field field;
-  for (const int layer : chosen("layer", query.layers, static_cast<int>(records.size())))
+  for (const int layer : look::chosen("layer", query.layers, static_cast<int>(records.size())))
     field.layers.push_back(records[static_cast<std::size_t>(layer)]);
-  field.heads = chosen("head", query.heads, model().heads);
-  field.queries = query.token.empty() ? all_below(static_cast<int>(tokens.size())) : find(query.token);
+  field.heads = look::chosen("head", query.heads, model().heads);
+  field.queries = query.token.empty() ? look::all_below(static_cast<int>(tokens.size())) : find(query.token);
   if (query.skip_special) {
     for (const Token& t : tokens) field.left_out.push_back(t.special);
     if (query.token.empty())
       std::erase_if(field.queries, [&](int q) { return tokens[static_cast<std::size_t>(q)].special; });
   }
   return look::strongest_links(field, kSequence, query.top);
+}
+
+// -------------------------------------------------------------------------------------------------------------
+// measured
+
+namespace {
+
+void check_draws(int draws) {
+  constexpr int kLeast = 20, kMost = 100'000;  // with fewer, nothing could stand out; see Effect::measurable
+  if (draws < kLeast || draws > kMost)
+    throw Error(fmt::format("draws {}: a control has {} to {}", draws, kLeast, kMost));
+}
+
+}  // namespace
+
+Effect Run::measure(const MeasureQuery& query) const {
+  check_draws(query.draws);
+  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
+  const look::Variant cut = look::cut_of(run, text, query);
+  const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
+  return look::measure(run, *metric, {&cut, 1}, query.draws, query.seed).front();
+}
+
+std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::uint64_t seed) const {
+  check_draws(draws);
+  if (links.empty()) return {};
+  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), links.front().kind)};
+  std::vector<look::Variant> cuts;
+  for (const Link& link : links) cuts.push_back(look::cut_of(run, link));
+  return look::measure(run, *look::choose_metric(*model_, *result_, tokens, {}, {}), cuts, draws, seed);
+}
+
+Survey Run::survey(const SurveyQuery& query) const {
+  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
+  const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
+  return look::survey(run, *metric, text, query);
 }
 
 }  // namespace fovea

@@ -209,7 +209,9 @@ Result Bert::forward(std::span<const Sequence> sequences, const Pass& pass) cons
     const nn::EncoderLayer& layer = layers_[static_cast<std::size_t>(i)];
     const AttentionSpec spec(packed(*ends), pass.mask ? pass.mask(i) : AnyMask());
     nn::AttentionTrace trace;
-    x = layer(x, spec, pass.record_attention ? &trace : nullptr);
+    nn::ValueEdit edit;
+    if (pass.values) edit = [&pass, i](Tensor& v) { pass.values(i, v); };
+    x = layer(x, spec, pass.record_attention ? &trace : nullptr, edit);
     keep(static_cast<std::size_t>(i) + 1, x);
     if (pass.record_attention) {
       result.layers.push_back({"encoder", i, trace.q, trace.k, trace.v, std::move(trace.attention),

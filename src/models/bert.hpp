@@ -20,6 +20,7 @@ class Bert final : public Encoder {
 
   const Summary& summary() const override { return summary_; }
   Result forward(std::span<const Sequence> sequences, const Pass& pass = {}) const override;
+  bool predicts_vocabulary() const override { return masked_ != nullptr; }
   Tensor vocabulary_logits(const Tensor& hidden) const override;
   Tensor class_logits(const Result& result) const override;
   const std::vector<std::string>& labels() const override { return labels_; }

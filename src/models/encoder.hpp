@@ -43,6 +43,8 @@ struct Pass {
   bool record_attention = false, record_hidden = false;
   /// Edges to cut: the mask of a layer, over and above the model's own; null: nothing is cut.
   std::function<AnyMask(int layer)> mask;
+  /// Changes a layer's values before they are attended to, in place: v F32 [1, tokens, kv_heads, value_dim]; null: never.
+  std::function<void(int layer, Tensor& v)> values;
   int first_layer = 0;       // start here from `start` instead of from the embedding; earlier layers leave no record
   const Tensor* start = nullptr;  // [tokens, width], the input of first_layer
 };
@@ -61,6 +63,8 @@ class Encoder {
   /// Throws Error when a sequence is longer than the model's positions, naming both counts.
   virtual Result forward(std::span<const Sequence> sequences, const Pass& pass = {}) const = 0;
 
+  /// Whether the folder has a masked-LM head.
+  virtual bool predicts_vocabulary() const = 0;
   /// Masked-LM logits F32 [rows, vocabulary] of hidden rows [rows, width]; Error when the folder has no such head.
   virtual Tensor vocabulary_logits(const Tensor& hidden) const = 0;
   /// Sequence-classification logits F32 [sequences, labels]; Error when the folder has no such head.

@@ -19,11 +19,12 @@ AttentionBlock::AttentionBlock(const Weights& weights, const AttentionNames& nam
 }
 
 Tensor AttentionBlock::operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec,
-                                  AttentionTrace* trace) const {
+                                  AttentionTrace* trace, const ValueEdit& edit) const {
   const std::int64_t tokens = x.shape()[0], keys = memory.shape()[0];
   const Tensor q = query_(x).reshape({1, tokens, shape_.heads, shape_.head_dim});
   const Tensor k = key_(memory).reshape({1, keys, shape_.kv_heads, shape_.head_dim});
-  const Tensor v = value_(memory).reshape({1, keys, shape_.kv_heads, shape_.value_dim});
+  Tensor v = value_(memory).reshape({1, keys, shape_.kv_heads, shape_.value_dim});
+  if (edit) edit(v);
   Attention attention = attend(q, k, v, spec);
   const Tensor joined = attention.out.reshape({tokens, std::int64_t{shape_.heads} * shape_.value_dim});
   if (trace) *trace = {q, k, v, std::move(attention)};

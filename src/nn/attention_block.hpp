@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <fovea/attention.hpp>
+#include <functional>
 #include <string_view>
 
 #include "nn/linear.hpp"
@@ -29,6 +30,9 @@ struct AttentionTrace {
   Attention attention;
 };
 
+/// Changes the values before they are attended to, in place: v F32 [1, keys, kv_heads, value_dim].
+using ValueEdit = std::function<void(Tensor& v)>;
+
 class AttentionBlock {
  public:
   AttentionBlock() = default;
@@ -36,10 +40,12 @@ class AttentionBlock {
 
   /// x F32 [tokens, width], memory F32 [keys, memory_width] → F32 [tokens, width]. `spec` says what is visible: sequences packed
   /// along time, a mask on top. With a trace, the pass can be asked for its weights afterwards, as long as what `spec` borrows lives.
-  Tensor operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const;
+  Tensor operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
+                    const ValueEdit& edit = {}) const;
   /// Self-attention: x is its own memory.
-  Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const {
-    return (*this)(x, x, spec, trace);
+  Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
+                    const ValueEdit& edit = {}) const {
+    return (*this)(x, x, spec, trace, edit);
   }
 
   const AttentionShape& shape() const { return shape_; }

@@ -9,16 +9,17 @@ EncoderLayer::EncoderLayer(const Weights& weights, const EncoderLayerNames& name
       feed_forward_norm_(weights / names.feed_forward_norm, shape.attention.width, shape.eps),
       order_(shape.order) {}
 
-Tensor EncoderLayer::operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace) const {
+Tensor EncoderLayer::operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace,
+                                const ValueEdit& edit) const {
   // Sums go into the fresh output of each half: inputs may be somebody's record of the hidden states.
   if (order_ == NormOrder::Pre) {
-    Tensor attended = attention_(attention_norm_(x), spec, trace);
+    Tensor attended = attention_(attention_norm_(x), spec, trace, edit);
     add(attended, x);
     Tensor out = feed_forward_(feed_forward_norm_(attended));
     add(out, attended);
     return out;
   }
-  Tensor attended = attention_(x, spec, trace);
+  Tensor attended = attention_(x, spec, trace, edit);
   add(attended, x);
   attended = attention_norm_(attended);
   Tensor out = feed_forward_(attended);

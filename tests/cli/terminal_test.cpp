@@ -16,6 +16,7 @@ std::vector<Words> plain_commands() {
           Words{"explain", "--kernel", "reference", "--window", "3:4"},
           Words{"attend", "--help"},
           Words{"look", "--help"},
+          Words{"measure", "--help"},
           Words{"bench", "--help"},
           Words{"embed", "--help"},
           Words{"run", "--help"},

@@ -7,7 +7,7 @@
 namespace fovea::testing {
 namespace {
 
-const Words kCommands{"look", "embed", "run", "attend", "explain", "bench", "info"};
+const Words kCommands{"look", "measure", "embed", "run", "attend", "explain", "bench", "info"};
 
 TEST(Usage, FirstScreenNamesEveryCommand) {
   const Outcome bare = fovea({}), asked = fovea({"--help"}), word = fovea({"help"});
@@ -38,8 +38,8 @@ TEST(Usage, EveryCommandHasHelpThatEndsWithExamples) {
 
 TEST(Usage, UnknownWordsGetTheNearestOne) {
   expect_error(fovea({"atend"}), 2,
-               {"unknown command 'atend'", "did you mean attend?", "look, embed, run, attend, explain, bench, info"});
-  expect_error(fovea({"measure"}), 2, {"unknown command 'measure'", "look"});
+               {"unknown command 'atend'", "did you mean attend?", "look, measure, embed, run, attend, explain, bench, info"});
+  expect_error(fovea({"prune"}), 2, {"unknown command 'prune'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
   expect_error(fovea({"explain", "--casual"}), 2,
                {"explain: unknown flag --casual", "did you mean --causal?", "fovea explain --help"});
@@ -53,7 +53,6 @@ TEST(Usage, UnknownWordsGetTheNearestOne) {
 
 TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
   expect_error(fovea({"look", "x", "--html", "f.html"}), 2, {"unknown flag --html"});
-  expect_error(fovea({"look", "x", "--measure"}), 2, {"unknown flag --measure"});
   expect_error(fovea({"bench", "gemm"}), 2, {"gemm", "attention and model"});
   expect_error(fovea({"run", "translate", "x"}), 2, {"translate", "fill-mask and classify"});
   expect_error(fovea({"run", "fill-masks", "x"}), 2, {"did you mean fill-mask?"});
@@ -61,6 +60,7 @@ TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
 
 TEST(Usage, TheDemoModelIsNotPartOfThisBuild) {
   const std::vector<Words> lines{Words{"look", "x"}, Words{"embed", "x"}, Words{"run", "classify", "x"},
+                                 Words{"measure", "x", "--cut", "0:1"},
                                  Words{"look", "x", "--model", "demo"}, Words{"info", "--model", "demo"}};
   for (const Words& line : lines) expect_error(fovea(line), 1, {"demo", "--model FOLDER"});
 }
@@ -84,6 +84,7 @@ TEST(Usage, ListsOfLayersAreChecked) {
   expect_error(fovea({"look", "x", "--kind", "sideways"}), 2, {"--kind", "sideways"});
   expect_error(fovea({"look", "x", "--top", "0"}), 2, {"--top"});
   expect_error(fovea({"look", "x", "--rows", "0:5"}), 2, {"--rows", "--export"});
+  expect_error(fovea({"measure", "x", "--cut", "a:b", "--layer", "two"}), 2, {"--layer", "two"});
 }
 
 TEST(Usage, AFullDiskUnderStandardOutputIsNoSuccess) {

@@ -56,7 +56,7 @@ void add_masked_head(Store& store, const BertSize& s) {
 }
 
 BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types,
-                 const LayerVisible& visible, const std::function<double(double)>& activation) {
+                 const LayerVisible& visible, const std::function<double(double)>& activation, const LayerZero& zero) {
   const std::string& p = s.prefix;
   types.resize(ids.size(), 0);
   Matrix x(ids.size(), Row(static_cast<std::size_t>(s.width), 0.0));
@@ -75,8 +75,13 @@ BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& 
   for (int i = 0; i < s.layers; ++i) {
     const std::string layer = fmt::format("{}encoder.layer.{}.", p, i), self = layer + "attention.self.";
     std::vector<Matrix> weights;
+    Matrix values = linear(store, self + "value", x);
+    const std::size_t head_dim = static_cast<std::size_t>(s.width / s.heads);
+    for (std::size_t key = 0; zero && key < values.size(); ++key)
+      for (std::size_t c = 0; c < values[key].size(); ++c)
+        if (zero(i, static_cast<int>(c / head_dim), static_cast<int>(key))) values[key][c] = 0;
     const Matrix attended = attention(
-        linear(store, self + "query", x), linear(store, self + "key", x), linear(store, self + "value", x), s.heads,
+        linear(store, self + "query", x), linear(store, self + "key", x), values, s.heads,
         s.heads, [&](int h, int q, int k) { return !visible || visible(i, h, q, k); }, &weights);
     const Matrix joined = sum(linear(store, layer + "attention.output.dense", attended), x);
     const Matrix h = layer_norm(store, layer + "attention.output.LayerNorm", joined, s.eps);

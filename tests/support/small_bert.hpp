@@ -37,8 +37,12 @@ struct BertRun {
 
 /// Whether query i of a layer's head sees key j.
 using LayerVisible = std::function<bool(int layer, int head, int query, int key)>;
+/// Whether the value of a key is zero in a layer's head.
+using LayerZero = std::function<bool(int layer, int head, int key)>;
+
 BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types = {},
-                 const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu);
+                 const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu,
+                 const LayerZero& zero = {});
 
 /// Logits [rows][vocabulary] of the masked-LM head over hidden rows.
 Matrix masked_logits(const Store& store, const BertSize& s, const Matrix& hidden);

@@ -16,48 +16,23 @@
 #include "look/links.hpp"
 #include "models/encoder.hpp"
 #include "support/errors.hpp"
-#include "support/small_bert.hpp"
+#include "support/text_bert.hpp"
 
 namespace fovea {
 namespace {
 
 using plain::BertSize;
+using plain::Checkpoint;
+using plain::kCls;
+using plain::kMask;
+using plain::kSep;
+using plain::kVocabulary;
+using plain::read_file;
+using plain::word_pieces;
 using plain::Folder;
 using plain::Matrix;
 using plain::Store;
 using testing::refuses;
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-/// WordPiece over 113 tokens: [PAD] [UNK] [CLS] [SEP] [MASK], letters, and words like bank and river.
-constexpr int kVocabulary = 113, kCls = 2, kSep = 3, kMask = 4;
-std::string word_pieces() { return read_file(std::string(FOVEA_TEST_DATA) + "/bert_base/tokenizer.json"); }
-
-/// A checkpoint on disk with its tokenizer.
-struct Checkpoint {
-  BertSize size{.vocabulary = kVocabulary};
-  Store store{0};
-  Folder folder;
-
-  explicit Checkpoint(BertSize s = {}, const nlohmann::json& extra = nlohmann::json::object()) : size(s) {
-    size.vocabulary = kVocabulary;
-    store = plain::bert_store(size, 42);
-    write(extra);
-  }
-  void write(const nlohmann::json& extra = nlohmann::json::object()) const {
-    nlohmann::json config = plain::config_of(size);
-    config.update(extra);
-    folder.write("config.json", config);
-    folder.write("tokenizer.json", word_pieces());
-    folder.write("model.safetensors", store);
-  }
-  Model load() const { return fovea::load(folder.path().string()); }
-};
 
 std::vector<int> ids_of(const fovea::Run& run) {
   std::vector<int> ids;

@@ -33,7 +33,7 @@ struct GradientScratch {
 inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientScratch* s) {
   std::size_t used = 0;
   const auto take = [&](std::int64_t floats) {
-    float* at = reinterpret_cast<float*>(base + used);
+    float* at = base ? reinterpret_cast<float*>(base + used) : nullptr;  // null: only the size is asked for
     used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
     return at;
   };

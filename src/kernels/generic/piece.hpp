@@ -28,7 +28,7 @@ struct Scratch {
 inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::byte* base, Scratch* s) {
   std::size_t used = 0;
   const auto take = [&](std::int64_t floats) {
-    float* at = reinterpret_cast<float*>(base + used);
+    float* at = base ? reinterpret_cast<float*>(base + used) : nullptr;  // null: only the size is asked for
     used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
     return at;
   };

@@ -1,0 +1,134 @@
+// What fovea measure shows a person: what was removed, three tiers and the control, and in words what they say.
+#include "measure_screen.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "models/encoder.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+namespace {
+
+constexpr int kBar = 12;
+
+/// "bank (2)", "flooded (7–8)": a selector as the tokens that it means.
+std::string named(const Run& run, const std::string& selector) {
+  const std::vector<int> at = run.find(selector);
+  std::string text;
+  for (const int i : at) text += (text.empty() ? "" : " ") + run.tokens[static_cast<std::size_t>(i)].text;
+  return at.size() == 1 ? fmt::format("{} ({})", text, at.front())
+                        : fmt::format("{} ({}–{})", text, at.front(), at.back());
+}
+
+std::string removed_text(const MeasureOptions& o, const Run& run) {
+  std::string what;
+  for (const Cut& c : o.query.cuts)
+    what += fmt::format("{}{} → {}", what.empty() ? "" : ", ", named(run, c.from), named(run, c.to));
+  if (!o.query.values.empty()) what = "the values of " + named(run, o.query.values);
+  return fmt::format("Without {}, in {} and {}", what, list_text("layer", "layers", o.layers),
+                     list_text("head", "heads", o.heads));
+}
+
+std::string metric_text(const Effect& e) {
+  if (e.metric == "cosine_distance") return fmt::format("cosine distance; cosine 1 → {:.3f}", e.after);
+  return fmt::format("{}: {:.2f} → {:.2f}", e.metric == "log_odds" ? "log-odds" : "log-probability", e.before, e.after);
+}
+
+void print_tiers(const Effect& e) {
+  const double most = std::max(std::abs(e.effect), std::abs(e.control.mean));
+  const auto share = [&](double x) { return bar(most > 0 ? std::abs(x) / most : 0, kBar); };
+  Table table(
+      {{"", false, false, Ink::Bold}, {"", true}, {"", false, false, Ink::Accent}, {"", false, true, Ink::Dim}});
+  const std::string local = std::isinf(e.local_effect) ? "all it had" : effect_number(e.local_effect);
+  table.row({"weight", fmt::format("{:.3f}", e.weight), bar(e.weight, kBar), "where it looked, mean over the cut"});
+  table.row({"local effect", local, "", "how attention's output moves: estimate"});
+  table.row({"measured effect", effect_number(e.effect), share(e.effect), metric_text(e)});
+  if (e.control.draws > 0)
+    table.row({"control", effect_number(e.control.mean), share(e.control.mean),
+               fmt::format("± {}: {} random removals like it", effect_number(e.control.sd), e.control.draws)});
+  for (const std::string& line : table.lines(terminal().width))
+    if (line.find_first_not_of(' ') != line.npos) fmt::print("{}\n", line);
+}
+
+void print_verdict(const MeasureOptions& o, const Effect& e) {
+  const int draws = e.control.draws, as_much = draws - e.control.smaller;
+  std::string few;
+  if (draws < o.query.draws)
+    few = fmt::format(" Of {} random removals of equal weight and similar distance, this text has {}.", o.query.draws,
+                      draws == 0 ? "none" : std::to_string(draws));
+  if (!e.output_before.empty())
+    say(e.output_before == e.output_after ? fmt::format("answer: {}, as before", e.output_after)
+                                          : fmt::format("answer: {}; before: {}", e.output_after, e.output_before),
+        8);
+  if (e.measurable())
+    say(fmt::format("measurable: larger than {} of {} random removals of equal weight and similar distance in the same "
+                    "layers (percentile {:.0f}).{}",
+                    e.control.smaller, draws, e.control.percentile(), few),
+        2, Ink::Bold);
+  else if (draws < 19)
+    say(fmt::format("no measurable effect: too few removals like it to tell.{}", few), 2, Ink::Bold);
+  else
+    say(fmt::format("no measurable effect: {} of {} random removals of equal weight and similar distance in the same "
+                    "layers did as much (percentile {:.0f}).{}",
+                    as_much, draws, e.control.percentile(), few),
+        2, Ink::Bold);
+}
+
+void print_next(const MeasureOptions& o, const Run& run) {
+  if (o.query.cuts.empty()) return suggest_next(o, run, {{"look", {"--measure"}}});
+  const Cut& first = o.query.cuts.front();
+  suggest_next(o, run, {{"measure", {"--values", first.to}}, {"measure", {"--all", "pairs", "--token", first.from}}});
+}
+
+}  // namespace
+
+std::string list_text(const char* one, const char* many, const std::vector<int>& list) {
+  if (list.empty()) return fmt::format("all {}", many);
+  return fmt::format("{} {}", list.size() == 1 ? one : many, fmt::join(list, ", "));
+}
+
+void suggest_next(const MeasureOptions& o, const Run& run,
+                  const std::vector<std::pair<const char*, std::vector<std::string>>>& commands) {
+  constexpr std::size_t kLongest = 200;
+  if (run.text.size() > kLongest || run.text.find('\n') != std::string::npos) return;
+  std::vector<std::vector<std::string>> lines;
+  for (const auto& [name, more] : commands) {
+    lines.push_back({"fovea", name, "--model", o.model.model, run.text});
+    lines.back().insert(lines.back().end(), more.begin(), more.end());
+  }
+  suggest(lines);
+}
+
+void print_subject(const Run& run) {
+  const models::Summary& m = run.model();
+  say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
+                  run.tokens.size()),
+      2, Ink::Dim);
+  fmt::print("{}\n\n", fit(run.text, terminal().width));
+}
+
+std::string effect_number(double effect) {
+  const double size = std::abs(effect);
+  if (std::isnan(effect)) return "–";
+  if (size != 0 && size < 5e-5) return fmt::format("{:.0e}", effect);
+  return fmt::format("{:.{}f}", effect, size < 1 ? 4 : 3);
+}
+
+void print_measure(const MeasureOptions& o, const Run& run, const Effect& effect, double seconds) {
+  print_subject(run);
+  say(removed_text(o, run), 2, Ink::Bold);
+  print_tiers(effect);
+  fmt::print("\n");
+  print_verdict(o, effect);
+  fmt::print("\n");
+  say(fmt::format("cost: {} reruns from layer {} on, side by side: {}", 1 + effect.control.draws,
+                  o.layers.empty() ? 0 : o.layers.front(), seconds_text(seconds)),
+      6, Ink::Dim);
+  print_next(o, run);
+}
+
+}  // namespace fovea::cli

@@ -1,0 +1,181 @@
+#include "look/draws.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "look/rows.hpp"
+
+namespace fovea::look {
+namespace {
+
+constexpr int kAttempts = 30;  // at a whole draw, and at each place of it: where none fits soon, none is there
+
+int heads_of(const models::LayerRecord& record) { return static_cast<int>(record.q.shape()[2]); }
+
+/// Σ_i A_ij of every head, [heads, keys], a band of rows at a time.
+std::vector<float> column_sums(const models::LayerRecord& record, int sequence) {
+  std::vector<float> all;
+  for (int head = 0; head < heads_of(record); ++head) {
+    const HeadRows rows(record, sequence, head);
+    const auto keys = static_cast<std::size_t>(rows.keys());
+    std::vector<double> sums(keys);
+    for (int begin = 0; begin < rows.queries(); begin += rows.band()) {
+      const std::vector<float> band = rows.weights({begin, std::min(begin + rows.band(), rows.queries())});
+      for (std::size_t i = 0; i < band.size(); ++i) sums[i % keys] += static_cast<double>(band[i]);
+    }
+    for (const double sum : sums) all.push_back(static_cast<float>(sum));
+  }
+  return all;
+}
+
+std::vector<float> row_weights(const models::LayerRecord& record, int sequence, int query) {
+  std::vector<float> all;  // [heads, keys]
+  for (int head = 0; head < heads_of(record); ++head) {
+    const std::vector<float> row = HeadRows(record, sequence, head).weights({query, query + 1});
+    all.insert(all.end(), row.begin(), row.end());
+  }
+  return all;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------- what is matched
+
+Draws::Draws(const Setting& setting, const Variant& cut, std::uint64_t seed)
+    : setting_(setting), cut_(cut), removed_(cut.removed.begin(), cut.removed.end()), random_(seed) {
+  std::set<int> queries;
+  for (const Removal& r : removed_) queries.insert(r.query);
+  for (const int query : queries) add_place(query);
+}
+
+void Draws::add_place(int query) {
+  Place place{query, {query}, {}};
+  const auto is_read = [&](int q) { return std::ranges::find(setting_.read, q) != setting_.read.end(); };
+  if (query != kEveryQuery && !is_read(query)) {
+    const int queries = HeadRows(*setting_.records.front(), setting_.sequence, 0).queries();
+    place.others.clear();
+    for (int q = 0; q < queries; ++q)
+      if (setting_.special[static_cast<std::size_t>(q)] == setting_.special[static_cast<std::size_t>(query)] &&
+          !is_read(q))
+        place.others.push_back(q);
+  }
+  std::set<int> layers;
+  for (const Removal& r : removed_)
+    if (r.query == query) layers.insert(r.layer);
+  for (const int layer : layers) {
+    Target target{layer, 0, 0, {}};
+    set_target(target, query);
+    if (target.weight > 0) place.targets.push_back(std::move(target));  // what has no weight has no equal
+  }
+  places_.push_back(std::move(place));
+}
+
+void Draws::set_target(Target& target, int query) {
+  const std::vector<float>& a = weights(target.layer, query);
+  const std::size_t keys = setting_.special.size();
+  double travelled = 0;
+  for (const Removal& r : removed_) {
+    if (r.query != query || r.layer != target.layer) continue;
+    const auto weight =
+        static_cast<double>(a[static_cast<std::size_t>(r.head) * keys + static_cast<std::size_t>(r.key)]);
+    target.weight += weight;
+    travelled += weight * std::abs(query - r.key);
+    if (std::ranges::find(target.keys, r.key) == target.keys.end()) target.keys.push_back(r.key);
+  }
+  if (target.weight > 0) target.distance = travelled / target.weight;
+}
+
+const std::vector<float>& Draws::weights(int layer, int query) {
+  constexpr std::size_t kMost = std::size_t{1} << 22;  // floats kept, 16 MB: all of a sentence, a few rows of a book
+  const auto found = weights_.find({layer, query});
+  if (found != weights_.end()) return found->second;
+  const models::LayerRecord& record = *setting_.records[static_cast<std::size_t>(layer)];
+  std::vector<float> a =
+      query == kEveryQuery ? column_sums(record, setting_.sequence) : row_weights(record, setting_.sequence, query);
+  if ((weights_.size() + 1) * a.size() > kMost) weights_.clear();
+  return weights_[{layer, query}] = std::move(a);
+}
+
+// ---------------------------------------------------------------------------------------------------------- one draw
+
+int Draws::rank(const Target& target, int query, int key) const {
+  constexpr int kOtherSort = 1 << 24;
+  const auto special = [&](int k) { return setting_.special[static_cast<std::size_t>(k)]; };
+  const bool same_sort = std::ranges::any_of(target.keys, [&](int k) { return special(k) == special(key); });
+  int gap = 0;
+  if (query != kEveryQuery) {  // what is about as far away is as good as what is just as far
+    const double apart = std::abs(std::abs(query - key) - target.distance);
+    gap = static_cast<int>(std::lround(std::max(0.0, apart - std::max(1.0, target.distance / 4))));
+  }
+  return gap + (same_sort ? 0 : kOtherSort);
+}
+
+std::vector<Draws::Candidate> Draws::candidates(const Target& target, int query) {
+  const std::vector<float>& a = weights(target.layer, query);
+  const std::size_t keys = setting_.special.size();
+  std::vector<int> ranks(keys);
+  for (std::size_t key = 0; key < keys; ++key) ranks[key] = rank(target, query, static_cast<int>(key));
+  const bool cut_here = std::ranges::any_of(places_, [&](const Place& p) { return p.query == query; });
+  std::vector<Candidate> all;
+  all.reserve(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const int head = static_cast<int>(i / keys), key = static_cast<int>(i % keys);
+    if (a[i] > 0 && !(cut_here && removed_.contains({target.layer, head, query, key})))
+      all.push_back({head, key, static_cast<double>(a[i]), ranks[i % keys]});
+  }
+  for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[static_cast<std::size_t>(below(i))]);
+  std::ranges::stable_sort(all, {}, &Candidate::rank);
+  return all;
+}
+
+/// Takes what still fits, in order, until the weight is equal.
+bool Draws::fill(const Target& target, int query, std::vector<Removal>& removed) {
+  const models::LayerRecord& record = *setting_.records[static_cast<std::size_t>(target.layer)];
+  const double slack = weight_tolerance(target.weight);
+  double weight = 0, travelled = 0;
+  std::map<int, int> left;  // by head: keys that the row still sees
+  for (const Candidate& c : candidates(target, query)) {
+    if (weight > 0 && std::abs(weight - target.weight) <= slack) break;
+    if (weight + c.weight > target.weight + slack) continue;
+    if (query != kEveryQuery) {
+      const auto [keys, first] = left.try_emplace(c.head, 0);
+      if (first) keys->second = HeadRows(record, setting_.sequence, c.head).visible(query);
+      if (keys->second == 1) continue;
+      --keys->second;
+    }
+    weight += c.weight;
+    travelled += c.weight * std::abs(query - c.key);
+    removed.push_back({target.layer, c.head, query, c.key});
+  }
+  if (weight == 0 || std::abs(weight - target.weight) > slack) return false;
+  return query == kEveryQuery || std::abs(travelled / weight - target.distance) <= distance_tolerance(target.distance);
+}
+
+bool Draws::fill_place(const Place& place, std::vector<int>& taken, std::vector<Removal>& removed) {
+  for (int attempt = 0; attempt < kAttempts && !place.others.empty(); ++attempt) {
+    const int query = place.others[static_cast<std::size_t>(below(place.others.size()))];
+    if (std::ranges::find(taken, query) != taken.end()) continue;
+    std::vector<Removal> here;
+    if (!std::ranges::all_of(place.targets, [&](const Target& t) { return fill(t, query, here); })) continue;
+    removed.insert(removed.end(), here.begin(), here.end());
+    taken.push_back(query);
+    return true;
+  }
+  return false;
+}
+
+std::optional<Variant> Draws::next() {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    Variant draw;
+    const bool whole =
+        std::ranges::all_of(places_, [&](const Place& p) { return fill_place(p, draw.queries, draw.removed); });
+    std::ranges::sort(draw.removed);
+    if (!whole || draw.removed.empty() || !seen_.insert(draw.removed).second) continue;
+    if (draw.queries == std::vector{kEveryQuery}) draw.queries = cut_.queries;
+    return draw;
+  }
+  return std::nullopt;
+}
+
+}  // namespace fovea::look

@@ -1,0 +1,80 @@
+// The control of a measured effect: random removals that are like the real one in all but what they remove.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "look/removal.hpp"
+#include "models/encoder.hpp"
+
+namespace fovea::look {
+
+/// A draw takes as much weight as the cut does from each layer (of each query), to within a twentieth of it, or within
+/// 0.005 where that is more (what has next to no weight rarely has an equal) …
+constexpr double weight_tolerance(double weight) { return weight > 0.1 ? weight / 20 : 0.005; }
+/// … over as long a way: the distances' means, weighted by what is removed, are no further apart than this.
+constexpr double distance_tolerance(double distance) { return distance > 4 ? distance / 2 : 2; }
+
+/// Draws for one cut. For edges: each query that was cut gives its place to a random one, and in each layer edges of
+/// that query, of any head, are removed until the weight is equal; first those that span a similar distance and lead to
+/// a key of the same sort (a word, or a special token). For values: random keys of random heads, of equal received
+/// weight in each layer. Nothing of the cut itself is removed, no row loses all its keys, and no two draws are the
+/// same.
+class Draws {
+ public:
+  struct Setting {
+    std::vector<const models::LayerRecord*> records;  // by layer
+    int sequence = 0;
+    std::vector<bool> special;  // [tokens]
+    /// Queries whose final vectors the metric reads whatever is removed: they stay in a draw, and no other takes their
+    /// place, since what they look at reaches the metric more directly than anything else does.
+    std::vector<int> read;
+  };
+  Draws(const Setting& setting, const Variant& cut, std::uint64_t seed);
+
+  /// Another one, whose `queries` are those that it took edges from; none when none was found.
+  std::optional<Variant> next();
+
+ private:
+  /// What a draw takes from one layer: of one query's rows, or, for kEveryQuery, of values.
+  struct Target {
+    int layer;
+    double weight = 0, distance = 0;
+    std::vector<int> keys;  // that the cut removed
+  };
+  struct Place {
+    int query;
+    std::vector<int> others;  // queries that may take its place
+    std::vector<Target> targets;
+  };
+  struct Candidate {
+    int head, key;
+    double weight;
+    int rank;  // those of a lower rank are taken first
+  };
+
+  void add_place(int query);
+  void set_target(Target& target, int query);
+  /// Weights [heads, keys] of one query, or the columns' sums for kEveryQuery.
+  const std::vector<float>& weights(int layer, int query);
+  int rank(const Target& target, int query, int key) const;
+  std::vector<Candidate> candidates(const Target& target, int query);
+  bool fill(const Target& target, int query, std::vector<Removal>& removed);
+  bool fill_place(const Place& place, std::vector<int>& taken, std::vector<Removal>& removed);
+  int below(std::size_t n) { return static_cast<int>(random_() % n); }
+
+  Setting setting_;
+  Variant cut_;
+  std::set<Removal> removed_;  // by the cut
+  std::vector<Place> places_;
+  std::set<std::vector<Removal>> seen_;
+  std::map<std::pair<int, int>, std::vector<float>> weights_;  // by layer and query
+  std::mt19937_64 random_;
+};
+
+}  // namespace fovea::look

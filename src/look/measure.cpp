@@ -1,0 +1,211 @@
+#include "look/measure.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "look/draws.hpp"
+#include "look/row_sums.hpp"
+
+namespace fovea {
+
+double Control::percentile() const {
+  return draws > 0 ? 100.0 * smaller / draws : std::numeric_limits<double>::quiet_NaN();
+}
+
+bool Effect::measurable() const {
+  const double p = static_cast<double>(1 + control.draws - control.smaller) / (1 + control.draws);
+  return p <= 0.05;
+}
+
+namespace look {
+namespace {
+
+constexpr int kSequence = 0;  // a run is one text
+
+double mean_of(const std::vector<double>& x) {
+  return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
+}
+
+// ------------------------------------------------------------------------------------------- weight and local effect
+
+/// The first two tiers, from the run as it was. Changes of one query in one layer add up over its heads, since W_O
+/// does.
+class Tiers {
+ public:
+  Tiers(const Original& run, const Variant& cut) : run_(run) {
+    std::map<std::pair<int, int>, std::map<int, std::vector<int>>> rows;  // keys by layer and query, then by head
+    for (const Removal& r : cut.removed) rows[{r.layer, r.query}][r.head].push_back(r.key);
+    for (const auto& [at, heads] : rows) {
+      const models::LayerRecord& record = *run.records[static_cast<std::size_t>(at.first)];
+      at.second == kEveryQuery ? add_values(record, heads) : add_row(record, at.second, heads);
+    }
+  }
+  void write(Effect& e) const {
+    e.weight = mean_of(weights_), e.local_effect = mean_of(changes_), e.norm_weighted = mean_of(carried_);
+  }
+
+ private:
+  using Heads = std::map<int, std::vector<int>>;
+  std::vector<double> nothing() const {
+    return std::vector<double>(static_cast<std::size_t>(run_.model.encoder->summary().width));
+  }
+
+  void add_row(const models::LayerRecord& record, int query, const Heads& heads) {
+    std::vector<double> change = nothing(), carried = nothing();  // [width]
+    bool rest = true;
+    for (const auto& [head, keys] : heads) {
+      const RowSums row(record, kSequence, head, query);
+      for (const int key : keys) weights_.push_back(row.weight(key));
+      row.add_carried(keys, carried);
+      rest = row.add_change(keys, change) && rest;
+    }
+    changes_.push_back(rest ? norm(change) : std::numeric_limits<double>::infinity());
+    carried_.push_back(norm(carried));
+  }
+
+  /// Without a softmax in between, what a value carried is what its absence changes.
+  void add_values(const models::LayerRecord& record, const Heads& heads) {
+    const auto queries = static_cast<std::size_t>(HeadRows(record, kSequence, 0).queries());
+    const std::size_t width = nothing().size();
+    std::vector<double> carried(queries * width);  // [queries, width]
+    for (const auto& [head, keys] : heads) {
+      const HeadRows rows(record, kSequence, head);
+      std::vector<std::vector<double>> through(keys.size(), nothing());  // W_O v_j, one a key
+      for (std::size_t k = 0; k < keys.size(); ++k) {
+        const std::span v = rows.value(keys[k]);
+        rows.add_projected(std::vector<double>(v.begin(), v.end()), through[k]);
+      }
+      for (int begin = 0; begin < rows.queries(); begin += rows.band()) {
+        const Range band{begin, std::min(begin + rows.band(), rows.queries())};
+        const std::vector<float> a = rows.weights(band);  // [rows, keys]
+        for (int query = band.begin; query < band.end; ++query)
+          for (std::size_t k = 0; k < keys.size(); ++k) {
+            const auto weight =
+                static_cast<double>(a[static_cast<std::size_t>(query - begin) * static_cast<std::size_t>(rows.keys()) +
+                                      static_cast<std::size_t>(keys[k])]);
+            weights_.push_back(weight);
+            double* sum = carried.data() + static_cast<std::size_t>(query) * width;
+            for (std::size_t c = 0; c < width; ++c) sum[c] += weight * through[k][c];
+          }
+      }
+    }
+    for (std::size_t query = 0; query < queries; ++query) {
+      carried_.push_back(norm(std::span(carried).subspan(query * width, width)));
+      changes_.push_back(carried_.back());
+    }
+  }
+
+  const Original& run_;
+  std::vector<double> weights_, changes_, carried_;
+};
+
+// -------------------------------------------------------------------------------------------------------------- reruns
+
+/// Rows [n · tokens, width]: n copies of hidden, one below the other.
+Tensor repeated(const Tensor& hidden, std::size_t n) {
+  Tensor all(DType::F32, {hidden.shape()[0] * static_cast<std::int64_t>(n), hidden.shape()[1]});
+  float* to = all.data<float>();
+  for (std::size_t i = 0; i < n; ++i) to = std::ranges::copy(hidden.values<float>(), to).out;
+  return all;
+}
+
+std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants) {
+  const int layer = lowest_layer(*variants.front());
+  models::Sequence sequence;
+  for (const Token& t : run.tokens) sequence.ids.push_back(t.id);
+  const std::vector<models::Sequence> batch(variants.size(), sequence);
+  models::Pass pass = pass_without(variants, run.model.encoder->summary(), static_cast<int>(run.tokens.size()));
+  const Tensor start = repeated(run.result.hidden_states[static_cast<std::size_t>(layer)], variants.size());
+  pass.first_layer = layer, pass.start = &start;
+  return metric.read(run.model.encoder->forward(batch, pass), variants);
+}
+
+/// The control's figures from the effects of its draws.
+Control summary_of(const std::vector<double>& effects, double measured) {
+  Control c;
+  c.draws = static_cast<int>(effects.size());
+  c.mean = c.sd = std::numeric_limits<double>::quiet_NaN();
+  if (effects.empty()) return c;
+  c.mean = mean_of(effects);
+  double squares = 0;
+  for (const double e : effects) {
+    squares += (e - c.mean) * (e - c.mean);
+    if (std::abs(e) < std::abs(measured)) ++c.smaller;
+  }
+  if (effects.size() > 1) c.sd = std::sqrt(squares / static_cast<double>(effects.size() - 1));
+  return c;
+}
+
+}  // namespace
+
+void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(run, cut).write(effect); }
+
+std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants) {
+  constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
+  const std::size_t most = std::max<std::size_t>(1, kTokens / run.tokens.size());
+  std::map<int, std::vector<std::size_t>> by_layer;
+  for (std::size_t i = 0; i < variants.size(); ++i) by_layer[lowest_layer(variants[i])].push_back(i);
+  std::vector<Answer> answers(variants.size());
+  for (const auto& [layer, all] : by_layer)
+    for (std::size_t first = 0; first < all.size(); first += most) {
+      const std::span here = std::span(all).subspan(first, std::min(most, all.size() - first));
+      std::vector<const Variant*> batch;
+      for (const std::size_t i : here) batch.push_back(&variants[i]);
+      std::vector<Answer> read = run_batch(run, metric, batch);
+      for (std::size_t i = 0; i < here.size(); ++i) answers[here[i]] = std::move(read[i]);
+    }
+  return answers;
+}
+
+std::vector<Answer> answers_before(const Original& run, const Metric& metric, std::span<const Variant> variants) {
+  std::vector<Answer> answers;
+  for (const Variant& v : variants) {
+    const Variant* asked = &v;
+    const bool same = !metric.positions().empty() && !answers.empty();  // asked at one place, whatever was removed
+    answers.push_back(same ? answers.front() : metric.read(run.result, {&asked, 1}).front());
+  }
+  return answers;
+}
+
+std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
+                            std::uint64_t seed) {
+  Draws::Setting setting{run.records, kSequence, {}, {metric.positions().begin(), metric.positions().end()}};
+  for (const Token& t : run.tokens) setting.special.push_back(t.special);
+  std::vector<Variant> variants;   // each cut, then its draws
+  std::vector<std::size_t> begin;  // of each cut, and the end
+  for (const Variant& cut : cuts) {
+    begin.push_back(variants.size());
+    variants.push_back(cut);
+    Draws control(setting, cut, seed);
+    for (int i = 0; i < draws; ++i) {
+      std::optional<Variant> draw = control.next();
+      if (!draw) break;
+      variants.push_back(std::move(*draw));
+    }
+  }
+  begin.push_back(variants.size());
+  const std::vector<Answer> answers = rerun(run, metric, variants);
+
+  const std::vector<Answer> befores = answers_before(run, metric, cuts);
+  std::vector<Effect> effects(cuts.size());
+  for (std::size_t i = 0; i < cuts.size(); ++i) {
+    Effect& e = effects[i];
+    const Answer &before = befores[i], &after = answers[begin[i]];
+    e.metric = metric.name();
+    e.before = before.value, e.after = after.value, e.effect = before.value - after.value;
+    e.output_before = before.output, e.output_after = after.output;
+    describe(run, cuts[i], e);
+    std::vector<double> control;
+    for (std::size_t d = begin[i] + 1; d < begin[i + 1]; ++d) control.push_back(before.value - answers[d].value);
+    e.control = summary_of(control, e.effect);
+  }
+  return effects;
+}
+
+}  // namespace look
+}  // namespace fovea

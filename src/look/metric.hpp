@@ -1,0 +1,38 @@
+// The number by which a run is judged with and without what was removed.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fovea/model.hpp>
+
+#include "look/model_parts.hpp"
+#include "look/removal.hpp"
+
+namespace fovea::look {
+
+/// One variant's number, and what the model answers there.
+struct Answer {
+  double value = 0;
+  std::string output;  // empty: the model gives no answer, only vectors
+};
+
+class Metric {
+ public:
+  virtual ~Metric() = default;
+  virtual std::string_view name() const = 0;  // see Effect::metric
+  /// Positions whose final vectors are read in every variant; empty when each variant's own queries are.
+  virtual std::span<const int> positions() const = 0;
+  /// One reading a variant: sequence i of the result is variants[i].
+  virtual std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const = 0;
+};
+
+/// What this model and text can be asked: the word at the text's one or more masks, the class, or else the queries'
+/// final vectors. `target` and `against` as in MeasureQuery. Error when they cannot be asked for.
+std::unique_ptr<Metric> choose_metric(const ModelParts& model, const models::Result& result,
+                                      std::span<const Token> tokens, const std::string& target,
+                                      const std::string& against);
+
+}  // namespace fovea::look

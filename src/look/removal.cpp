@@ -1,0 +1,79 @@
+#include "look/removal.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace fovea::look {
+
+int lowest_layer(const Variant& variant) {
+  int lowest = std::numeric_limits<int>::max();
+  for (const Removal& r : variant.removed) lowest = std::min(lowest, r.layer);
+  return lowest;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- mask
+
+EdgeMask::EdgeMask(std::vector<Edge> cut, int batches, int heads)
+    : heads_(heads),
+      cut_(std::move(cut)),
+      begin_(static_cast<std::size_t>(batches) * static_cast<std::size_t>(heads) + 1) {
+  std::ranges::sort(cut_);
+  for (const Edge& e : cut_)
+    ++begin_[static_cast<std::size_t>(e.batch) * static_cast<std::size_t>(heads) + static_cast<std::size_t>(e.head) +
+             1];
+  for (std::size_t i = 1; i < begin_.size(); ++i) begin_[i] += begin_[i - 1];
+}
+
+std::span<const EdgeMask::Edge> EdgeMask::edges_of(int batch, int head) const {
+  const auto at = static_cast<std::size_t>(batch) * static_cast<std::size_t>(heads_) + static_cast<std::size_t>(head);
+  return std::span(cut_).subspan(begin_[at], begin_[at + 1] - begin_[at]);
+}
+
+bool EdgeMask::operator()(const Site& s) const {
+  return !std::ranges::binary_search(edges_of(s.batch, s.head), Edge{s.batch, s.head, s.query, s.key});
+}
+
+Cover EdgeMask::cover(const Tile& t) const {
+  const std::span edges = edges_of(t.batch, t.head);
+  const auto first = std::ranges::lower_bound(edges, Edge{t.batch, t.head, t.query.begin, 0});
+  for (auto e = first; e != edges.end() && e->query < t.query.end; ++e)
+    if (t.key.begin <= e->key && e->key < t.key.end) return Cover::Partial;
+  return Cover::Full;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- pass
+
+namespace {
+
+AnyMask mask_of(std::span<const Variant* const> variants, int layer, int heads) {
+  std::vector<EdgeMask::Edge> cut;
+  for (std::size_t b = 0; b < variants.size(); ++b)
+    for (const Removal& r : variants[b]->removed)
+      if (r.layer == layer && r.query != kEveryQuery) cut.push_back({static_cast<int>(b), r.head, r.query, r.key});
+  return cut.empty() ? AnyMask() : AnyMask(EdgeMask(std::move(cut), static_cast<int>(variants.size()), heads));
+}
+
+/// v [1, variants · tokens, kv_heads, value_dim]
+void zero_values(std::span<const Variant* const> variants, int layer, int heads, int tokens, Tensor& v) {
+  const int kv_heads = static_cast<int>(v.shape()[2]);
+  const std::int64_t dim = v.shape()[3];
+  for (std::size_t b = 0; b < variants.size(); ++b)
+    for (const Removal& r : variants[b]->removed) {
+      if (r.layer != layer || r.query != kEveryQuery) continue;
+      const std::int64_t row = static_cast<std::int64_t>(b) * tokens + r.key;
+      std::fill_n(v.data<float>() + (row * kv_heads + r.head / (heads / kv_heads)) * dim, dim, 0.0f);
+    }
+}
+
+}  // namespace
+
+models::Pass pass_without(std::span<const Variant* const> variants, const models::Summary& model, int tokens) {
+  models::Pass pass;
+  pass.mask = [=, heads = model.heads](int layer) { return mask_of(variants, layer, heads); };
+  const auto zeroes = [](const Removal& r) { return r.query == kEveryQuery; };
+  if (std::ranges::any_of(variants, [&](const Variant* v) { return std::ranges::any_of(v->removed, zeroes); }))
+    pass.values = [=, heads = model.heads](int layer, Tensor& v) { zero_values(variants, layer, heads, tokens, v); };
+  return pass;
+}
+
+}  // namespace fovea::look

@@ -1,0 +1,53 @@
+// What is taken out of a model's attention, and the forward pass in which it is missing.
+#pragma once
+#include <compare>
+#include <span>
+#include <vector>
+
+#include <fovea/mask.hpp>
+
+#include "models/encoder.hpp"
+
+namespace fovea::look {
+
+inline constexpr int kEveryQuery = -1;
+
+/// An edge, masked before the softmax, which shares its weight out among the keys that stay; or, for kEveryQuery, the
+/// key's value, which becomes zero while the weights stay as they are (Mohebbi et al. 2023, arXiv 2301.12971).
+struct Removal {
+  int layer = 0, head = 0, query = 0, key = 0;
+  auto operator<=>(const Removal&) const = default;
+};
+
+/// One version of a run: what it lacks, and the queries whose final vectors tell what that did.
+struct Variant {
+  std::vector<Removal> removed;
+  std::vector<int> queries;
+};
+
+int lowest_layer(const Variant& variant);
+
+/// Which sites are not cut, per batch row and head.
+class EdgeMask {
+ public:
+  struct Edge {
+    int batch, head, query, key;
+    auto operator<=>(const Edge&) const = default;
+  };
+  EdgeMask(std::vector<Edge> cut, int batches, int heads);
+  bool operator()(const Site& s) const;
+  Cover cover(const Tile& t) const;
+
+ private:
+  std::span<const Edge> edges_of(int batch, int head) const;
+  int heads_;
+  std::vector<Edge> cut_;           // ascending
+  std::vector<std::size_t> begin_;  // [batches · heads + 1]: where the edges of a batch row's head start in cut_
+};
+
+/// The pass in which sequence i of the batch lacks what variants[i] says; its first layer and start are left to the
+/// caller. Every sequence has `tokens` tokens. Borrows the variants. A head's values are its group's: where heads share
+/// them, all query heads of a group must be named.
+models::Pass pass_without(std::span<const Variant* const> variants, const models::Summary& model, int tokens);
+
+}  // namespace fovea::look

@@ -1,0 +1,152 @@
+// Weight against effect, over every pair of positions or every edge: survey().
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include <fovea/threads.hpp>
+
+#include "look/choice.hpp"
+#include "look/measure.hpp"
+#include "look/rows.hpp"
+#include "look/words.hpp"
+
+namespace fovea::look {
+namespace {
+
+constexpr int kSequence = 0;  // a run is one text
+
+/// Ranks from 1; equals share the mean of theirs.
+std::vector<double> ranks(const std::vector<double>& x) {
+  std::vector<std::size_t> order(x.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(x[i], i); });
+  std::vector<double> rank(x.size());
+  for (std::size_t begin = 0; begin < order.size();) {
+    std::size_t end = begin;
+    while (end < order.size() && x[order[end]] == x[order[begin]]) ++end;
+    for (std::size_t i = begin; i < end; ++i) rank[order[i]] = static_cast<double>(begin + end + 1) / 2;
+    begin = end;
+  }
+  return rank;
+}
+
+/// Pearson's r of two lists of ranks: Spearman's ρ, ties included.
+double correlation(const std::vector<double>& a, const std::vector<double>& b) {
+  const double mean = static_cast<double>(a.size() + 1) / 2;  // of any ranks
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ab += (a[i] - mean) * (b[i] - mean);
+    aa += (a[i] - mean) * (a[i] - mean);
+    bb += (b[i] - mean) * (b[i] - mean);
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+using Unit = SurveyQuery::Unit;
+
+/// Each word, or what the query names; a row's only key cannot go, so a row that has but one is left out.
+std::vector<int> queries_of(const Original& run, std::string_view text, const SurveyQuery& query) {
+  std::vector<int> queries;
+  if (!query.token.empty()) queries = find_tokens(text, run.tokens, query.token);
+  for (const Token& t : run.tokens)
+    if (query.token.empty() && !t.special) queries.push_back(t.index);
+  const HeadRows rows(*run.records.front(), kSequence, 0);
+  std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });
+  return queries;
+}
+
+/// What is surveyed, item by item.
+struct Ground {
+  Unit unit;
+  std::vector<int> queries, layers, heads;
+  std::size_t tokens;
+
+  std::size_t size() const {
+    const std::size_t pairs = unit == Unit::Heads ? 1 : queries.size() * tokens;
+    return unit == Unit::Pairs ? pairs : pairs * layers.size() * heads.size();
+  }
+  std::vector<Survey::Item> items() const {
+    const std::vector<int> every{-1};
+    std::vector<Survey::Item> all;
+    for (const int q : unit == Unit::Heads ? every : queries)
+      for (const int k : unit == Unit::Heads ? every : all_below(static_cast<int>(tokens)))
+        for (const int layer : unit == Unit::Pairs ? every : layers)
+          for (const int head : unit == Unit::Pairs ? every : heads) all.push_back({q, k, layer, head});
+    return all;
+  }
+  Variant variant(const Survey::Item& item) const {
+    if (unit == Unit::Edges) return {{{item.layer, item.head, item.query, item.key}}, {item.query}};
+    Variant v{{}, unit == Unit::Heads ? queries : std::vector{item.query}};
+    if (unit == Unit::Heads)
+      for (int key = 0; key < static_cast<int>(tokens); ++key)
+        v.removed.push_back({item.layer, item.head, kEveryQuery, key});
+    else
+      for (const int layer : layers)
+        for (const int head : heads) v.removed.push_back({layer, head, item.query, item.key});
+    return v;
+  }
+};
+
+void refuse_hours(const Ground& ground) {
+  constexpr std::size_t kMost = std::size_t{1} << 23;  // tokens to run: minutes for a small model
+  const std::size_t items = ground.size(), tokens = ground.tokens;
+  if (items > kMost / tokens)
+    throw Error(
+        fmt::format("that would be {} reruns of {} tokens, {} tokens in all, and {} are the most; choose one "
+                    "query, or fewer layers and heads",
+                    items, tokens, items * tokens, kMost));
+}
+
+std::vector<double> column(const std::vector<Survey::Item>& items, double Survey::Item::*of) {
+  std::vector<double> x;
+  for (const Survey::Item& item : items) x.push_back(std::abs(item.*of));
+  return x;
+}
+
+/// Indices where x is at least this share of its largest, those first where y is least.
+std::vector<std::size_t> large_in(const std::vector<double>& x, double share, const std::vector<double>& y) {
+  const double most = x.empty() ? 0 : *std::ranges::max_element(x);
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (x[i] > 0 && x[i] >= share * most) found.push_back(i);
+  std::ranges::stable_sort(found, {}, [&](std::size_t i) { return y[i]; });
+  return found;
+}
+
+}  // namespace
+
+Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query) {
+  const models::Summary& model = run.model.encoder->summary();
+  const Ground ground{query.unit, queries_of(run, text, query),
+                      chosen("layer", query.layers, static_cast<int>(run.records.size())),
+                      chosen("head", query.heads, model.heads), run.tokens.size()};
+  refuse_hours(ground);
+  Survey s;
+  s.metric = metric.name();
+  s.items = ground.items();
+  std::vector<Variant> variants;
+  for (const Survey::Item& item : s.items) variants.push_back(ground.variant(item));
+  const std::vector<Answer> before = answers_before(run, metric, variants), after = rerun(run, metric, variants);
+  parallel_for(std::ssize(s.items), [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    Effect e;
+    describe(run, variants[at], e);
+    s.items[at].weight = e.weight, s.items[at].local_effect = e.local_effect;
+    s.items[at].effect = before[at].value - after[at].value;
+  });
+  std::ranges::stable_sort(s.items, std::greater<>{}, [](const Survey::Item& x) { return std::abs(x.effect); });
+
+  const std::vector<double> weight = column(s.items, &Survey::Item::weight);
+  const std::vector<double> effect = column(s.items, &Survey::Item::effect);
+  const std::vector<double> local = column(s.items, &Survey::Item::local_effect);
+  s.weight_correlation = correlation(ranks(weight), ranks(effect));
+  s.local_correlation = correlation(ranks(local), ranks(effect));
+  const std::vector<double>& looked = query.unit == Unit::Heads ? local : weight;
+  s.idle = large_in(looked, 0.5, effect), s.light = large_in(effect, 0.25, looked);
+  return s;
+}
+
+}  // namespace fovea::look
