@@ -15,7 +15,7 @@ namespace fovea::cli {
 struct LookOptions {
   Common common;
   ModelFlags model;
-  std::string text, token, layer = "all", head = "all", kind, export_file, rows;
+  std::string text, token, layer = "all", head = "all", kind, export_file, rows, html_file;
   bool force = false, special = false;
   int top = 0;                     // 0: as many as fit a screen
   std::vector<int> layers, heads;  // of `layer` and `head`; empty: all

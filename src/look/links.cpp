@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <mutex>
 #include <numeric>
 #include <tuple>
 
 #include <fovea/threads.hpp>
 
+#include "look/leverage.hpp"
 #include "look/rows.hpp"
 
 namespace fovea::look {
@@ -84,13 +84,10 @@ class RowSums {
  private:
   double weight(int key) const { return static_cast<double>(weights_[static_cast<std::size_t>(key)]); }
 
-  /// ‖W_O Δo‖, Δo = p/(1−p)·(o − v). Sums are taken in double over the row's own weights, with p = A / ΣA, so that 1 −
-  /// p stays exact to many digits where A, a float, is next to 1.
   double effect(double a, std::vector<double>& v) const {
-    const double p = a / mass_, rest = (mass_ - a) / mass_;
-    constexpr double kWholeRow = 4 * std::numeric_limits<float>::epsilon();
-    if (rest <= kWholeRow) return std::numeric_limits<double>::infinity();  // nothing is left to attend to
-    for (std::size_t c = 0; c < v.size(); ++c) v[c] = p / rest * (mixture_[c] / mass_ - v[c]);
+    const double leverage = edge_leverage(a, mass_);
+    if (std::isinf(leverage)) return leverage;  // nothing is left to attend to
+    for (std::size_t c = 0; c < v.size(); ++c) v[c] = leverage * (mixture_[c] / mass_ - v[c]);
     return rows_.projected_norm(v);
   }
 

@@ -52,7 +52,6 @@ TEST(Usage, UnknownWordsGetTheNearestOne) {
 }
 
 TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
-  expect_error(fovea({"look", "x", "--html", "f.html"}), 2, {"unknown flag --html"});
   expect_error(fovea({"look", "x", "--measure"}), 2, {"unknown flag --measure"});
   expect_error(fovea({"bench", "attention", "--backward"}), 1, {"--backward"});
   expect_error(fovea({"bench", "gemm"}), 2, {"gemm", "attention and model"});
