@@ -34,16 +34,19 @@ class Strip {
   /** begin and end count bytes of UTF-8. What lies between tokens is shown as it stands. */
   private asText(tokens: Token[], text: string): void {
     const bytes = new TextEncoder().encode(text), decoder = new TextDecoder();
+    const last = tokens.reduce((at, t, i) => t.begin < t.end ? i : at, -1);
     let done = 0;
-    for (const t of tokens) {
+    tokens.forEach((t, i) => {
       if (t.begin >= t.end || t.begin < done) { // added by the tokenizer, or a part of a character that is already shown
         this.add(t.text, 'added');
-        continue;
+        return;
       }
       if (t.begin > done) this.box.append(decoder.decode(bytes.subarray(done, t.begin)));
       this.add(decoder.decode(bytes.subarray(t.begin, t.end)), t.begin === done && done > 0 ? 'joined' : '');
       done = t.end;
-    }
+      const rest = i === last ? decoder.decode(bytes.subarray(done)) : '';
+      if (rest && !rest.trim()) this.box.append(rest), done = bytes.length; // white space, and only then what the tokenizer puts at the end
+    });
     if (done < bytes.length) this.box.append(h('span', { class: 'unread', title: 'not read by the model' }, decoder.decode(bytes.subarray(done))));
   }
 
