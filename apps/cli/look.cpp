@@ -184,7 +184,7 @@ Job declare(CLI::App& app) {
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
-                    "  fovea look --model build/models/minilm \"The bank by the river\" --html page.html\n"
+                    "  fovea look --model build/models/minilm \"A river bank\" --html page.html\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
                     declare};
 

@@ -13,6 +13,7 @@ interface Column {
 }
 
 const kDash = '–', kMostRows = 200;
+const kBeyondNoise = 95; // the percentile among random cuts from which an effect is one
 
 const kColumns: Column[] = [
   { id: 'weight', name: 'weight', about: 'where it looked', value: o => o.weight, text: o => weightText(o.weight) },
@@ -23,8 +24,8 @@ const kColumns: Column[] = [
 
 function measuredText(m: Measured | undefined): string {
   if (!m || m.effect === null) return kDash;
-  const within = m.percentile !== null && m.percentile < 95;
-  return within ? `${m.effect.toFixed(3)}, within noise` : m.effect.toFixed(3);
+  const within = m.percentile !== null && m.percentile < kBeyondNoise;
+  return within ? 'no measurable effect' : m.effect.toFixed(3);
 }
 function measuredTitle(m: Measured | undefined): string {
   if (!m) return 'not measured: the model was not run without this link';
