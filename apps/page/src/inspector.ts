@@ -13,7 +13,7 @@ interface Column {
 }
 
 const kDash = '–', kMostRows = 200;
-const kBeyondNoise = 95; // the percentile among random cuts from which an effect is one
+const kBeyondNoise = 95, kFewestDraws = 19; // the percentile among random cuts from which an effect is one, and the cuts that it takes to know
 
 const kColumns: Column[] = [
   { id: 'weight', name: 'weight', about: 'where it looked', value: o => o.weight, text: o => weightText(o.weight) },
@@ -24,12 +24,13 @@ const kColumns: Column[] = [
 
 function measuredText(m: Measured | undefined): string {
   if (!m || m.effect === null) return kDash;
-  const within = m.percentile !== null && m.percentile < kBeyondNoise;
-  return within ? 'no measurable effect' : m.effect.toFixed(3);
+  const beyond = m.draws >= kFewestDraws && m.percentile !== null && m.percentile >= kBeyondNoise;
+  return beyond ? signedText(m.effect) : 'no measurable effect';
 }
+const signedText = (x: number): string => x < 0 ? `−${effectText(-x)}` : effectText(x);
 function measuredTitle(m: Measured | undefined): string {
   if (!m) return 'not measured: the model was not run without this link';
-  const control = m.control_mean === null ? '' : `; control ${m.control_mean.toFixed(3)} ± ${(m.control_sd ?? 0).toFixed(3)} over ${m.draws} draws, percentile ${m.percentile ?? kDash}`;
+  const control = m.control_mean === null ? '' : `; control ${signedText(m.control_mean)} ± ${effectText(m.control_sd ?? 0)} over ${m.draws} draws, percentile ${m.percentile ?? kDash}`;
   return `${m.metric}: ${m.effect}${control}`;
 }
 const kMeasured: Column = {
