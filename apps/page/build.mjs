@@ -26,11 +26,12 @@ function bundle(entry) {
   return result.outputFiles[0].text.trim();
 }
 
-const script = bundle('src/main.ts'), style = bundle('src/style.css');
+const script = bundle('src/main.ts'),
+  style = bundle('src/style.css');
 if (/<\/script|<!--/i.test(script) || /<\/style/i.test(style)) throw new Error('the bundle would end its own element');
 
 // Nothing but this script and this style runs, whatever text the page is given, and nothing is ever fetched.
-const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+const hash = text => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:; base-uri 'none'; form-action 'none'`;
 
 const parts = {policy, style, script};

@@ -4,12 +4,22 @@ import {spawnSync} from 'node:child_process';
 import {readFileSync, statSync} from 'node:fs';
 import {look, near, open, rows, scratch, settled, step, withBrowser} from './browser.mjs';
 
-const tokens = 8192, folder = scratch('long');
+const tokens = 8192,
+  folder = scratch('long');
 assert.equal(spawnSync(process.env.FOVEA_LONG_BERT, [folder, String(tokens)], {stdio: 'inherit'}).status, 0);
-const {page, json} = look('long', readFileSync(`${folder}/text.txt`, 'utf8'), '--model', folder, '--token', '4000', '--top', '8');
-const token = (i) => `.token[data-i="${i}"]`;
+const {page, json} = look(
+  'long',
+  readFileSync(`${folder}/text.txt`, 'utf8'),
+  '--model',
+  folder,
+  '--token',
+  '4000',
+  '--top',
+  '8',
+);
+const token = i => `.token[data-i="${i}"]`;
 
-await withBrowser(async (browser) => {
+await withBrowser(async browser => {
   const start = performance.now();
   const {tab, complaints} = await open(browser, page);
   console.log(`opened ${(statSync(page).size / 1e6).toFixed(2)} MB in ${(performance.now() - start).toFixed(0)} ms`);
@@ -18,13 +28,17 @@ await withBrowser(async (browser) => {
     assert.ok(statSync(page).size <= 5e6);
     assert.equal(await tab.locator('.token').count(), tokens);
     const said = await tab.textContent('#contents');
-    assert.match(said, /leaves out what is weak: it holds the \d+ strongest links of each query in every head, their weights exact/);
+    assert.match(
+      said,
+      /leaves out what is weak: it holds the \d+ strongest links of each query in every head, their weights exact/,
+    );
     assert.match(await tab.textContent('#coverage'), /^showing .*, .* over [\d,]+ others$/);
   });
 
   await step('the strongest links of --json are there', async () => {
     for (const link of json.links) {
-      await tab.click(`[data-head="${json.heads.findIndex((h) => h.layer === link.layer && h.head === link.head)}"]`), await settled(tab);
+      await tab.click(`[data-head="${json.heads.findIndex(h => h.layer === link.layer && h.head === link.head)}"]`);
+      await settled(tab);
       const row = (await rows(tab))[link.key];
       near(row.weight, link.weight, 1e-7, 'weight');
       near(row.lift, link.lift, 1e-6, 'lift');
@@ -43,11 +57,12 @@ await withBrowser(async (browser) => {
   await step('it follows the pointer', async () => {
     await tab.keyboard.press('Escape');
     const times = await tab.evaluate(async () => {
-      const times = [], all = document.querySelectorAll('.token');
+      const times = [],
+        all = document.querySelectorAll('.token');
       for (let i = 0; i < 60; ++i) {
         const start = performance.now();
         all[(i * 131) % all.length].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}));
-        await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); // until the frame is painted
+        await new Promise(done => requestAnimationFrame(() => setTimeout(done))); // until the frame is painted
         times.push(performance.now() - start);
       }
       return times.sort((a, b) => a - b);

@@ -12,13 +12,19 @@ function fill(element: Element, attributes: Attributes, children: (Node | string
 }
 
 export function h<K extends keyof HTMLElementTagNameMap>(
-  tag: K, attributes: Attributes = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
+  tag: K,
+  attributes: Attributes = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
   fill(element, attributes, children);
   return element;
 }
 
-export function svg<K extends keyof SVGElementTagNameMap>(tag: K, attributes: Attributes = {}): SVGElementTagNameMap[K] {
+export function svg<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Attributes = {},
+): SVGElementTagNameMap[K] {
   const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
   fill(element, attributes, []);
   return element;
@@ -33,8 +39,10 @@ export function byId(id: string): HTMLElement {
 /** A canvas of that size in CSS pixels, sharp on this screen, with its context scaled to CSS pixels. */
 export function sized(canvas: HTMLCanvasElement, width: number, height: number): CanvasRenderingContext2D {
   const ratio = Math.max(window.devicePixelRatio || 1, 1);
-  canvas.width = Math.round(width * ratio), canvas.height = Math.round(height * ratio);
-  canvas.style.width = `${width}px`, canvas.style.height = `${height}px`;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
   const context = canvas.getContext('2d')!;
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;
@@ -45,18 +53,23 @@ export function css(name: string): string {
 }
 
 /** What a screen reader is told. */
-export function announce(text: string): void { byId('said').textContent = text; }
+export function announce(text: string): void {
+  byId('said').textContent = text;
+}
 
 const tip = (): HTMLElement => byId('tip');
 
 /** A small box beside the pointer. */
 export function showTip(x: number, y: number, lines: string[]): void {
   const box = tip();
-  box.replaceChildren(...lines.map((line, i) => h('div', i === 0 ? { class: 'strong' } : {}, line)));
+  box.replaceChildren(...lines.map((line, i) => h('div', i === 0 ? {class: 'strong'} : {}, line)));
   box.hidden = false;
-  const { width, height } = box.getBoundingClientRect();
+  const {width, height} = box.getBoundingClientRect();
   const left = x + 14 + width > innerWidth ? x - 14 - width : x + 14;
   const top = y + 18 + height > innerHeight ? y - 10 - height : y + 18;
-  box.style.left = `${Math.max(4, left)}px`, box.style.top = `${Math.max(4, top)}px`;
+  box.style.left = `${Math.max(4, left)}px`;
+  box.style.top = `${Math.max(4, top)}px`;
 }
-export function hideTip(): void { tip().hidden = true; }
+export function hideTip(): void {
+  tip().hidden = true;
+}

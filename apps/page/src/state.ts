@@ -1,8 +1,11 @@
 // What is chosen. One object, one way to change it; views are told once a frame.
-import type { ListName } from './data';
-import type { Scale, Theme } from './scale';
+import type {ListName} from './data';
+import type {Scale, Theme} from './scale';
 
-export interface Place { list: ListName; index: number }
+export interface Place {
+  list: ListName;
+  index: number;
+}
 
 export interface State {
   head: number; // index into run.heads
@@ -25,14 +28,18 @@ export class Store {
   private waiting = false;
 
   constructor(private current: State) {}
-  get state(): Readonly<State> { return this.current; }
+  get state(): Readonly<State> {
+    return this.current;
+  }
 
-  watch(view: View): void { this.views.push(view); }
+  watch(view: View): void {
+    this.views.push(view);
+  }
 
   set(change: Partial<State>): void {
     for (const name of Object.keys(change) as (keyof State)[])
       if (this.current[name] !== change[name]) this.changed.add(name);
-    this.current = { ...this.current, ...change };
+    this.current = {...this.current, ...change};
     if (this.waiting || this.changed.size === 0) return;
     this.waiting = true;
     requestAnimationFrame(() => this.tell());
@@ -47,10 +54,10 @@ export class Store {
   }
 
   pin(place: Place, add: boolean): void {
-    const { pinned } = this.current;
+    const {pinned} = this.current;
     const there = pinned.some(p => p.list === place.list && p.index === place.index);
     const same = pinned.filter(p => p.list === place.list);
-    if (add) this.set({ pinned: there ? same.filter(p => p.index !== place.index) : [...same, place] });
-    else this.set({ pinned: there && pinned.length === 1 ? [] : [place] });
+    if (add) this.set({pinned: there ? same.filter(p => p.index !== place.index) : [...same, place]});
+    else this.set({pinned: there && pinned.length === 1 ? [] : [place]});
   }
 }
