@@ -8,6 +8,8 @@ import {pathToFileURL} from 'node:url';
 const {FOVEA_PROGRAM, FOVEA_MODEL, FOVEA_SCRATCH, FOVEA_BROWSER, FOVEA_PAGE_MODULES} = process.env;
 const {chromium} = createRequire(join(FOVEA_PAGE_MODULES, 'package.json'))('playwright-core');
 
+const kPatience = 120_000; // ms: of a machine that is busy with other tests
+
 export const scratch = name => join(FOVEA_SCRATCH, name);
 
 /** fovea look with these arguments: what --json says, and the page's path. */
@@ -26,6 +28,7 @@ export function look(name, text, ...more) {
 export async function withBrowser(test) {
   const browser = await chromium.launch({
     executablePath: FOVEA_BROWSER,
+    timeout: kPatience,
     args: process.getuid() === 0 ? ['--no-sandbox'] : [],
   });
   try {
@@ -38,6 +41,7 @@ export async function withBrowser(test) {
 /** Opens a file and returns the tab; `complaints` collects errors of any kind and every request but the file's own. */
 export async function open(browser, file, options = {}) {
   const tab = await browser.newPage({viewport: {width: 1280, height: 900}, colorScheme: 'light', ...options});
+  tab.setDefaultTimeout(kPatience);
   const url = pathToFileURL(file).href,
     complaints = [];
   tab.on('console', m => ['error', 'warning'].includes(m.type()) && complaints.push(`console: ${m.text()}`));
