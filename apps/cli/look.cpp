@@ -7,6 +7,7 @@
 
 #include "attention_flags.hpp"
 #include "look/export.hpp"
+#include "look_page.hpp"
 #include "models/encoder.hpp"
 #include "table.hpp"
 
@@ -116,6 +117,7 @@ Findings look_into(const LookOptions& o, const Run& run) {
 void run_look(LookOptions& o, const CLI::Option& text) {
   o.read();
   if (o.export_file.empty() && (o.force || !o.rows.empty())) throw UsageError("--rows and --force belong to --export");
+  LookPage page(o.html_file);  // refuses a path that cannot be written before anything is loaded
   const Model model = o.model.load();
   o.check(model.summary());
   o.text = text_or_stdin(text, o.text);
@@ -124,7 +126,9 @@ void run_look(LookOptions& o, const CLI::Option& text) {
   ModelFlags::report_cut(cut);
   if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
   const Findings found = look_into(o, run);
+  const std::string written = o.html_file.empty() ? "" : page.write(run, found, to_json(run, found));
   o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
+  if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 
 Job declare(CLI::App& app) {
@@ -143,6 +147,9 @@ Job declare(CLI::App& app) {
   app.add_flag("--measure", o->measure,
                "the measured effect of each link shown: the model rerun without it, beside 20 random cuts like it")
       ->group("What to look at");
+  app.add_option("--html", o->html_file, "writes one offline page in which all of it can be explored")
+      ->type_name("FILE")
+      ->group("Page");
   app.add_option(
          "--export", o->export_file,
          "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
@@ -170,6 +177,7 @@ const Command kLook{"look", "runs a model on a text and shows what attended to w
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
+                    "  fovea look --model build/models/minilm \"A river bank\" --html page.html\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
                     declare};
 

@@ -15,7 +15,7 @@ namespace fovea::cli {
 struct LookOptions : PartFlags {
   Common common;
   ModelFlags model;
-  std::string text, token, export_file, rows;
+  std::string text, token, export_file, rows, html_file;
   bool force = false, special = false, measure = false;
   int top = 0;  // 0: as many as fit a screen
 };

@@ -36,24 +36,17 @@ int HeadRows::band() const {
 
 std::vector<float> HeadRows::weights(Range rows) const { return record_->attention.weights(sequence_, head_, rows); }
 
+bool HeadRows::has_sinks() const { return !record_->attention.spec().sinks.empty(); }
+
 double HeadRows::sink(int query) const {
-  const bool sinks = !record_->attention.spec().sinks.empty();
-  return sinks ? static_cast<double>(record_->attention.sink_weight({sequence_, head_, query})) : 0;
+  return has_sinks() ? static_cast<double>(record_->attention.sink_weight({sequence_, head_, query})) : 0;
 }
 
+bool HeadRows::all_visible() const { return record_->attention.spec().mask.view().self == nullptr; }
+
 int HeadRows::visible(int query) const {
-  const MaskView& mask = record_->attention.spec().mask.view();
-  if (!mask.self) return keys();
-  Tile tile{sequence_, head_, {query, query + 1}, {}, queries(), keys()};
-  const Range span = mask.span(mask.self, tile);
   int seen = 0;
-  for (int key = span.begin; key < span.end; key += kTileKeys) {
-    tile.key = {key, std::min(key + kTileKeys, span.end)};
-    std::uint64_t bits = 0;
-    const Cover cover = mask.bits(mask.self, tile, &bits);
-    if (cover == Cover::Full) seen += tile.key.end - tile.key.begin;
-    if (cover == Cover::Partial) seen += std::popcount(bits);
-  }
+  for_visible(query, [&](int first, int last) { seen += last - first; });
   return seen;
 }
 
@@ -76,6 +69,21 @@ void HeadRows::add_projected(std::span<const double> x, std::span<double> sum) c
       y += static_cast<double>(slice[r * w.strides[0] + static_cast<std::int64_t>(c) * w.strides[1]]) * x[c];
     sum[static_cast<std::size_t>(r)] += y;
   }
+}
+
+std::vector<double> HeadRows::gram() const {
+  const TensorView& w = record_->output_weight;  // [width, heads · value_dim]
+  const auto d = static_cast<std::size_t>(value_dim());
+  std::vector<double> g(d * d);
+  std::vector<double> row(d);
+  for (std::int64_t r = 0; r < w.shape[0]; ++r) {
+    const float* slice = static_cast<const float*>(w.data) + r * w.strides[0] + head_ * value_dim() * w.strides[1];
+    for (std::size_t c = 0; c < d; ++c)
+      row[c] = static_cast<double>(slice[static_cast<std::int64_t>(c) * w.strides[1]]);
+    for (std::size_t a = 0; a < d; ++a)
+      for (std::size_t b = 0; b < d; ++b) g[a * d + b] += row[a] * row[b];
+  }
+  return g;
 }
 
 }  // namespace fovea::look
