@@ -1,4 +1,6 @@
 // fovea measure and fovea look --measure: the contract of their JSON, the screen, and what they refuse.
+#include <nlohmann/json.hpp>
+
 #include <cmath>
 #include <filesystem>
 

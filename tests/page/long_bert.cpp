@@ -5,6 +5,9 @@
 #include <fstream>
 #include <random>
 
+#include <nlohmann/json.hpp>
+
+#include "io/safetensors_writer.hpp"
 #include "support/small_bert.hpp"
 
 int main(int argc, char** argv) {

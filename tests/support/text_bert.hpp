@@ -1,5 +1,7 @@
 // A small random BERT that reads text: checkpoint and tokenizer in one folder.
 #pragma once
+#include <nlohmann/json.hpp>
+
 #include <fstream>
 #include <sstream>
 #include <string>

@@ -1,5 +1,7 @@
 // Measured effects: what the engine says after cutting edges or zeroing values, against the whole model in double with
 // the same edges hidden from its softmax; batched reruns against single ones; what is refused.
+#include <nlohmann/json.hpp>
+
 #include "look/measure.hpp"
 
 #include <algorithm>
