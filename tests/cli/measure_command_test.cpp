@@ -227,6 +227,13 @@ TEST(MeasureCommand, ARealSentenceEncoder) {
   EXPECT_EQ(strong["control"]["percentile"], 100);
   EXPECT_GT(strong["effect"], weak["effect"]);
 
+  // What README.md tells: a large weight without a measurable effect.
+  const auto told = measured("bank:river");
+  EXPECT_NEAR(told["effect"].get<double>(), 0.022, 5e-4);
+  EXPECT_NEAR(told["control"]["mean"].get<double>(), 0.017, 5e-4);
+  EXPECT_NEAR(told["control"]["sd"].get<double>(), 0.014, 5e-4);
+  EXPECT_LT(told["control"]["percentile"], 95);
+
   // What docs/look.md tells: "it" looks five times as much at [CLS] as at "animal", and lives by "animal".
   const auto all = json_of(fovea({"measure", "The animal didn't cross the street because it was too tired", "--model",
                                   folder, "--all", "pairs", "--token", "it", "--json"}));
