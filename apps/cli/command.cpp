@@ -118,6 +118,7 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 void watch_interrupts() {
   // Blocked here, before any other thread starts, the signals reach nobody but the thread that waits for them. Nothing
   // needs to be cleaned up: an output file takes its name only when it is whole.
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a failed write, with its error line
   static sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
