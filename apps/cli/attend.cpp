@@ -3,7 +3,6 @@
 
 #include <chrono>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -132,35 +131,40 @@ void run(const Options& o) {
   attend_file(o, in);
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  app.add_option(
-         "IN", o->input,
-         "safetensors with q [batch, time, heads, head_dim], k [batch, keys, kv_heads, head_dim], v [batch, keys, "
-         "kv_heads, value_dim], all F64, F32, BF16 or F16; and, when there, mask BOOL (true: visible) and bias F32, "
-         "each "
-         "broadcast to [batch, heads, time, keys], sink F32 [heads], q_lengths and kv_lengths I32 or I64 [batch]")
+  flags
+      .add_option(
+          "IN", o->input,
+          "safetensors with q [batch, time, heads, head_dim], k [batch, keys, kv_heads, head_dim], v [batch, keys, "
+          "kv_heads, value_dim], all F64, F32, BF16 or F16; and, when there, mask BOOL (true: visible) and bias F32, "
+          "each "
+          "broadcast to [batch, heads, time, keys], sink F32 [heads], q_lengths and kv_lengths I32 or I64 [batch]")
       ->required()
       ->type_name("FILE");
-  app.add_option("-o,--output", o->output,
-                 "holds out, in the dtype of q, and lse F32 [batch, heads, time]; replaced whole or not at all")
+  flags
+      .add_option("-o,--output", o->output,
+                  "holds out, in the dtype of q, and lse F32 [batch, heads, time]; replaced whole or not at all")
       ->required()
       ->type_name("FILE")
       ->group("Output");
-  app.add_flag("--weights", o->weights, "adds weights F32 [batch, heads, time, keys]")->group("Output");
-  app.add_flag("--stats", o->stats,
-               "adds entropy, in nats, a sink's share counted as one more key; and max, the largest score after scale, "
-               "soft-cap, bias and mask, -inf for a row that sees nothing; F32 [batch, heads, time]")
+  flags.add_flag("--weights", o->weights, "adds weights F32 [batch, heads, time, keys]")->group("Output");
+  flags
+      .add_flag(
+          "--stats", o->stats,
+          "adds entropy, in nats, a sink's share counted as one more key; and max, the largest score after scale, "
+          "soft-cap, bias and mask, -inf for a row that sees nothing; F32 [batch, heads, time]")
       ->group("Output");
-  app.add_flag("--dout", o->gradients,
-               "IN also holds dout, of the shape of out: adds dq, dk, dv in the dtype of q, and dbias, dsink F32 "
-               "where given")
+  flags
+      .add_flag("--dout", o->gradients,
+                "IN also holds dout, of the shape of out: adds dq, dk, dv in the dtype of q, and dbias, dsink F32 "
+                "where given")
       ->group("Output");
-  app.add_option("--out-dtype", o->out_dtype, "dtype of out: f32, bf16, f16 or f64")
+  flags.add_option("--out-dtype", o->out_dtype, "dtype of out: f32, bf16, f16 or f64")
       ->type_name("DTYPE")
       ->group("Output");
-  o->flags.declare(app);
-  o->common.declare(app);
+  o->flags.declare(flags);
+  o->common.declare(flags);
   return [o] { run(*o); };
 }
 

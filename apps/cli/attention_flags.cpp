@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "command.hpp"
@@ -40,27 +39,30 @@ DType dtype_of_flag(const std::string& flag, const std::string& name) {
 // ------------------------------------------------------------------------------------------------------------ the
 // problem
 
-void AttentionFlags::declare(CLI::App& app) {
+void AttentionFlags::declare(Flags& flags) {
   const std::string group = "Attention";
-  app.add_flag("--causal", causal_, "a query sees the keys up to its own place")->group(group);
-  app.add_option("--window", window_,
-                 "a query sees LEFT keys before its own place and RIGHT after it (0 when absent); -1: all")
+  flags.add_flag("--causal", causal_, "a query sees the keys up to its own place")->group(group);
+  flags
+      .add_option("--window", window_,
+                  "a query sees LEFT keys before its own place and RIGHT after it (0 when absent); -1: all")
       ->type_name("LEFT[:RIGHT]")
       ->group(group);
-  app.add_option("--align", align_,
-                 "where query 0 stands among the keys: bottom-right (default: the last query on the last key), "
-                 "top-left (query 0 on key 0), or N (query 0 on key N)")
+  flags
+      .add_option("--align", align_,
+                  "where query 0 stands among the keys: bottom-right (default: the last query on the last key), "
+                  "top-left (query 0 on key 0), or N (query 0 on key N)")
       ->type_name("WHERE")
       ->group(group);
-  app.add_option("--softcap", softcap_, "scores become C·tanh(score / C)")->type_name("C")->group(group);
-  app.add_flag("--alibi", alibi_,
-               "subtracts slope·distance from the scores, with ALiBi's own slopes for that many heads")
+  flags.add_option("--softcap", softcap_, "scores become C·tanh(score / C)")->type_name("C")->group(group);
+  flags
+      .add_flag("--alibi", alibi_,
+                "subtracts slope·distance from the scores, with ALiBi's own slopes for that many heads")
       ->group(group);
-  app.add_option("--scale", scale_, "what q·k is multiplied by (default 1/√head_dim)")->type_name("S")->group(group);
-  app.add_option("--order", order_, "softcap-bias (default) or bias-softcap; ALiBi counts as a bias")
+  flags.add_option("--scale", scale_, "what q·k is multiplied by (default 1/√head_dim)")->type_name("S")->group(group);
+  flags.add_option("--order", order_, "softcap-bias (default) or bias-softcap; ALiBi counts as a bias")
       ->type_name("ORDER")
       ->group(group);
-  app.add_option("--kernel", kernel_, "insist on this kernel (fovea explain lists them)")
+  flags.add_option("--kernel", kernel_, "insist on this kernel (fovea explain lists them)")
       ->type_name("NAME")
       ->group(group);
 }
@@ -128,23 +130,23 @@ std::int64_t AttentionFlags::visible_pairs(int queries, int keys) const {
 // --------------------------------------------------------------------------------------------------------------- its
 // sizes
 
-void ShapeFlags::declare(CLI::App& app) {
+void ShapeFlags::declare(Flags& flags) {
   const std::string group = "Problem";
   options_ = {
-      app.add_option("--shape", shape_, "batch × heads × length × head_dim (default 1x8x4096x64)")
+      flags.add_option("--shape", shape_, "batch × heads × length × head_dim (default 1x8x4096x64)")
           ->type_name("BxHxSxD")
           ->group(group),
-      app.add_option("--q", q_, "queries, when not the length of --shape")->type_name("N")->group(group),
-      app.add_option("--kv", kv_, "keys, when not the length of --shape")->type_name("N")->group(group),
-      app.add_option("--kv-heads", kv_heads_, "key and value heads (default: as many as heads)")
+      flags.add_option("--q", q_, "queries, when not the length of --shape")->type_name("N")->group(group),
+      flags.add_option("--kv", kv_, "keys, when not the length of --shape")->type_name("N")->group(group),
+      flags.add_option("--kv-heads", kv_heads_, "key and value heads (default: as many as heads)")
           ->type_name("N")
           ->group(group),
-      app.add_option("--value-dim", value_dim_, "width of a value (default: head_dim)")->type_name("N")->group(group),
-      app.add_option("--dtype", dtype_, "f32 (default), bf16, f16 or f64")->type_name("DTYPE")->group(group)};
+      flags.add_option("--value-dim", value_dim_, "width of a value (default: head_dim)")->type_name("N")->group(group),
+      flags.add_option("--dtype", dtype_, "f32 (default), bf16, f16 or f64")->type_name("DTYPE")->group(group)};
 }
 
 bool ShapeFlags::given() const {
-  return std::any_of(options_.begin(), options_.end(), [](const CLI::Option* o) { return o->count() > 0; });
+  return std::any_of(options_.begin(), options_.end(), [](const Flag* o) { return o->given(); });
 }
 
 ShapeFlags::Problem ShapeFlags::problem() const {

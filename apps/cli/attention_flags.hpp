@@ -7,10 +7,7 @@
 
 #include <fovea/attention.hpp>
 
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
+#include "flags.hpp"
 
 namespace fovea::cli {
 
@@ -18,7 +15,7 @@ namespace fovea::cli {
 /// softmax.
 class AttentionFlags {
  public:
-  void declare(CLI::App& app);
+  void declare(Flags& flags);
   /// The mask that the flags alone describe; reads nothing of any batch or head.
   AnyMask mask() const;
   /// Scores in the order asked for. ALiBi counts as a bias: with a soft-cap, both stand on the same side of it.
@@ -41,7 +38,7 @@ class AttentionFlags {
 /// --shape --q --kv --kv-heads --value-dim --dtype: a problem without numbers.
 class ShapeFlags {
  public:
-  void declare(CLI::App& app);
+  void declare(Flags& flags);
   /// True when any of them was given.
   bool given() const;
   struct Problem {
@@ -56,7 +53,7 @@ class ShapeFlags {
  private:
   std::string shape_ = "1x8x4096x64", dtype_ = "f32";
   std::optional<int> q_, kv_, kv_heads_, value_dim_;
-  std::vector<const CLI::Option*> options_;
+  std::vector<const Flag*> options_;
 };
 
 /// "f32" or "F32", and so for f64, bf16, f16; UsageError naming the flag otherwise.

@@ -9,7 +9,6 @@
 #include <sys/resource.h>
 #include <thread>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -184,26 +183,27 @@ void run(const Options& o) {
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  app.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")
+  flags.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")
       ->required()
       ->type_name("WHAT");
-  o->shape.declare(app);
-  app.add_flag(
-         "--decode", o->decode,
-         "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
+  o->shape.declare(flags);
+  flags
+      .add_flag(
+          "--decode", o->decode,
+          "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
       ->group("Problem");
-  app.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
-  o->flags.declare(app);
-  app.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")
+  flags.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
+  o->flags.declare(flags);
+  flags.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")
       ->type_name("MODEL")
       ->group("Model");
-  app.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")
+  flags.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")
       ->type_name("N")
       ->group("Model");
-  app.add_option("--isa", o->isa, "scalar, avx2 or avx512 (default: the best this machine has)")->type_name("ISA");
-  o->common.declare(app);
+  flags.add_option("--isa", o->isa, "scalar, avx2 or avx512 (default: the best this machine has)")->type_name("ISA");
+  o->common.declare(flags);
   return [o] { run(*o); };
 }
 

@@ -9,7 +9,6 @@
 #include <thread>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -26,14 +25,15 @@ void note(std::string_view line) {
   if (isatty(STDERR_FILENO)) warn(line);
 }
 
-void Common::declare(CLI::App& app, bool with_threads) {
-  app.add_flag("--json", json, "one JSON object on standard output instead of tables");
+void Common::declare(Flags& flags, bool with_threads) {
+  flags.add_flag("--json", json, "one JSON object on standard output instead of tables");
   if (!with_threads) return;
   const auto apply = [](const std::string& n) {
     set_threads(static_cast<int>(number_of_flag("--threads", n, 1, 1024)));
   };
-  app.add_option_function<std::string>(
-         "--threads", apply, "threads to compute with (default: what the machine offers); never changes a result")
+  flags
+      .add_option("--threads", apply,
+                  "threads to compute with (default: what the machine offers); never changes a result")
       ->type_name("N");
 }
 
@@ -50,9 +50,9 @@ void check_utf8(std::string_view text) {
                             static_cast<unsigned>(static_cast<unsigned char>(text[*at]))));
 }
 
-std::string text_or_stdin(const CLI::Option& option, const std::string& value) {
+std::string text_or_stdin(const Flag& option, const std::string& value) {
   std::string text = value;
-  if (option.count() == 0) {
+  if (!option.given()) {
     if (isatty(STDIN_FILENO)) note("reading the text from the terminal; end it with Ctrl-D");
     text.assign(std::istreambuf_iterator<char>(std::cin), {});
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();

@@ -11,28 +11,19 @@
 
 #include <fovea/error.hpp>
 
-namespace CLI {
-class App;
-class Option;
-}  // namespace CLI
+#include "flags.hpp"
 
 namespace fovea::cli {
 
 using Json = nlohmann::ordered_json;
 using Job = std::function<void()>;
 
-/// The command line is wrong (exit status 2), as against the input (fovea::Error, exit status 1).
-class UsageError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 struct Command {
   const char* name;
-  const char* summary;        // one line of the program's help
-  const char* usage;          // what follows the name
-  const char* examples;       // ends the command's help; each can be pasted into a shell
-  Job (*declare)(CLI::App&);  // declares the options, and returns what to do once they are parsed
+  const char* summary;     // one line of the program's help
+  const char* usage;       // what follows the name
+  const char* examples;    // ends the command's help; each can be pasted into a shell
+  Job (*declare)(Flags&);  // declares the options, and returns what to do once they are parsed
 };
 
 extern const Command kLook, kMeasure, kEmbed, kRun, kAttend, kExplain, kBench, kInfo;
@@ -41,11 +32,11 @@ std::span<const Command* const> commands();
 /// --json and --threads, which the commands that compute have in common.
 struct Common {
   bool json = false;
-  void declare(CLI::App& app, bool with_threads = true);
+  void declare(Flags& flags, bool with_threads = true);
 };
 
 std::string program_help();
-std::string command_help(const Command& command, const CLI::App& app);
+std::string command_help(const Command& command, const Flags& flags);
 /// The candidate that a misspelt word most likely meant; empty when none is near.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
@@ -61,7 +52,7 @@ double short_decimal(float x);
 
 /// TEXT as given, or all of stdin when it was not (without the line break at its end). Error unless it is UTF-8 and not
 /// empty.
-std::string text_or_stdin(const CLI::Option& option, const std::string& value);
+std::string text_or_stdin(const Flag& option, const std::string& value);
 /// Each line of stdin; Error when one is not UTF-8, or when there is none. Empty lines are skipped.
 std::vector<std::string> stdin_lines();
 void check_utf8(std::string_view text);

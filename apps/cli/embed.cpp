@@ -1,7 +1,6 @@
 // fovea embed: sentence embeddings, pooled and normalised as the model's folder says.
 #include <cmath>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -109,13 +108,13 @@ void run(Options& o) {
     print(o, embeddings);
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  app.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
-  app.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")
+  flags.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
+  flags.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")
       ->type_name("FILE.safetensors");
-  o->model.declare(app);
-  o->common.declare(app);
+  o->model.declare(flags);
+  o->common.declare(flags);
   return [o] { run(*o); };
 }
 

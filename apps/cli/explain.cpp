@@ -2,7 +2,6 @@
 #include <memory>
 #include <tuple>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -109,13 +108,13 @@ void run(const Options& o) {
   });
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  app.add_option("IN", o->file, "a safetensors file with q, k, v, as for fovea attend; or give sizes instead")
+  flags.add_option("IN", o->file, "a safetensors file with q, k, v, as for fovea attend; or give sizes instead")
       ->type_name("FILE");
-  o->shape.declare(app);
-  o->flags.declare(app);
-  o->common.declare(app);
+  o->shape.declare(flags);
+  o->flags.declare(flags);
+  o->common.declare(flags);
   return [o] { run(*o); };
 }
 

@@ -1,7 +1,6 @@
 // The program's first screen and each command's --help, wrapped to the terminal.
 #include <algorithm>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "command.hpp"
@@ -24,15 +23,6 @@ std::string entry(const std::string& name, const std::string& text, int margin) 
     at = 0;
   }
   return out;
-}
-
-std::string option_name(const CLI::Option& option) {
-  if (option.get_positional()) return option.get_name(true);
-  std::string names;
-  for (const std::string& s : option.get_snames()) names += (names.empty() ? "-" : ", -") + s;
-  for (const std::string& s : option.get_lnames()) names += (names.empty() ? "--" : ", --") + s;
-  if (option.get_type_size() != 0 && !option.get_type_name().empty()) names += " " + option.get_type_name();
-  return names;
 }
 
 std::string section(const char* title) { return "\n" + paint(Ink::Accent, title) + "\n"; }
@@ -67,20 +57,20 @@ std::string program_help() {
   return out;
 }
 
-std::string command_help(const Command& command, const CLI::App& app) {
-  std::string out = paragraph(fmt::format("fovea {}: {}", command.name, app.get_description()));
+std::string command_help(const Command& command, const Flags& flags) {
+  std::string out = paragraph(fmt::format("fovea {}: {}", command.name, flags.about()));
   out += section("Usage") + fmt::format("  fovea {} {}\n", command.name, command.usage);
-  const auto group_of = [](const CLI::Option* o) { return o->get_positional() ? "Arguments" : o->get_group(); };
+  const std::vector<Flags::Entry> entries = flags.entries();
   std::vector<std::string> groups;
-  for (const CLI::Option* o : app.get_options())
-    if (std::find(groups.begin(), groups.end(), group_of(o)) == groups.end()) groups.push_back(group_of(o));
+  for (const Flags::Entry& e : entries)
+    if (std::find(groups.begin(), groups.end(), e.group) == groups.end()) groups.push_back(e.group);
   std::rotate(groups.begin(), groups.begin() + 1, groups.end());  // the first holds --help and what is common: last
   for (const std::string& group : groups) {
     out += section(group.c_str());
-    for (const CLI::Option* o : app.get_options())
-      if (group_of(o) == group) out += entry(option_name(*o), o->get_description(), 28);
+    for (const Flags::Entry& e : entries)
+      if (e.group == group) out += entry(e.names, e.about, 28);
   }
-  if (!app.get_footer().empty()) out += "\n" + paragraph(app.get_footer());
+  if (!flags.footer().empty()) out += "\n" + paragraph(flags.footer());
   out += section("Examples");
   out += command.examples;
   return out;

@@ -5,7 +5,6 @@
 #include <thread>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -198,18 +197,18 @@ void run(const Options& o) {
   o.common.json ? print_json(model_json(o, model.summary())) : print_model(o, model.summary());
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  o->model.declare(app, false);
-  const CLI::Option* model = app.get_option("--model");
-  app.add_option_function<std::string>(
-         "--tokens",
-         [o](const std::string& n) { o->tokens = static_cast<int>(number_of_flag("--tokens", n, 1, 1 << 30)); },
-         "memory for looking at a text of N tokens (default: all the model's positions)")
+  const Flag* model = o->model.declare(flags, false);
+  flags
+      .add_option(
+          "--tokens",
+          [o](const std::string& n) { o->tokens = static_cast<int>(number_of_flag("--tokens", n, 1, 1 << 30)); },
+          "memory for looking at a text of N tokens (default: all the model's positions)")
       ->type_name("N");
-  o->common.declare(app, false);
+  o->common.declare(flags, false);
   return [o, model] {
-    o->about_model = model->count() > 0;
+    o->about_model = model->given();
     run(*o);
   };
 }

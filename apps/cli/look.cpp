@@ -1,7 +1,6 @@
 // fovea look: runs a model on a text and shows what attended to what.
 #include "look.hpp"
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -114,7 +113,7 @@ Findings look_into(const LookOptions& o, const Run& run) {
   return f;
 }
 
-void run_look(LookOptions& o, const CLI::Option& text) {
+void run_look(LookOptions& o, const Flag& text) {
   o.read();
   if (o.export_file.empty() && (o.force || !o.rows.empty())) throw UsageError("--rows and --force belong to --export");
   LookPage page(o.html_file);  // refuses a path that cannot be written before anything is loaded
@@ -131,42 +130,46 @@ void run_look(LookOptions& o, const CLI::Option& text) {
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<LookOptions>();
-  const CLI::Option* text = declare_text(app, o->text);
-  app.add_option("--token", o->token,
-                 "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
+  const Flag* text = declare_text(flags, o->text);
+  flags
+      .add_option("--token", o->token,
+                  "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
       ->type_name("WORD[#k]|INDEX")
       ->group("What to look at");
-  o->PartFlags::declare(app, "What to look at");
-  declare_top(app, o->top, fmt::format("how many links (default {})", kLinks))->group("What to look at");
-  const CLI::Option* special = app.add_flag("--special,!--no-special", o->special,
-                                            "links to and from [CLS], [SEP] and the like too "
-                                            "(default: with --json, not in tables)")
-                                   ->group("What to look at");
-  app.add_flag("--measure", o->measure,
-               "the measured effect of each link shown: the model rerun without it, beside 20 random cuts like it")
+  o->PartFlags::declare(flags, "What to look at");
+  declare_top(flags, o->top, fmt::format("how many links (default {})", kLinks))->group("What to look at");
+  const Flag* special = flags
+                            .add_flag("--special,!--no-special", o->special,
+                                      "links to and from [CLS], [SEP] and the like too "
+                                      "(default: with --json, not in tables)")
+                            ->group("What to look at");
+  flags
+      .add_flag("--measure", o->measure,
+                "the measured effect of each link shown: the model rerun without it, beside 20 random cuts like it")
       ->group("What to look at");
-  app.add_option("--html", o->html_file, "writes one offline page in which all of it can be explored")
+  flags.add_option("--html", o->html_file, "writes one offline page in which all of it can be explored")
       ->type_name("FILE")
       ->group("Page");
-  app.add_option(
-         "--export", o->export_file,
-         "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
-         "hidden.KIND.LAYER [tokens, width], all F32, for every layer and head; hidden layer 0 is the embedding")
+  flags
+      .add_option(
+          "--export", o->export_file,
+          "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
+          "hidden.KIND.LAYER [tokens, width], all F32, for every layer and head; hidden layer 0 is the embedding")
       ->type_name("FILE.safetensors")
       ->group("Export");
-  app.add_option("--rows", o->rows, "export the queries A to B−1 only")->type_name("A:B")->group("Export");
-  app.add_flag("--force", o->force, "export more than 1 GiB")->group("Export");
-  o->model.declare(app);
-  o->common.declare(app);
-  app.footer(
+  flags.add_option("--rows", o->rows, "export the queries A to B−1 only")->type_name("A:B")->group("Export");
+  flags.add_flag("--force", o->force, "export more than 1 GiB")->group("Export");
+  o->model.declare(flags);
+  o->common.declare(flags);
+  flags.footer(
       "weight: where it looked. lift: how many times a uniform share. local effect: how far this head's output, as the "
       "next "
       "layer reads it, would move had the edge not been there; an estimate of what the link did, not a measurement. "
       "--measure measures it.");
   return [o, text, special] {
-    if (special->count() == 0) o->special = o->common.json;
+    if (!special->given()) o->special = o->common.json;
     run_look(*o, *text);
   };
 }

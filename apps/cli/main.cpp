@@ -1,11 +1,11 @@
 // The program `fovea`: finds the command, parses its line, runs it, and turns what went wrong into one line and an exit
 // status.
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <new>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "command.hpp"
@@ -28,38 +28,19 @@ const Command* find(std::string_view name) {
   return nullptr;
 }
 
-/// An unknown flag is said first: what CLI11 found wrong besides usually follows from it.
-std::string usage_message(const CLI::App& app, const std::string& what) {
-  std::vector<std::string> known;
-  for (const CLI::Option* option : app.get_options())
-    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  for (const std::string& word : app.remaining()) {
-    if (word.size() < 2 || word[0] != '-') continue;
-    const std::string meant = nearest(word.substr(0, word.find('=')), known);
-    return fmt::format("unknown flag {}{}", word, meant.empty() ? "" : fmt::format("; did you mean {}?", meant));
-  }
-  if (const auto rest = app.remaining(); !rest.empty())
-    return fmt::format("unexpected argument '{}'; quote a text of several words", rest.front());
-  return what;
-}
-
 int fail(Exit status, std::string_view message) {
   fmt::print(stderr, "fovea: {}\n", printable(message));
   return status;
 }
 
-int run_command(const Command& command, int argc, char** argv) {
-  CLI::App app(command.summary);
-  app.set_help_flag("-h,--help", "show this");
-  const Job job = command.declare(app);
-  std::vector<std::string> words(argv + 2, argv + argc);
-  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+int run_command(const Command& command, std::span<char* const> words) {
+  Flags flags(command.summary);
+  const Job job = command.declare(flags);
   try {
-    app.parse(words);
-    job();
-  } catch (const CLI::CallForHelp&) { fmt::print("{}", command_help(command, app)); } catch (const CLI::ParseError& e) {
-    return fail(kUsage, fmt::format("{}: {} (fovea {} --help shows all)", command.name, usage_message(app, e.what()),
-                                    command.name));
+    if (flags.parse(words))
+      job();
+    else
+      fmt::print("{}", command_help(command, flags));
   } catch (const UsageError& e) {
     return fail(kUsage, fmt::format("{}: {} (fovea {} --help shows all)", command.name, e.what(), command.name));
   }
@@ -71,8 +52,7 @@ int run(int argc, char** argv) {
   if (first == "-h" || first == "--help" || first == "help") {
     if (argc > 2 && find(argv[2])) {
       char help[] = "--help";
-      char* line[] = {argv[0], argv[2], help};
-      return run_command(*find(argv[2]), 3, line);
+      return run_command(*find(argv[2]), std::array{+help});
     }
     fmt::print("{}", program_help());
     return kDone;
@@ -81,7 +61,8 @@ int run(int argc, char** argv) {
     fmt::print("fovea {}\n", FOVEA_VERSION);
     return kDone;
   }
-  if (const Command* command = find(first)) return run_command(*command, argc, argv);
+  if (const Command* command = find(first))
+    return run_command(*command, std::span(argv, static_cast<std::size_t>(argc)).subspan(2));
   std::vector<std::string> names;
   for (const Command* c : commands()) names.emplace_back(c->name);
   const std::string meant = nearest(first, names);

@@ -2,7 +2,6 @@
 #include <chrono>
 #include <cmath>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -36,7 +35,7 @@ std::vector<Cut> cuts_of_flag(const std::string& list) {
 
 /// Flags that are asked whether they were given.
 struct Controls {
-  const CLI::Option *draws = nullptr, *seed = nullptr;
+  const Flag *draws = nullptr, *seed = nullptr;
 };
 
 Json output_json(const std::string& answer) { return answer.empty() ? Json() : Json(answer); }
@@ -78,7 +77,7 @@ void check_flags(const MeasureOptions& o, const Controls& controls) {
     throw UsageError("say what to remove: --cut FROM:TO, --values TOKEN or --all pairs; one of them");
   if (o.query.target.empty() && !o.query.against.empty()) throw UsageError("--against belongs to --target");
   if (o.all.empty() && !o.token.empty()) throw UsageError("--token belongs to --all");
-  if (!o.all.empty() && (controls.draws->count() > 0 || controls.seed->count() > 0))
+  if (!o.all.empty() && (controls.draws->given() || controls.seed->given()))
     throw UsageError("--draws and --seed belong to --cut and --values: --all has no control");
 }
 
@@ -100,7 +99,7 @@ void run_survey(const MeasureOptions& o, const Run& run) {
   o.common.json ? print_json(to_json(o, survey)) : print_survey(o, run, survey, seconds_since(start));
 }
 
-void run_measure(MeasureOptions& o, const CLI::Option& text, const Controls& controls) {
+void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) {
   o.read();
   check_flags(o, controls);
   if (!o.cut.empty()) o.query.cuts = cuts_of_flag(o.cut);
@@ -118,60 +117,65 @@ void run_measure(MeasureOptions& o, const CLI::Option& text, const Controls& con
   o.common.json ? print_json(to_json(effect)) : print_measure(o, run, effect, seconds_since(start));
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<MeasureOptions>();
   constexpr const char *kWhat = "What to remove", *kNumber = "What to measure";
-  const CLI::Option* text = declare_text(app, o->text);
-  app.add_option(
-         "--cut", o->cut,
-         "edges, masked before the softmax: FROM looks, TO is looked at; a word, its k-th occurrence as word#k, "
-         "or an index")
+  const Flag* text = declare_text(flags, o->text);
+  flags
+      .add_option(
+          "--cut", o->cut,
+          "edges, masked before the softmax: FROM looks, TO is looked at; a word, its k-th occurrence as word#k, "
+          "or an index")
       ->type_name("FROM:TO[,FROM:TO…]")
       ->group(kWhat);
-  app.add_option("--values", o->query.values, "instead: the values of this token become zero for all who look at it")
+  flags.add_option("--values", o->query.values, "instead: the values of this token become zero for all who look at it")
       ->type_name("TOKEN")
       ->group(kWhat);
-  app.add_option("--all", o->all,
-                 "instead, one after the other: what each word looks at, or every edge of every head (weight against "
-                 "effect), or "
-                 "whole heads, whose output becomes zero")
+  flags
+      .add_option("--all", o->all,
+                  "instead, one after the other: what each word looks at, or every edge of every head (weight against "
+                  "effect), or "
+                  "whole heads, whose output becomes zero")
       ->type_name("pairs|edges|heads")
-      ->check(CLI::IsMember({"pairs", "edges", "heads"}))
+      ->one_of({"pairs", "edges", "heads"})
       ->group(kWhat);
-  app.add_option("--token", o->token, "with --all: only what this word looks at, and what becomes of it")
+  flags.add_option("--token", o->token, "with --all: only what this word looks at, and what becomes of it")
       ->type_name("WORD[#k]|INDEX")
       ->group(kWhat);
-  o->PartFlags::declare(app, kWhat);
-  app.add_option(
-         "--target", o->query.target,
-         "log-probability of this word at the text's [MASK], or of this label, instead of the model's own answer")
+  o->PartFlags::declare(flags, kWhat);
+  flags
+      .add_option(
+          "--target", o->query.target,
+          "log-probability of this word at the text's [MASK], or of this label, instead of the model's own answer")
       ->type_name("WORD")
       ->group(kNumber);
-  app.add_option("--against", o->query.against, "with --target: the log-odds of the target against this one")
+  flags.add_option("--against", o->query.against, "with --target: the log-odds of the target against this one")
       ->type_name("WORD")
       ->group(kNumber);
   Controls controls;
   controls.draws =
-      app.add_option_function<std::string>(
-             "--draws",
-             [o](const std::string& n) {
-               o->query.draws = static_cast<int>(number_of_flag("--draws", n, 20, 100'000));
-             },
-             "random removals of equal weight and similar distance to compare with (default 20, and no fewer)")
+      flags
+          .add_option(
+              "--draws",
+              [o](const std::string& n) {
+                o->query.draws = static_cast<int>(number_of_flag("--draws", n, 20, 100'000));
+              },
+              "random removals of equal weight and similar distance to compare with (default 20, and no fewer)")
           ->type_name("N")
           ->group(kNumber);
-  controls.seed = app.add_option_function<std::string>(
-                         "--seed",
-                         [o](const std::string& n) {
-                           o->query.seed = static_cast<std::uint64_t>(
-                               number_of_flag("--seed", n, 0, std::numeric_limits<std::int64_t>::max()));
-                         },
-                         "which random removals (default 0); the same seed gives the same figures")
+  controls.seed = flags
+                      .add_option(
+                          "--seed",
+                          [o](const std::string& n) {
+                            o->query.seed = static_cast<std::uint64_t>(
+                                number_of_flag("--seed", n, 0, std::numeric_limits<std::int64_t>::max()));
+                          },
+                          "which random removals (default 0); the same seed gives the same figures")
                       ->type_name("N")
                       ->group(kNumber);
-  o->model.declare(app);
-  o->common.declare(app);
-  app.footer(
+  o->model.declare(flags);
+  o->common.declare(flags);
+  flags.footer(
       "Without --target: the log-probability of the model's own answer where it has one to give (a word at [MASK], a "
       "label), else the cosine distance of FROM's final vector. The effect is before − after. It is called measurable "
       "when at most 1 in 20 of random removals would do as much.");

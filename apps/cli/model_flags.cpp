@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "attention_flags.hpp"
@@ -12,11 +11,13 @@
 
 namespace fovea::cli {
 
-void ModelFlags::declare(CLI::App& app, bool with_truncate) {
-  app.add_option("--model", model, "a folder in Hugging Face layout, or an org/name in the local hub cache")
-      ->type_name("MODEL");
+const Flag* ModelFlags::declare(Flags& flags, bool with_truncate) {
+  const Flag* given =
+      flags.add_option("--model", model, "a folder in Hugging Face layout, or an org/name in the local hub cache")
+          ->type_name("MODEL");
   if (with_truncate)
-    app.add_flag("--truncate", truncate, "cut a text that is longer than the model's positions, and say how much");
+    flags.add_flag("--truncate", truncate, "cut a text that is longer than the model's positions, and say how much");
+  return given;
 }
 
 Model ModelFlags::load() const {
@@ -33,13 +34,13 @@ void ModelFlags::report_cut(int cut) {
                      cut == 1 ? "" : "s"));
 }
 
-void PartFlags::declare(CLI::App& app, const char* group) {
+void PartFlags::declare(Flags& flags, const char* group) {
   constexpr const char* kList = "all (default), or a list as in 0,2-4";
-  app.add_option("--layer", layer, kList)->type_name("LIST")->group(group);
-  app.add_option("--head", head, kList)->type_name("LIST")->group(group);
-  app.add_option("--kind", kind, "encoder, decoder or cross (default: the model's self-attention)")
+  flags.add_option("--layer", layer, kList)->type_name("LIST")->group(group);
+  flags.add_option("--head", head, kList)->type_name("LIST")->group(group);
+  flags.add_option("--kind", kind, "encoder, decoder or cross (default: the model's self-attention)")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"encoder", "decoder", "cross"}))
+      ->one_of({"encoder", "decoder", "cross"})
       ->group(group);
 }
 
@@ -54,13 +55,13 @@ void PartFlags::check(const models::Summary& model) const {
   check_list("--head", heads, model.heads);
 }
 
-const CLI::Option* declare_text(CLI::App& app, std::string& text) {
-  return app.add_option("TEXT", text, "the text to read (default: standard input)")->type_name("TEXT");
+const Flag* declare_text(Flags& flags, std::string& text) {
+  return flags.add_option("TEXT", text, "the text to read (default: standard input)")->type_name("TEXT");
 }
 
-CLI::Option* declare_top(CLI::App& app, int& top, const std::string& description) {
+Flag* declare_top(Flags& flags, int& top, const std::string& description) {
   const auto set = [&top](const std::string& n) { top = static_cast<int>(number_of_flag("--top", n, 1, 1'000'000)); };
-  return app.add_option_function<std::string>("--top", set, description)->type_name("K");
+  return flags.add_option("--top", set, description)->type_name("K");
 }
 
 std::vector<int> list_of_flag(const std::string& flag, const std::string& text) {

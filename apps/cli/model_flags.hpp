@@ -13,7 +13,7 @@ namespace fovea::cli {
 struct ModelFlags {
   std::string model = "demo";
   bool truncate = false;
-  void declare(CLI::App& app, bool with_truncate = true);
+  const Flag* declare(Flags& flags, bool with_truncate = true);
   Model load() const;
   /// What --truncate left out is always said.
   static void report_cut(int cut);
@@ -23,7 +23,7 @@ struct ModelFlags {
 struct PartFlags {
   std::string layer = "all", head = "all", kind;
   std::vector<int> layers, heads;  // of `layer` and `head` once read(); empty: all
-  void declare(CLI::App& app, const char* group);
+  void declare(Flags& flags, const char* group);
   /// UsageError when a list is none.
   void read();
   /// They name what the model has, or nothing is shown as if it were all.
@@ -31,9 +31,9 @@ struct PartFlags {
 };
 
 /// The argument TEXT, which text_or_stdin() reads.
-const CLI::Option* declare_text(CLI::App& app, std::string& text);
+const Flag* declare_text(Flags& flags, std::string& text);
 /// --top K, at least 1.
-CLI::Option* declare_top(CLI::App& app, int& top, const std::string& description);
+Flag* declare_top(Flags& flags, int& top, const std::string& description);
 
 /// "0,2-4" → 0, 2, 3, 4; "all" → empty. UsageError naming the flag.
 std::vector<int> list_of_flag(const std::string& flag, const std::string& text);

@@ -1,5 +1,4 @@
 // fovea run TASK: a model's own job: filling in [MASK], or naming the class of a text.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -61,7 +60,7 @@ void classify(const Options& o, const Model& model) {
   table.print();
 }
 
-void run(Options& o, const CLI::Option& text) {
+void run(Options& o, const Flag& text) {
   const bool fill = o.task == "fill-mask";
   if (!fill && o.task != "classify") {
     const std::vector<std::string> tasks{"fill-mask", "classify"};
@@ -76,16 +75,17 @@ void run(Options& o, const CLI::Option& text) {
   fill ? fill_mask(o, model) : classify(o, model);
 }
 
-Job declare(CLI::App& app) {
+Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  app.add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")
+  flags
+      .add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")
       ->required()
       ->type_name("TASK");
-  const CLI::Option* text = declare_text(app, o->text);
-  app.add_option("--pair", o->pair, "for classify: the second text of a pair")->type_name("TEXT");
-  declare_top(app, o->top, "for fill-mask: how many tokens a mask (default 5)");
-  o->model.declare(app, false);
-  o->common.declare(app);
+  const Flag* text = declare_text(flags, o->text);
+  flags.add_option("--pair", o->pair, "for classify: the second text of a pair")->type_name("TEXT");
+  declare_top(flags, o->top, "for fill-mask: how many tokens a mask (default 5)");
+  o->model.declare(flags, false);
+  o->common.declare(flags);
   return [o, text] { run(*o, *text); };
 }
 
