@@ -110,6 +110,7 @@ TEST(MeasureCommand, OneScreenSaysWhatItShows) {
     const bool noise = json["control"]["percentile"] < 100;
     EXPECT_EQ(o.out.find("no measurable effect") != std::string::npos, noise);
   }
+  if (!terminals()) GTEST_SKIP() << "skipped: no pseudo-terminal can be opened (is /dev/pts mounted?)";
   EXPECT_LE(widest_line(fovea_on_terminal(s.measure({"--cut", "bank:river"}), 80).out), 80u);
   const Outcome masked = fovea({"measure", "the old [MASK] by the river is dark.", "--model", kMasked, "--cut",
                                 "[MASK]:river", "--target", "bank", "--against", "money"});

@@ -141,6 +141,14 @@ inline Outcome fovea(Words arguments, const Setting& setting = {}) {
   return run_command(arguments, setting);
 }
 
+/// Whether a pseudo-terminal can be opened here: not where /dev/pts is not mounted, as in a bare chroot.
+inline bool terminals() {
+  int terminal = -1, program = -1;
+  if (openpty(&terminal, &program, nullptr, nullptr, nullptr) != 0) return false;
+  close(terminal), close(program);
+  return true;
+}
+
 /// fovea on a terminal of that many columns; standard output and standard error arrive together.
 inline Outcome fovea_on_terminal(Words arguments, unsigned short columns, const Setting& setting = {}) {
   arguments.insert(arguments.begin(), FOVEA_PROGRAM);
@@ -148,6 +156,7 @@ inline Outcome fovea_on_terminal(Words arguments, unsigned short columns, const 
   size.ws_row = 30, size.ws_col = columns;
   int terminal = -1;
   const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
+  if (pid < 0) throw std::runtime_error("no pseudo-terminal could be opened");
   if (pid == 0) detail::become(arguments, setting);
   Outcome o;
   std::array<char, 65536> bytes;

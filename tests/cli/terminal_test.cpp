@@ -7,6 +7,12 @@
 namespace fovea::testing {
 namespace {
 
+class Terminal : public ::testing::Test {
+  void SetUp() override {
+    if (!terminals()) GTEST_SKIP() << "skipped: no pseudo-terminal can be opened (is /dev/pts mounted?)";
+  }
+};
+
 /// Commands that need no model.
 std::vector<Words> plain_commands() {
   return {Words{"--help"},
@@ -24,7 +30,7 @@ std::vector<Words> plain_commands() {
           Words{"explain", "--help"}};
 }
 
-TEST(Terminal, NoLineIsWiderThanTheTerminal) {
+TEST_F(Terminal, NoLineIsWiderThanTheTerminal) {
   for (const std::uint16_t columns : {std::uint16_t{80}, std::uint16_t{140}})
     for (const Words& line : plain_commands()) {
       const Outcome o = fovea_on_terminal(line, columns);
@@ -33,14 +39,14 @@ TEST(Terminal, NoLineIsWiderThanTheTerminal) {
     }
 }
 
-TEST(Terminal, ColumnsComesBeforeTheTerminalAndEightyWithoutEither) {
+TEST_F(Terminal, ColumnsComesBeforeTheTerminalAndEightyWithoutEither) {
   const Words line{"explain", "--shape", "2x32x65536x128", "--kv-heads", "8", "--causal"};
   EXPECT_LE(widest_line(fovea(line).out), 80u);
   EXPECT_GT(widest_line(fovea(line, {"", {{"COLUMNS", "140"}}}).out), 80u);
   EXPECT_LE(widest_line(fovea_on_terminal(line, 140, {"", {{"COLUMNS", "60"}}}).out), 60u);
 }
 
-TEST(Terminal, ColoursOnATerminalAndNowhereElse) {
+TEST_F(Terminal, ColoursOnATerminalAndNowhereElse) {
   const auto coloured = [](const std::string& text) { return text.find('\033') != std::string::npos; };
   for (const Words& line : {Words{"--help"}, Words{"info"}, Words{"explain"}}) {
     EXPECT_TRUE(coloured(fovea_on_terminal(line, 80).out));
@@ -53,13 +59,13 @@ TEST(Terminal, ColoursOnATerminalAndNowhereElse) {
   }
 }
 
-TEST(Terminal, NotesAreForTerminalsOnly) {
+TEST_F(Terminal, NotesAreForTerminalsOnly) {
   const Words line{"bench", "attention", "--shape", "1x1x64x16"};
   EXPECT_EQ(fovea(line).err, "");
   EXPECT_NE(fovea_on_terminal(line, 80).out.find("probing"), std::string::npos);
 }
 
-TEST(Terminal, JsonIsTheSameOnATerminal) {
+TEST_F(Terminal, JsonIsTheSameOnATerminal) {
   const Words line{"explain", "--json"};
   EXPECT_EQ(fovea_on_terminal(line, 80).out, fovea(line).out);
 }
