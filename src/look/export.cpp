@@ -16,8 +16,6 @@
 namespace fovea::look {
 namespace {
 
-constexpr int kSequence = 0;  // a run is one text
-
 std::string name_of(const char* what, const models::LayerRecord& r) {
   return fmt::format("{}.{}.{}", what, r.kind, r.layer);
 }
@@ -29,7 +27,7 @@ std::vector<io::TensorSpec> contents(const Run& run, Range queries) {
   const std::int64_t rows = queries.end - queries.begin;
   std::vector<io::TensorSpec> specs;
   for (const models::LayerRecord& r : run.layers()) {
-    const std::int64_t heads = r.q.shape()[2], keys = HeadRows(r, kSequence, 0).keys();
+    const std::int64_t heads = r.q.shape()[2], keys = HeadRows(r, kOnlySequence, 0).keys();
     specs.push_back({name_of("attention", r), DType::F32, {heads, rows, keys}});
     specs.push_back({name_of("lse", r), DType::F32, {heads, rows}});
   }
@@ -42,7 +40,7 @@ std::vector<io::TensorSpec> contents(const Run& run, Range queries) {
 void write_attention(io::SafeTensorsWriter& writer, const models::LayerRecord& record, Range queries) {
   std::vector<std::pair<HeadRows, Range>> bands;
   for (int head = 0; head < record.q.shape()[2]; ++head) {
-    const HeadRows rows(record, kSequence, head);
+    const HeadRows rows(record, kOnlySequence, head);
     for (int begin = queries.begin; begin < queries.end; begin += rows.band())
       bands.emplace_back(rows, Range{begin, std::min(begin + rows.band(), queries.end)});
   }

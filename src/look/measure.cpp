@@ -25,8 +25,6 @@ bool Effect::measurable() const {
 namespace look {
 namespace {
 
-constexpr int kSequence = 0;  // a run is one text
-
 double mean_of(const std::vector<double>& x) {
   return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
 }
@@ -59,7 +57,7 @@ class Tiers {
     std::vector<double> change = nothing(), carried = nothing();  // [width]
     bool rest = true;
     for (const auto& [head, keys] : heads) {
-      const RowSums row(record, kSequence, head, query);
+      const RowSums row(record, kOnlySequence, head, query);
       for (const int key : keys) weights_.push_back(row.weight(key));
       row.add_carried(keys, carried);
       rest = row.add_change(keys, change) && rest;
@@ -70,11 +68,11 @@ class Tiers {
 
   /// Without a softmax in between, what a value carried is what its absence changes.
   void add_values(const models::LayerRecord& record, const Heads& heads) {
-    const auto queries = static_cast<std::size_t>(HeadRows(record, kSequence, 0).queries());
+    const auto queries = static_cast<std::size_t>(HeadRows(record, kOnlySequence, 0).queries());
     const std::size_t width = nothing().size();
     std::vector<double> carried(queries * width);  // [queries, width]
     for (const auto& [head, keys] : heads) {
-      const HeadRows rows(record, kSequence, head);
+      const HeadRows rows(record, kOnlySequence, head);
       std::vector<std::vector<double>> through(keys.size(), nothing());  // W_O v_j, one a key
       for (std::size_t k = 0; k < keys.size(); ++k) {
         const std::span v = rows.value(keys[k]);
@@ -174,7 +172,7 @@ std::vector<Answer> answers_before(const Original& run, const Metric& metric, st
 
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
                             std::uint64_t seed) {
-  Draws::Setting setting{run.records, kSequence, {}, {metric.positions().begin(), metric.positions().end()}};
+  Draws::Setting setting{run.records, kOnlySequence, {}, {metric.positions().begin(), metric.positions().end()}};
   for (const Token& t : run.tokens) setting.special.push_back(t.special);
   std::vector<Variant> variants;   // each cut, then its draws
   std::vector<std::size_t> begin;  // of each cut, and the end

@@ -10,6 +10,8 @@
 
 namespace fovea::look {
 
+inline constexpr int kOnlySequence = 0;  // of a run, which is one text
+
 /// Borrows the record. Rows are rebuilt on each call and never kept, so memory is O(keys) whatever the length.
 class HeadRows {
  public:

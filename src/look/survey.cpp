@@ -16,8 +16,6 @@
 namespace fovea::look {
 namespace {
 
-constexpr int kSequence = 0;  // a run is one text
-
 /// Ranks from 1; equals share the mean of theirs.
 std::vector<double> ranks(const std::vector<double>& x) {
   std::vector<std::size_t> order(x.size());
@@ -53,7 +51,7 @@ std::vector<int> queries_of(const Original& run, std::string_view text, const Su
   if (!query.token.empty()) queries = find_tokens(text, run.tokens, query.token);
   for (const Token& t : run.tokens)
     if (query.token.empty() && !t.special) queries.push_back(t.index);
-  const HeadRows rows(*run.records.front(), kSequence, 0);
+  const HeadRows rows(*run.records.front(), kOnlySequence, 0);
   std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });
   return queries;
 }
