@@ -50,9 +50,22 @@ struct KernelTable {
                  int columns) noexcept;
   /// x [n] = f(x) in place; `which` is an Activation.
   void (*activate)(int which, float* x, std::int64_t n) noexcept;
+  /// dy [n] becomes dy · f'(x), in place.
+  void (*activate_backward)(int which, const float* x, float* dy, std::int64_t n) noexcept;
   /// y [rows, width]; gain, shift [width].
   void (*layer_norm)(const float* x, int rows, int width, const float* gain, const float* shift, float eps,
                      float* y) noexcept;
+  /// dx [rows, width] written; dgain, dshift [width] added to.
+  void (*layer_norm_backward)(const float* x, const float* dy, int rows, int width, const float* gain, float eps,
+                              float* dx, float* dgain, float* dshift) noexcept;
+  void (*rms_norm)(const float* x, int rows, int width, const float* gain, float eps, float* y) noexcept;
+  void (*rms_norm_backward)(const float* x, const float* dy, int rows, int width, const float* gain, float eps,
+                            float* dx, float* dgain) noexcept;
+  /// y [rows, width] = e^(x − lse), lse [rows]; either may be null, y may be x.
+  void (*row_softmax)(const float* x, int rows, int width, float* y, float* lse) noexcept;
+  /// Random words [4 · blocks] of blocks first, first + 1, … of a stream; the same on every instruction set.
+  void (*philox)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::int64_t blocks,
+                 std::uint32_t* words) noexcept;
   /// FMAs on registers alone: 2 · lanes · `chains` · rounds floating-point operations; returns something that depends
   /// on them.
   float (*spin_fma)(std::int64_t rounds) noexcept;
