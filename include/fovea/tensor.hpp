@@ -105,6 +105,8 @@ class Tensor {
   std::int64_t elements() const { return view_.shape.elements(); }
   std::int64_t bytes() const { return elements() * size_of(dtype()); }
   bool empty() const { return view_.data == nullptr; }
+  /// Whether this is the only handle to memory that Tensor allocated: then nobody sees it written.
+  bool unique() const { return allocated_ && owner_.use_count() == 1; }
   const TensorView& view() const& { return view_; }
   operator const TensorView&() const& { return view_; }  // NOLINT: a tensor is viewable
   operator TensorView() const&& = delete;                // the memory would be gone before the view is used
@@ -155,6 +157,7 @@ class Tensor {
   }
   TensorView view_;
   std::shared_ptr<const void> owner_;
+  bool allocated_ = false;  // by Tensor itself
 };
 
 /// One element of a float tensor view as double, whatever its dtype. For tests, reports and the reference, not for hot

@@ -53,6 +53,7 @@ Tensor::Tensor(DType dtype, Shape shape) {
   owner_ = std::shared_ptr<const void>(memory, [](const void* p) { std::free(const_cast<void*>(p)); });
   std::memset(memory, 0, size);
   view_ = TensorView(dtype, memory, shape);
+  allocated_ = true;
 }
 
 Tensor::Tensor(DType dtype, Shape shape, const void* data, std::shared_ptr<const void> owner)

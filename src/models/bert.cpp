@@ -231,17 +231,14 @@ void Bert::no_head(const char* head, const char* tensor) const {
 
 Tensor Bert::vocabulary_logits(const Tensor& hidden) const {
   if (!masked_) no_head("masked-language head", "cls.predictions.transform.dense.weight");
-  Tensor x = masked_->transform(hidden);  // [rows, width]
-  activate(x, config_.activation);
+  const Tensor x = activate(masked_->transform(hidden), config_.activation);  // [rows, width]
   std::call_once(masked_->once, [&] { masked_->decoder = PackedLinear(masked_->weight, masked_->bias); });
   return masked_->decoder(masked_->norm(x));
 }
 
 Tensor Bert::pooled(const Result& result) const {
   if (!pooler_) no_head("pooler", "pooler.dense.weight");
-  Tensor x = (*pooler_)(first_rows(result));  // [sequences, width]
-  activate(x, Activation::Tanh);
-  return x;
+  return activate((*pooler_)(first_rows(result)), Activation::Tanh);  // [sequences, width]
 }
 
 Tensor Bert::class_logits(const Result& result) const {

@@ -168,9 +168,7 @@ void Pooling::read_dense(const fs::path& folder) {
   const Checkpoint checkpoint(folder);
   const PackedLinear dense = nn::linear(nn::Weights(checkpoint) / "linear", in, out, bias);
   steps_.emplace_back([dense, activation](const Tensor& x) {
-    Tensor y = dense(x);  // [sequences, out]
-    activate(y, activation);
-    return y;
+    return activate(dense(x), activation);  // [sequences, out]
   });
   width_ = out;
   description_ += fmt::format(", then Dense to {} ({})", out, last_part(name));

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "ops/attention.hpp"
+
 namespace fovea::nn {
 
 AttentionBlock::AttentionBlock(const Weights& weights, const AttentionNames& names, const AttentionShape& shape)
@@ -25,7 +27,7 @@ Tensor AttentionBlock::operator()(const Tensor& x, const Tensor& memory, const A
   const Tensor k = key_(memory).reshape({1, keys, shape_.kv_heads, shape_.head_dim});
   Tensor v = value_(memory).reshape({1, keys, shape_.kv_heads, shape_.value_dim});
   if (edit) edit(v);
-  Attention attention = attend(q, k, v, spec);
+  Attention attention = attend_recorded(q, k, v, spec);
   const Tensor joined = attention.out.reshape({tokens, std::int64_t{shape_.heads} * shape_.value_dim});
   if (trace) *trace = {q, k, v, std::move(attention)};
   return output_(joined);

@@ -11,20 +11,13 @@ EncoderLayer::EncoderLayer(const Weights& weights, const EncoderLayerNames& name
 
 Tensor EncoderLayer::operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace,
                                 const ValueEdit& edit) const {
-  // Sums go into the fresh output of each half: inputs may be somebody's record of the hidden states.
+  // Sums go into the fresh output of each half; x may be somebody's record of the hidden states.
   if (order_ == NormOrder::Pre) {
-    Tensor attended = attention_(attention_norm_(x), spec, trace, edit);
-    add(attended, x);
-    Tensor out = feed_forward_(feed_forward_norm_(attended));
-    add(out, attended);
-    return out;
+    const Tensor attended = add(attention_(attention_norm_(x), spec, trace, edit), x);
+    return add(feed_forward_(feed_forward_norm_(attended)), attended);
   }
-  Tensor attended = attention_(x, spec, trace, edit);
-  add(attended, x);
-  attended = attention_norm_(attended);
-  Tensor out = feed_forward_(attended);
-  add(out, attended);
-  return feed_forward_norm_(out);
+  const Tensor attended = attention_norm_(add(attention_(x, spec, trace, edit), x));
+  return feed_forward_norm_(add(feed_forward_(attended), attended));
 }
 
 }  // namespace fovea::nn

@@ -17,9 +17,7 @@ class FeedForward {
   FeedForward(const Weights& weights, const FeedForwardNames& names, std::int64_t width, std::int64_t hidden, Activation activation)
       : up_(linear(weights / names.up, width, hidden)), down_(linear(weights / names.down, hidden, width)), activation_(activation) {}
   Tensor operator()(const Tensor& x) const {
-    Tensor hidden = up_(x);  // [rows, hidden]
-    activate(hidden, activation_);
-    return down_(hidden);
+    return down_(activate(up_(x), activation_));  // [rows, hidden] between the two
   }
 
  private:

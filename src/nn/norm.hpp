@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "nn/weights.hpp"
-#include "ops/pointwise.hpp"
+#include "ops/norm.hpp"
 
 namespace fovea::nn {
 

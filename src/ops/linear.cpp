@@ -2,52 +2,103 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <fovea/threads.hpp>
-
 #include "core/convert.hpp"
-#include "kernels/registry.hpp"
+#include "ops/cut.hpp"
+#include "ops/tape.hpp"
 
 namespace fovea {
 namespace {
-constexpr std::int64_t kPanel = 64;  // columns of a panel, as KernelTable::linear reads them
-constexpr std::int64_t kRowBlock =
-    192;  // rows of x in one piece of work: 32 register tiles against a panel that stays in L2
+
+void check(const Tensor& x, std::int64_t in) {
+  if (x.shape().rank() != 2 || x.shape()[1] != in)
+    throw Error(fmt::format("linear: x is {}; expected [rows, {}]", x.view().str(), in));
+}
+
+template <class T>
+const T* values_or_null(const Tensor& t) {
+  return t.empty() ? nullptr : t.data<T>();
+}
+
+/// dx = dy · W, dW = dyᵀ · x, db = the sums of dy's columns.
+template <class T>
+void backward(Tape& tape, const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const std::int64_t rows = x.shape()[0], in = x.shape()[1], out = weight.shape()[0];
+  const T* d = dy.data<T>();
+  if (tape.tracks(x)) {
+    Tensor dx(x.dtype(), x.shape());
+    multiply(d, rows, pack(weight.data<T>(), out, in), static_cast<const T*>(nullptr), dx.template data<T>());
+    tape.add(x, std::move(dx));
+  }
+  if (tape.tracks(weight)) {
+    Tensor dw(x.dtype(), weight.shape());
+    multiply_turned(d, x.data<T>(), rows, out, in, dw.template data<T>());
+    tape.add(weight, std::move(dw));
+  }
+  if (tape.tracks(bias)) {
+    Tensor db(x.dtype(), bias.shape());
+    sum_rows(rows, out, db.template data<T>(), [&](std::int64_t first, std::int64_t last, T* sums) {
+      for (std::int64_t r = first; r < last; ++r)
+        for (std::int64_t j = 0; j < out; ++j) sums[j] += d[r * out + j];
+    });
+    tape.add(bias, std::move(db));
+  }
+}
+
 }  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (weight.shape().rank() != 2)
+    throw Error(fmt::format("linear: weight is {}; expected [out, in]", weight.view().str()));
+  const std::int64_t out = weight.shape()[0], in = weight.shape()[1];
+  check(x, in);
+  check_like("linear", "weight", weight, x.dtype(), {out, in});
+  if (!bias.empty()) check_like("linear", "bias", bias, x.dtype(), {out});
+  return by_precision("linear", x, [&]<class T>(T) {
+    const std::int64_t rows = x.shape()[0];
+    Tensor y(x.dtype(), {rows, out});
+    multiply(x.data<T>(), rows, pack_turned(weight.data<T>(), out, in), values_or_null<T>(bias), y.template data<T>());
+    if (Tape* tape = Tape::current())
+      tape->record(y, {x, weight, bias}, [=](Tape& t, const Tensor& dy) { backward<T>(t, dy, x, weight, bias); });
+    return y;
+  });
+}
 
 PackedLinear::PackedLinear(const TensorView& weight, const Tensor& bias) {
   if (weight.shape.rank() != 2 || !is_float(weight.dtype))
     throw Error(fmt::format("linear: weight is {}; expected floats [out_features, in_features]", weight.str()));
-  out_ = weight.shape[0], in_ = weight.shape[1];
-  if (!bias.empty() && (bias.elements() != out_ || bias.shape().rank() != 1))
-    throw Error(fmt::format("linear: bias is {}; expected [{}]", bias.view().str(), out_));
-  const std::int64_t panels = (out_ + kPanel - 1) / kPanel;
-  panels_ = Tensor(DType::F32, {panels, in_, kPanel});
-  bias_ = Tensor(DType::F32, {panels * kPanel});
-  float* to = panels_.data<float>();
-  for (std::int64_t o = 0; o < out_; ++o)
-    for (std::int64_t i = 0; i < in_; ++i) {
-      const double w = load_element(weight.dtype, weight.data, o * weight.strides[0] + i * weight.strides[1]);
-      to[(o / kPanel * in_ + i) * kPanel + o % kPanel] = static_cast<float>(w);
-    }
-  for (std::int64_t o = 0; o < out_ && !bias.empty(); ++o)
-    bias_.data<float>()[o] = static_cast<float>(load_element(bias.dtype(), bias.raw(), o));
+  const std::int64_t out = weight.shape[0], in = weight.shape[1];
+  if (!bias.empty() && (bias.elements() != out || bias.shape().rank() != 1))
+    throw Error(fmt::format("linear: bias is {}; expected [{}]", bias.view().str(), out));
+  if (weight.dtype == DType::F32 && weight.contiguous()) {
+    panels_ = pack_turned(static_cast<const float*>(weight.data), out, in);
+  } else {
+    Tensor widened(DType::F32, weight.shape);
+    float* to = widened.data<float>();
+    for_rows(out, in, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t o = first; o < last; ++o)
+        for (std::int64_t i = 0; i < in; ++i)
+          to[o * in + i] = static_cast<float>(
+              load_element(weight.dtype, weight.data, o * weight.strides[0] + i * weight.strides[1]));
+    });
+    panels_ = pack_turned(to, out, in);
+  }
+  if (!bias.empty())
+    bias_ = bias.dtype() == DType::F32 ? bias.clone() : bias.to(DType::F32);  // not the caller's memory
 }
 
 Tensor PackedLinear::operator()(const Tensor& x) const {
-  if (x.shape().rank() != 2 || x.shape()[1] != in_)
-    throw Error(fmt::format("linear: x is {}; expected [rows, {}]", x.view().str(), in_));
-  const std::int64_t rows = x.shape()[0], panels = panels_.shape()[0], blocks = (rows + kRowBlock - 1) / kRowBlock;
-  Tensor y(DType::F32, {rows, out_});
-  const KernelTable& kernels = active_table();
-  const float* from = x.data<float>();
-  float* to = y.data<float>();
-  parallel_for(blocks * panels, [&](std::int64_t piece) {
-    const std::int64_t panel = piece / blocks, row = piece % blocks * kRowBlock;
-    kernels.linear(static_cast<int>(std::min(kRowBlock, rows - row)), static_cast<int>(in_), from + row * in_,
-                   panels_.data<float>() + panel * in_ * kPanel, bias_.data<float>() + panel * kPanel,
-                   to + row * out_ + panel * kPanel, out_, static_cast<int>(std::min(kPanel, out_ - panel * kPanel)));
-  });
+  check(x, panels_.depth);
+  const std::int64_t rows = x.shape()[0];
+  Tensor y(DType::F32, {rows, panels_.columns});
+  multiply(x.data<float>(), rows, panels_, values_or_null<float>(bias_), y.data<float>());
+  if (Tape* tape = Tape::current())
+    tape->record(y, {x}, [x, panels = panels_](Tape& t, const Tensor& dy) {
+      Tensor dx(DType::F32, x.shape());
+      const Tensor weight = unpack_turned(panels);
+      multiply(dy.data<float>(), x.shape()[0], pack(weight.data<float>(), panels.columns, panels.depth), nullptr,
+               dx.data<float>());
+      t.add(x, std::move(dx));
+    });
   return y;
 }
 

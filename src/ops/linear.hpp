@@ -1,27 +1,32 @@
-// y = x · Wᵀ + b, with W packed once into the panels that the matrix micro-kernels read.
+// y = x · Wᵀ + b: with weights that change, and with weights packed once.
 #pragma once
 #include <cstdint>
+
 #include <fovea/tensor.hpp>
-#include <memory>
+
+#include "ops/panels.hpp"
 
 namespace fovea {
 
-/// A weight [out_features, in_features] in panels for the instruction set active when it was made; keeps f32 whatever
-/// it came from.
+/// x [rows, in], weight [out, in], bias [out] or an empty tensor → [rows, out]; F32 or F64, all alike. In f32 the
+/// weight is packed at each call: for weights that never change, PackedLinear.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
+/// A weight [out_features, in_features] in panels; keeps f32 whatever it came from. On a tape it is a constant:
+/// gradients go through it to x.
 class PackedLinear {
  public:
   PackedLinear() = default;
   /// weight [out_features, in_features] of any float dtype; bias [out_features] or an empty tensor.
   PackedLinear(const TensorView& weight, const Tensor& bias);
-  std::int64_t in_features() const { return in_; }
-  std::int64_t out_features() const { return out_; }
+  std::int64_t in_features() const { return panels_.depth; }
+  std::int64_t out_features() const { return panels_.columns; }
   /// x F32 [rows, in_features] → F32 [rows, out_features].
   Tensor operator()(const Tensor& x) const;
 
  private:
-  std::int64_t in_ = 0, out_ = 0;
-  Tensor panels_;  // [out/64 rounded up, in, 64]
-  Tensor bias_;    // F32 [out/64 rounded up · 64], zeros when there is none
+  Panels panels_;  // of Wᵀ
+  Tensor bias_;    // F32 [out_features] or empty
 };
 
 }  // namespace fovea

@@ -1,13 +1,119 @@
 #include "ops/pointwise.hpp"
 
+#include <cmath>
+#include <utility>
+
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <fovea/threads.hpp>
-
 #include "kernels/registry.hpp"
+#include "ops/cut.hpp"
+#include "ops/tape.hpp"
 
 namespace fovea {
+namespace {
+
+// The activations in double; in f32 they are kernels (kernels/generic/activation.hpp).
+
+constexpr double kRootTwoOverPi = 0.79788456080286536, kInverseRootTwoPi = 0.39894228040143268;
+
+double normal_cdf(double x) { return 0.5 * std::erfc(-x * std::sqrt(0.5)); }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+double value(Activation a, double x) {
+  switch (a) {
+    case Activation::Identity:
+      return x;
+    case Activation::Relu:
+      return x > 0 ? x : 0;
+    case Activation::Gelu:
+      return x * normal_cdf(x);
+    case Activation::GeluTanh:
+      return 0.5 * x * (1 + std::tanh(kRootTwoOverPi * (x + 0.044715 * x * x * x)));
+    case Activation::GeluQuick:
+      return x * sigmoid(1.702 * x);
+    case Activation::Silu:
+      return x * sigmoid(x);
+    case Activation::Tanh:
+      return std::tanh(x);
+    case Activation::Sigmoid:
+      return sigmoid(x);
+  }
+  return x;
+}
+
+double slope(Activation a, double x) {
+  switch (a) {
+    case Activation::Identity:
+      return 1;
+    case Activation::Relu:
+      return x > 0 ? 1 : 0;
+    case Activation::Gelu:
+      return normal_cdf(x) + x * kInverseRootTwoPi * std::exp(-0.5 * x * x);
+    case Activation::GeluTanh: {
+      const double t = std::tanh(kRootTwoOverPi * (x + 0.044715 * x * x * x));
+      return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * kRootTwoOverPi * (1 + 3 * 0.044715 * x * x);
+    }
+    case Activation::GeluQuick: {
+      const double s = sigmoid(1.702 * x);
+      return s + 1.702 * x * s * (1 - s);
+    }
+    case Activation::Silu: {
+      const double s = sigmoid(x);
+      return s + x * s * (1 - s);
+    }
+    case Activation::Tanh: {
+      const double t = std::tanh(x);
+      return 1 - t * t;
+    }
+    case Activation::Sigmoid: {
+      const double s = sigmoid(x);
+      return s * (1 - s);
+    }
+  }
+  return 1;
+}
+
+void apply(Activation a, float* x, std::int64_t n) { active_table().activate(static_cast<int>(a), x, n); }
+void apply(Activation a, double* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) x[i] = value(a, x[i]);
+}
+void apply_slope(Activation a, const float* x, float* dy, std::int64_t n) {
+  active_table().activate_backward(static_cast<int>(a), x, dy, n);
+}
+void apply_slope(Activation a, const double* x, double* dy, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) dy[i] *= slope(a, x[i]);
+}
+
+/// Where an operator writes: x itself when it is handed over, else a copy.
+Tensor own(Tensor x) { return !Tape::current() && x.unique() ? x : x.clone(); }
+
+void check_same(const char* op, const Tensor& x, const Tensor& y) {
+  if (!(x.shape() == y.shape()) || x.dtype() != y.dtype())
+    throw Error(fmt::format("{}: {} and {}; expected one dtype and shape", op, x.view().str(), y.view().str()));
+}
+
+/// x [n] = f(x, y) element by element.
+template <class T, class F>
+void combine(Tensor& x, const Tensor& y, F f) {
+  T* to = x.data<T>();
+  const T* from = y.data<T>();
+  for_runs(x.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) to[i] = f(to[i], from[i]);
+  });
+}
+
+template <class F>
+Tensor combined(const char* op, Tensor x, const Tensor& y, F f) {
+  check_same(op, x, y);
+  Tensor z = own(std::move(x));
+  by_precision(op, z, [&]<class T>(T) { combine<T>(z, y, f); });
+  return z;
+}
+
+constexpr auto kSum = [](auto a, auto b) { return a + b; };
+constexpr auto kProduct = [](auto a, auto b) { return a * b; };
+
+}  // namespace
 
 Activation activation_of(std::string_view name) {
   struct Named {
@@ -30,40 +136,64 @@ Activation activation_of(std::string_view name) {
   throw Error(fmt::format("activation '{}' is not supported; known are {}", name, known));
 }
 
-void activate(Tensor& x, Activation a) {
-  constexpr std::int64_t kChunk = 1 << 14;
-  const std::int64_t n = x.elements();
-  float* data = x.data<float>();
-  const KernelTable& kernels = active_table();
-  parallel_for((n + kChunk - 1) / kChunk, [&](std::int64_t i) {
-    kernels.activate(static_cast<int>(a), data + i * kChunk, std::min(kChunk, n - i * kChunk));
+Tensor activate(Tensor x, Activation a) {
+  if (a == Activation::Identity) return x;
+  return by_precision("activate", x, [&]<class T>(T) {
+    Tape* tape = Tape::current();
+    const Tensor input = tape ? x : Tensor();
+    Tensor y = own(std::move(x));
+    T* to = y.data<T>();
+    for_runs(y.elements(), kElementsAtOnce,
+             [&](std::int64_t first, std::int64_t last) { apply(a, to + first, last - first); });
+    if (tape)
+      tape->record(y, {input}, [a, input](Tape& t, const Tensor& dy) {
+        Tensor dx = dy.clone();
+        const T* in = input.data<T>();
+        T* d = dx.data<T>();
+        for_runs(dx.elements(), kElementsAtOnce,
+                 [&](std::int64_t first, std::int64_t last) { apply_slope(a, in + first, d + first, last - first); });
+        t.add(input, std::move(dx));
+      });
+    return y;
   });
 }
 
-Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& shift, float eps) {
-  if (x.shape().rank() != 2) throw Error(fmt::format("layer_norm: x is {}; expected [rows, width]", x.view().str()));
-  const std::int64_t rows = x.shape()[0], width = x.shape()[1];
-  for (const Tensor* t : {&gain, &shift})
-    if (t->elements() != width)
-      throw Error(fmt::format("layer_norm: gain or shift is {}; expected [{}]", t->view().str(), width));
-  constexpr std::int64_t kRows = 32;
-  Tensor y(DType::F32, x.shape());
-  const KernelTable& kernels = active_table();
-  parallel_for((rows + kRows - 1) / kRows, [&](std::int64_t i) {
-    const std::int64_t first = i * kRows;
-    kernels.layer_norm(x.data<float>() + first * width, static_cast<int>(std::min(kRows, rows - first)),
-                       static_cast<int>(width), gain.data<float>(), shift.data<float>(), eps,
-                       y.data<float>() + first * width);
-  });
-  return y;
+Tensor add(Tensor x, const Tensor& y) {
+  Tape* tape = Tape::current();
+  const Tensor left = tape ? x : Tensor();
+  Tensor z = combined("add", std::move(x), y, kSum);
+  if (tape)
+    tape->record(z, {left, y}, [left, y](Tape& t, const Tensor& dz) {
+      t.add(left, dz);
+      t.add(y, dz);
+    });
+  return z;
 }
 
-void add(Tensor& x, const Tensor& y) {
-  if (!(x.shape() == y.shape()))
-    throw Error(fmt::format("add: {} and {} have different shapes", x.view().str(), y.view().str()));
-  float* to = x.data<float>();
-  const float* from = y.data<float>();
-  for (std::int64_t i = 0, n = x.elements(); i < n; ++i) to[i] += from[i];
+Tensor multiply(Tensor x, const Tensor& y) {
+  Tape* tape = Tape::current();
+  const Tensor left = tape ? x : Tensor();
+  Tensor z = combined("multiply", std::move(x), y, kProduct);
+  if (tape)
+    tape->record(z, {left, y}, [left, y](Tape& t, const Tensor& dz) {
+      if (t.tracks(left)) t.add(left, combined("multiply", dz, y, kProduct));
+      if (t.tracks(y)) t.add(y, combined("multiply", dz, left, kProduct));
+    });
+  return z;
+}
+
+Tensor scale(Tensor x, double factor) {
+  return by_precision("scale", x, [&]<class T>(T) {
+    Tape* tape = Tape::current();
+    const Tensor input = tape ? x : Tensor();
+    Tensor y = own(std::move(x));
+    T* to = y.data<T>();
+    for_runs(y.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) to[i] *= static_cast<T>(factor);
+    });
+    if (tape) tape->record(y, {input}, [=](Tape& t, const Tensor& dy) { t.add(input, scale(dy, factor)); });
+    return y;
+  });
 }
 
 }  // namespace fovea

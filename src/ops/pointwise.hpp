@@ -1,7 +1,9 @@
-// Element-wise and row-wise operators on f32 tensors: activations, layer norm, addition.
+// Element-wise operators on F32 and F64 tensors. They take x by value: where nobody else holds its memory and no tape
+// stands they work in place (hand it over with std::move), else they make a new tensor.
 #pragma once
-#include <fovea/tensor.hpp>
 #include <string_view>
+
+#include <fovea/tensor.hpp>
 
 namespace fovea {
 
@@ -10,12 +12,13 @@ enum class Activation { Identity, Relu, Gelu, GeluTanh, GeluQuick, Silu, Tanh, S
 /// By the name a config.json uses: relu, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, silu, swish, tanh,
 /// sigmoid, linear. Throws Error listing them when the name is none of these.
 Activation activation_of(std::string_view name);
-/// In place, x F32 of any shape.
-void activate(Tensor& x, Activation a);
-/// (x − mean) / √(variance + eps) · gain + shift over the last dimension. x F32 [rows, width], gain and shift F32
-/// [width].
-Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& shift, float eps);
-/// x += y, F32 of one shape.
-void add(Tensor& x, const Tensor& y);
+/// x of any shape.
+Tensor activate(Tensor x, Activation a);
+/// x + y, of one shape.
+Tensor add(Tensor x, const Tensor& y);
+/// x ∘ y, of one shape.
+Tensor multiply(Tensor x, const Tensor& y);
+/// factor · x.
+Tensor scale(Tensor x, double factor);
 
 }  // namespace fovea

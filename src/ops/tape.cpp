@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "ops/cut.hpp"
+
 namespace fovea {
 namespace {
 
@@ -14,7 +16,9 @@ template <class T>
 void add_values(Tensor& to, const Tensor& from) {
   T* sum = to.data<T>();
   const T* more = from.data<T>();
-  for (std::int64_t i = 0, n = to.elements(); i < n; ++i) sum[i] += more[i];
+  for_runs(to.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) sum[i] += more[i];
+  });
 }
 
 }  // namespace
@@ -24,7 +28,9 @@ Tape::Tape(std::uint64_t seed) : seed_(seed) {
   standing = this;
 }
 
-Tape::~Tape() { standing = nullptr; }
+Tape::~Tape() {
+  if (standing == this) standing = nullptr;  // after backward() another one may stand
+}
 
 Tape* Tape::current() { return standing; }
 
@@ -35,7 +41,7 @@ void Tape::watch(const Tensor& leaf) {
 
 bool Tape::tracks(const Tensor& t) const { return !t.empty() && tracked_.contains(t.raw()); }
 
-bool Tape::record(const Tensor& out, std::initializer_list<Tensor> inputs, Step step) {
+bool Tape::record(const Tensor& out, std::span<const Tensor> inputs, Step step) {
   if (std::ranges::none_of(inputs, [this](const Tensor& t) { return tracks(t); })) return false;
   tracked_.try_emplace(out.raw(), false);
   entries_.push_back({out, std::move(step)});
@@ -48,12 +54,22 @@ void Tape::add(const Tensor& t, Tensor gradient) {
     throw Error(fmt::format("a gradient is {} and its tensor {}; expected one of the same kind", gradient.view().str(),
                             t.view().str()));
   }
-  const auto [at, first] = gradients_.try_emplace(t.raw(), gradient);
-  if (first) return;
+  const auto at = gradients_.find(t.raw());
+  if (at == gradients_.end()) {
+    gradients_.emplace(t.raw(), gradient.unique() ? std::move(gradient) : gradient.clone());
+    return;
+  }
   if (t.dtype() == DType::F64)
     add_values<double>(at->second, gradient);
   else
     add_values<float>(at->second, gradient);
+}
+
+Tensor Tape::sum(const Tensor& t) {
+  if (!tracks(t)) return {};
+  const auto [at, first] = gradients_.try_emplace(t.raw());
+  if (first) at->second = Tensor(t.dtype(), t.shape());
+  return at->second.reshape(t.shape());
 }
 
 void Tape::backward(const Tensor& loss) {
@@ -65,7 +81,7 @@ void Tape::backward(const Tensor& loss) {
     *one.data<double>() = 1;
   else
     *one.data<float>() = 1;
-  add(loss, one);
+  add(loss, std::move(one));
   while (!entries_.empty()) {
     Entry entry = std::move(entries_.back());
     entries_.pop_back();

@@ -1,0 +1,59 @@
+// Loops over numbers that are no whole count of vectors: the last part is filled up with zeros.
+#pragma once
+#include <cstdint>
+
+namespace fovea::FOVEA_ISA {
+
+/// The first n < kLanes numbers, zeros after them.
+inline Vec load_part(const float* p, std::int64_t n) {
+  float lanes[kLanes] = {};
+  for (std::int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+inline void store_part(float* p, std::int64_t n, Vec x) {
+  float lanes[kLanes];
+  store(lanes, x);
+  for (std::int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+/// body(i, n) for runs of n numbers from i: kLanes, and at the end what remains. get and put take such a run.
+template <class F>
+inline void for_parts(int width, F body) {
+  int i = 0;
+  for (; i + kLanes <= width; i += kLanes) body(i, kLanes);
+  if (i < width) body(i, width - i);
+}
+inline Vec get(const float* p, int n) { return n == kLanes ? load(p) : load_part(p, n); }
+inline void put(float* p, int n, Vec x) { n == kLanes ? store(p, x) : store_part(p, n, x); }
+inline Lanes first_lanes(std::int64_t n) { return lanes_of((std::uint64_t{1} << n) - 1); }
+
+/// x [n] = f(x).
+template <class F>
+inline void map(float* x, std::int64_t n, F f) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(x + i, f(load(x + i)));
+  if (i < n) store_part(x + i, n - i, f(load_part(x + i, n - i)));
+}
+/// y [n] = f(x, y).
+template <class F>
+inline void map(const float* x, float* y, std::int64_t n, F f) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(y + i, f(load(x + i), load(y + i)));
+  if (i < n) store_part(y + i, n - i, f(load_part(x + i, n - i), load_part(y + i, n - i)));
+}
+
+/// Sum of f(x, y) over x [n], y [n].
+template <class F>
+inline float sum_over(const float* x, const float* y, std::int64_t n, F f) {
+  Vec total = 0.0f;
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) total = total + f(load(x + i), load(y + i));
+  if (i < n) total = total + select(first_lanes(n - i), f(load_part(x + i, n - i), load_part(y + i, n - i)), 0.0f);
+  return reduce_add(total);
+}
+/// Sum of f(x) over x [n].
+template <class F>
+inline float sum_over(const float* x, std::int64_t n, F f) {
+  return sum_over(x, x, n, [&](Vec v, Vec) { return f(v); });
+}
+
+}  // namespace fovea::FOVEA_ISA

@@ -1,0 +1,130 @@
+#include "ops/panels.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include "kernels/registry.hpp"
+#include "ops/cut.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr std::int64_t kWidth = Panels::kWidth;
+
+/// to [columns, rows], rows of `to_stride`, of from [rows, columns], rows of `from_stride`: by squares of 16, which
+/// stay in L1 from both sides.
+template <class T>
+void transpose_block(const T* from, std::int64_t rows, std::int64_t columns, std::int64_t from_stride, T* to,
+                     std::int64_t to_stride) {
+  constexpr std::int64_t kSquare = 16;
+  for (std::int64_t r = 0; r < rows; r += kSquare)
+    for (std::int64_t c = 0; c < columns; c += kSquare) {
+      const std::int64_t r_end = std::min(rows, r + kSquare), c_end = std::min(columns, c + kSquare);
+      for (std::int64_t j = c; j < c_end; ++j)
+        for (std::int64_t i = r; i < r_end; ++i) to[j * to_stride + i] = from[i * from_stride + j];
+    }
+}
+
+/// from [rows, columns] turned, [columns, rows].
+template <class T>
+Tensor transposed(const T* from, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t kRows = 64;  // whole cache lines are written
+  const std::int64_t run = std::max(kRows, kElementsAtOnce / std::max<std::int64_t>(1, columns) / kRows * kRows);
+  Tensor to(dtype_of<T>, {columns, rows});
+  T* data = to.template data<T>();
+  for_runs(rows, run, [&](std::int64_t first, std::int64_t last) {
+    transpose_block(from + first * columns, last - first, columns, columns, data + first, rows);
+  });
+  return to;
+}
+
+Panels empty_panels(std::int64_t depth, std::int64_t columns) {
+  Panels b{depth, columns, {}};
+  b.data = Tensor(DType::F32, {b.count(), depth, kWidth});
+  return b;
+}
+
+/// Rows of one piece of work: 32 register tiles against a panel that stays in L2, fewer where there would be few
+/// pieces.
+std::int64_t rows_at_once(std::int64_t rows) { return rows >= 768 ? 192 : 48; }
+
+}  // namespace
+
+Panels pack(const float* b, std::int64_t depth, std::int64_t columns) {
+  Panels panels = empty_panels(depth, columns);
+  float* to = panels.data.data<float>();
+  for_rows(depth, columns, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t p = 0; p < panels.count(); ++p) {
+      const auto bytes = static_cast<std::size_t>(std::min(kWidth, columns - p * kWidth)) * sizeof(float);
+      for (std::int64_t d = first; d < last; ++d)
+        std::memcpy(to + (p * depth + d) * kWidth, b + d * columns + p * kWidth, bytes);
+    }
+  });
+  return panels;
+}
+
+Panels pack_turned(const float* w, std::int64_t columns, std::int64_t depth) {
+  Panels panels = empty_panels(depth, columns);
+  float* to = panels.data.data<float>();
+  constexpr std::int64_t kDepth = 256;  // of one piece
+  const std::int64_t runs = (depth + kDepth - 1) / kDepth;
+  parallel_for(panels.count() * runs, [&](std::int64_t piece) {
+    const std::int64_t p = piece / runs, d = piece % runs * kDepth;
+    transpose_block(w + p * kWidth * depth + d, std::min(kWidth, columns - p * kWidth), std::min(kDepth, depth - d),
+                    depth, to + (p * depth + d) * kWidth, kWidth);
+  });
+  return panels;
+}
+
+Panels pack(const double* b, std::int64_t depth, std::int64_t columns) {
+  Panels panels{depth, columns, Tensor(DType::F64, {depth, columns})};
+  std::copy_n(b, depth * columns, panels.data.data<double>());
+  return panels;
+}
+
+Panels pack_turned(const double* w, std::int64_t columns, std::int64_t depth) {
+  return {depth, columns, transposed(w, columns, depth)};
+}
+
+Tensor unpack_turned(const Panels& b) {
+  Tensor w(DType::F32, {b.columns, b.depth});
+  float* to = w.data<float>();
+  parallel_for(b.count(), [&](std::int64_t p) {
+    transpose_block(b.panel(p), b.depth, std::min(kWidth, b.columns - p * kWidth), kWidth, to + p * kWidth * b.depth,
+                    b.depth);
+  });
+  return w;
+}
+
+void multiply(const float* a, std::int64_t rows, const Panels& b, const float* bias, float* c) {
+  std::vector<float> padded(static_cast<std::size_t>(b.count() * kWidth));  // the bias, zeros beyond it or without it
+  if (bias) std::copy_n(bias, b.columns, padded.begin());
+  const std::int64_t run = rows_at_once(rows), blocks = (rows + run - 1) / run;
+  const KernelTable& kernels = active_table();
+  parallel_for(blocks * b.count(), [&](std::int64_t piece) {
+    const std::int64_t p = piece / blocks, row = piece % blocks * run;
+    kernels.linear(static_cast<int>(std::min(run, rows - row)), static_cast<int>(b.depth), a + row * b.depth,
+                   b.panel(p), padded.data() + p * kWidth, c + row * b.columns + p * kWidth, b.columns,
+                   static_cast<int>(std::min(kWidth, b.columns - p * kWidth)));
+  });
+}
+
+void multiply(const double* a, std::int64_t rows, const Panels& b, const double* bias, double* c) {
+  const double* right = b.data.data<double>();
+  for (std::int64_t r = 0; r < rows; ++r, c += b.columns) {
+    for (std::int64_t j = 0; j < b.columns; ++j) c[j] = bias ? bias[j] : 0;
+    for (std::int64_t d = 0; d < b.depth; ++d)
+      for (std::int64_t j = 0; j < b.columns; ++j) c[j] += a[r * b.depth + d] * right[d * b.columns + j];
+  }
+}
+
+void multiply_turned(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
+                     float* c) {
+  multiply(transposed(a, rows, depth).data<float>(), depth, pack(b, rows, columns), nullptr, c);
+}
+void multiply_turned(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
+                     double* c) {
+  multiply(transposed(a, rows, depth).data<double>(), depth, pack(b, rows, columns), nullptr, c);
+}
+
+}  // namespace fovea
