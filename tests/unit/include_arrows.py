@@ -19,7 +19,8 @@ BELOW = {
     "io": ["core"],
     "models": ["nn", "io"],
     "look": ["models", "kernels"],
-    "apps": ["look"],
+    "demo": ["io"],
+    "apps": ["look", "demo"],
 }
 PUBLIC = {
     "core": ["dtype", "error", "tensor", "cpu", "threads"],
@@ -72,21 +73,21 @@ class Tree:
         if parts[0] == "include":
             return LAYER_OF_PUBLIC.get(name.removeprefix("include/"))
         if parts[0] == "src":
-            return parts[1] if parts[1] in BELOW and parts[1] != "apps" else None
-        return "apps" if parts[0] == "apps" else None
+            return parts[1] if parts[1] in BELOW and parts[1] not in ("apps", "demo") else None
+        return parts[0] if parts[0] in ("apps", "demo") else None
 
     def resolve(self, path, name, quoted):
         """An included name as a path from the root; None when it is no file of this project."""
         candidates = [self.root / "include" / name]
         if quoted:
-            candidates = [path.parent / name, self.root / "src" / name] + candidates
+            candidates = [path.parent / name, self.root / "src" / name, self.root / name] + candidates
         for candidate in candidates:
             if candidate.is_file():
                 return candidate.resolve().relative_to(self.root.resolve()).as_posix()
         return None
 
     def check(self):
-        files = [p for folder in ("src", "include", "apps") for p in self.files(folder)]
+        files = [p for folder in ("src", "include", "demo", "apps") for p in self.files(folder)]
         for path in files:
             layer = self.layer_of(self.name(path))
             if layer is None:
@@ -157,6 +158,10 @@ def self_test():
         "src/kernels/isa/avx2.cpp": '#include <immintrin.h>\n#include "kernels/table.hpp"',
         "src/models/bert.hpp": '#include "nn/linear.hpp"',
         "src/nn/linear.hpp": "#include <fovea/attention.hpp>",
+        "src/io/json.hpp": "#include <string>",
+        "demo/lexicon.cpp": '#include "io/json.hpp"\n#include "demo/lexicon.hpp"',
+        "demo/lexicon.hpp": "#include <string>",
+        "apps/cli/train.cpp": '#include "demo/lexicon.hpp"',
         "apps/cli/main.cpp": '#include "flags.hpp"\n#include "models/bert.hpp"',
         "apps/cli/flags.hpp": "#include <CLI/CLI.hpp>",
         "examples/first.cpp": "#include <fovea/attention.hpp>",
@@ -167,6 +172,8 @@ def self_test():
         ("src/nn/linear.hpp", '#include "../models/bert.hpp"', "nn may not include models"),
         ("src/nn/linear.hpp", '  #  include "models/bert.hpp"', "nn may not include models"),
         ("src/models/bert.hpp", '#include "../../apps/cli/flags.hpp"', "models may not include apps"),
+        ("demo/lexicon.cpp", '#include "models/bert.hpp"', "demo may not include models"),
+        ("src/models/bert.hpp", '#include "demo/lexicon.hpp"', "models may not include demo"),
         ("src/core/tensor.cpp", "#include <fovea/attention.hpp>", "core may not include ops"),
         ("include/fovea/tensor.hpp", "#include <fovea/tile.hpp>", "core may not include spec"),
         ("include/fovea/tensor.hpp", '#include "../../src/core/checked.hpp"', "is no file of this project"),
