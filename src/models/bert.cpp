@@ -1,12 +1,11 @@
 #include "models/bert.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "io/quote.hpp"
 #include "models/checkpoint.hpp"
+#include "models/common.hpp"
 
 namespace fovea::models {
 namespace {
@@ -49,7 +48,7 @@ std::unique_ptr<Encoder> load_bert(const std::filesystem::path& folder, const nl
 }
 
 Bert::Bert(const BertConfig& config, const nn::Weights& weights)
-    : config_(config), where_(weights.where()) {
+    : config_(config), where_(weights.where()), purpose_(weights.purpose()) {
   const nn::Weights base = weights / (weights.contains("bert.embeddings.word_embeddings.weight") ? "bert" : "");
   load_embeddings(base / "embeddings");
   load_layers(base / "encoder" / "layer");
@@ -65,11 +64,7 @@ void Bert::load_embeddings(const nn::Weights& weights) {
 }
 
 void Bert::load_layers(const nn::Weights& weights) {
-  const int stored = weights.numbered();
-  if (stored < config_.layers) {
-    throw Error(fmt::format("{}: config.json promises {} layers (num_hidden_layers) and the file holds {}; one of the two is wrong",
-                            where_, config_.layers, stored));
-  }
+  check_layers(weights, config_.layers, "num_hidden_layers");
   const int head_dim = config_.width / config_.heads;
   const nn::EncoderLayerShape shape{
       .attention = {config_.width, config_.width, config_.heads, config_.heads, head_dim, head_dim},
@@ -84,11 +79,11 @@ void Bert::load_layers(const nn::Weights& weights) {
 void Bert::load_heads(const nn::Weights& weights, const nn::Weights& base) {
   const std::int64_t width = config_.width, vocabulary = config_.vocabulary;
   if (const nn::Weights pooler = base / "pooler" / "dense"; pooler.contains("weight")) {
-    pooler_ = nn::linear(pooler, width, width);
+    pooler_.emplace(pooler, width, width);
   }
   if (const nn::Weights cls = weights / "cls" / "predictions"; cls.contains("transform.dense.weight")) {
     masked_ = std::make_unique<MaskedHead>();
-    masked_->transform = nn::linear(cls / "transform" / "dense", width, width);
+    masked_->transform = nn::Linear(cls / "transform" / "dense", width, width);
     masked_->norm = {cls / "transform" / "LayerNorm", width, config_.eps};
     // What is stored for the decoder wins over what it could be tied to, as in transformers since version 5.
     const bool own = cls.contains("decoder.weight") || !config_.tied;
@@ -103,15 +98,14 @@ void Bert::load_heads(const nn::Weights& weights, const nn::Weights& base) {
       throw Error(fmt::format("{}: tensor \"classifier.weight\" has {} rows and config.json names {} labels (id2label); expected as many",
                               where_, rows, config_.labels.size()));
     }
-    classifier_ = nn::linear(classifier, width, rows);
-    if (!pooler_) pooler_ = nn::linear(base / "pooler" / "dense", width, width);  // says which tensor is missing
+    classifier_.emplace(classifier, width, rows);
+    if (!pooler_) pooler_.emplace(base / "pooler" / "dense", width, width);  // says which tensor is missing
     labels_ = config_.labels;
     for (std::int64_t i = std::ssize(labels_); i < rows; ++i) labels_.push_back(fmt::format("LABEL_{}", i));
   }
 }
 
 void Bert::summarize(const nn::Weights& weights) {
-  const nn::Ledger& ledger = weights.ledger();
   summary_ = {.family = "bert",
               .architecture = config_.architecture,
               .layers = config_.layers,
@@ -122,34 +116,17 @@ void Bert::summarize(const nn::Weights& weights) {
               .feed_forward = config_.feed_forward,
               .positions = config_.positions,
               .vocabulary = config_.vocabulary,
-              .parameters = ledger.total(),
-              .weights_dtype = std::string(name_of(ledger.dtype())),
+              .weights_dtype = {},
               .warnings = {}};
-  if (!ledger.non_finite.empty()) {
-    summary_.warnings.push_back(fmt::format("{}: {} of {} tensors hold NaN or infinity, first \"{}\"; what they touch will not be numbers",
-                                            where_, ledger.non_finite.size(), ledger.used.size(), *ledger.non_finite.begin()));
-  }
-  std::vector<std::string> left = weights.unused();
-  std::erase_if(left, expected_leftover);
-  if (!left.empty()) {
-    constexpr std::size_t kShown = 3;
-    std::vector<std::string> shown;
-    for (std::size_t i = 0; i < std::min(left.size(), kShown); ++i) shown.push_back(io::in_quotes(left[i]));
-    summary_.warnings.push_back(fmt::format("{}: {} tensors are no part of this model and were left out: {}{}", where_, left.size(),
-                                            fmt::join(shown, ", "), left.size() > kShown ? ", …" : ""));
-  }
+  describe_weights(summary_, weights, expected_leftover);
 }
 
 // ------------------------------------------------------------------------------------------------------------------ running
 
 void Bert::check(std::span<const Sequence> sequences) const {
+  check_lengths(sequences, config_.positions);
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    const auto& [ids, types] = sequences[i];
-    if (ids.empty()) throw Error(fmt::format("sequence {} has no tokens; expected at least one", i));
-    if (std::ssize(ids) > config_.positions) {
-      throw Error(fmt::format("sequence {} has {} tokens and the model has {} positions; shorten the text or let it be truncated", i,
-                              ids.size(), config_.positions));
-    }
+    const std::vector<int>&ids = sequences[i].ids, &types = sequences[i].types;
     if (!types.empty() && types.size() != ids.size()) {
       throw Error(fmt::format("sequence {} has {} tokens and {} token types; expected one each, or none", i, ids.size(), types.size()));
     }
@@ -162,48 +139,31 @@ void Bert::check(std::span<const Sequence> sequences) const {
 }
 
 Tensor Bert::embed(std::span<const Sequence> sequences, std::int64_t tokens) const {
-  std::vector<int> ids, types, places;  // [tokens] each
-  for (const Sequence& s : sequences) {
-    ids.insert(ids.end(), s.ids.begin(), s.ids.end());
+  std::vector<int> types;  // [tokens]
+  for (std::size_t end = 0; const Sequence& s : sequences) {
     types.insert(types.end(), s.types.begin(), s.types.end());
-    types.resize(ids.size(), 0);
-    const std::size_t first = places.size();
-    places.resize(ids.size());
-    std::iota(places.begin() + static_cast<std::ptrdiff_t>(first), places.end(), 0);
+    types.resize(end += s.ids.size(), 0);
   }
   Tensor x(DType::F32, {tokens, config_.width});
-  words_.add_to(x, ids);
-  if (types_.rows() > 0) types_.add_to(x, types);
-  positions_.add_to(x, places);
+  x = words_.add_to(std::move(x), packed_ids(sequences));
+  if (types_.rows() > 0) x = types_.add_to(std::move(x), types);
+  x = positions_.add_to(std::move(x), packed_positions(sequences));
   return embedding_norm_(x);
-}
-
-Tensor Bert::first_hidden(std::span<const Sequence> sequences, const Pass& pass, std::int64_t tokens) const {
-  if (pass.first_layer < 0 || pass.first_layer > config_.layers) {
-    throw Error(fmt::format("first_layer is {}; expected 0 to {}, the model's layers", pass.first_layer, config_.layers));
-  }
-  if (!pass.start) {
-    if (pass.first_layer > 0) throw Error(fmt::format("first_layer is {} and there is no start to begin it from", pass.first_layer));
-    return embed(sequences, tokens);
-  }
-  if (pass.start->dtype() != DType::F32 || !(pass.start->shape() == Shape{tokens, config_.width})) {
-    throw Error(fmt::format("start is {}; expected F32 [{}, {}], the input of layer {}", pass.start->view().str(), tokens,
-                            config_.width, pass.first_layer));
-  }
-  return *pass.start;
 }
 
 Result Bert::forward(std::span<const Sequence> sequences, const Pass& pass) const {
   check(sequences);
   Result result;
-  const auto ends = std::make_shared<std::vector<int>>();
-  for (const Sequence& s : sequences) ends->push_back((ends->empty() ? 0 : ends->back()) + static_cast<int>(s.ids.size()));
+  const Ends ends = ends_of(sequences);
+  keep_for_backward(ends);
   result.ends = *ends;
   if (pass.record_hidden) result.hidden_states.resize(layers_.size() + 1);
   const auto keep = [&](std::size_t layer, const Tensor& x) {
     if (pass.record_hidden) result.hidden_states[layer] = x;
   };
-  Tensor x = first_hidden(sequences, pass, ends->empty() ? 0 : ends->back());  // [tokens, width]
+  const std::int64_t tokens = ends->empty() ? 0 : ends->back();
+  const std::optional<Tensor> start = start_of(pass, config_.layers, tokens, config_.width);
+  Tensor x = start ? *start : embed(sequences, tokens);  // [tokens, width]
   keep(static_cast<std::size_t>(pass.first_layer), x);
   for (int i = pass.first_layer; i < config_.layers; ++i) {
     const nn::EncoderLayer& layer = layers_[static_cast<std::size_t>(i)];
@@ -215,7 +175,7 @@ Result Bert::forward(std::span<const Sequence> sequences, const Pass& pass) cons
     keep(static_cast<std::size_t>(i) + 1, x);
     if (pass.record_attention) {
       result.layers.push_back({"encoder", i, trace.q, trace.k, trace.v, std::move(trace.attention),
-                               layer.attention().output_weight(), ends});
+                               layer.attention().output_weight(), ends, nullptr});
     }
   }
   result.hidden = x;
@@ -232,7 +192,7 @@ void Bert::no_head(const char* head, const char* tensor) const {
 Tensor Bert::vocabulary_logits(const Tensor& hidden) const {
   if (!masked_) no_head("masked-language head", "cls.predictions.transform.dense.weight");
   const Tensor x = activate(masked_->transform(hidden), config_.activation);  // [rows, width]
-  std::call_once(masked_->once, [&] { masked_->decoder = PackedLinear(masked_->weight, masked_->bias); });
+  std::call_once(masked_->once, [&] { masked_->decoder = {masked_->weight, masked_->bias, purpose_}; });
   return masked_->decoder(masked_->norm(x));
 }
 

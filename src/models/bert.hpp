@@ -29,12 +29,12 @@ class Bert final : public Encoder {
  private:
   /// cls.predictions: a transform, then the vocabulary's vectors (the embedding's own unless the file has others) and a bias.
   struct MaskedHead {
-    PackedLinear transform;
+    nn::Linear transform;
     nn::LayerNorm norm;
     Tensor weight, bias;  // [vocabulary, width] as stored, F32 [vocabulary]
     // Packed when it is first asked for: most uses of a model never are, and for a small model it is most of the weights.
     mutable std::once_flag once;
-    mutable PackedLinear decoder;
+    mutable nn::Linear decoder;
   };
 
   void load_embeddings(const nn::Weights& weights);
@@ -43,16 +43,16 @@ class Bert final : public Encoder {
   void summarize(const nn::Weights& weights);
   void check(std::span<const Sequence> sequences) const;
   Tensor embed(std::span<const Sequence> sequences, std::int64_t tokens) const;
-  Tensor first_hidden(std::span<const Sequence> sequences, const Pass& pass, std::int64_t tokens) const;
   [[noreturn]] void no_head(const char* head, const char* tensor) const;
 
   BertConfig config_;
   std::string where_;
+  nn::Purpose purpose_;
   nn::Embedding words_, positions_, types_;
   nn::LayerNorm embedding_norm_;
   std::vector<nn::EncoderLayer> layers_;
   std::unique_ptr<MaskedHead> masked_;
-  std::optional<PackedLinear> pooler_, classifier_;
+  std::optional<nn::Linear> pooler_, classifier_;
   std::vector<std::string> labels_;
   Summary summary_;
 };

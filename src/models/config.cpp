@@ -1,5 +1,8 @@
 #include "models/config.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include <fmt/format.h>
 #include <fovea/error.hpp>
 
@@ -39,12 +42,12 @@ std::string architecture_of(const nlohmann::json& config, const std::filesystem:
   return names.empty() ? "" : names.front();
 }
 
-Activation activation_in(const nlohmann::json& config, const std::filesystem::path& file) {
-  const auto name = optional_or<std::string>(config, "hidden_act", "gelu", file);
+Activation activation_in(const nlohmann::json& config, const char* key, const std::filesystem::path& file) {
+  const auto name = optional_or<std::string>(config, key, "gelu", file);
   try {
     return activation_of(name);
   } catch (const Error& e) {
-    throw Error(fmt::format("{}: hidden_act: {}", file.string(), e.what()));
+    throw Error(fmt::format("{}: {}: {}", file.string(), key, e.what()));
   }
 }
 
@@ -76,11 +79,63 @@ BertConfig bert_config(const nlohmann::json& config, const std::filesystem::path
   c.positions = optional_or<int>(config, "max_position_embeddings", 512, file, {1, kMost});
   c.types = optional_or<int>(config, "type_vocab_size", 2, file, {0, kMost});
   c.eps = static_cast<float>(optional_or<double>(config, "layer_norm_eps", 1e-12, file, {0, 1}));
-  c.activation = activation_in(config, file);
+  c.activation = activation_in(config, "hidden_act", file);
   c.tied = optional_or<bool>(config, "tie_word_embeddings", true, file);
   c.labels = class_labels(config, file);
   if (c.width % c.heads != 0) {
     throw Error(fmt::format("{}: hidden_size is {} and num_attention_heads is {}; expected a multiple of it", file.string(), c.width, c.heads));
+  }
+  return c;
+}
+
+namespace {
+
+/// What would translate otherwise than the checkpoint was trained to, without a word.
+void refuse_variants(const nlohmann::json& config, const MarianConfig& c, const std::filesystem::path& file) {
+  const int decoder_vocabulary = optional_or<int>(config, "decoder_vocab_size", c.vocabulary, file);
+  if (!optional_or<bool>(config, "share_encoder_decoder_embeddings", true, file) || decoder_vocabulary != c.vocabulary) {
+    throw Error(fmt::format("{}: encoder and decoder have vocabularies of their own (share_encoder_decoder_embeddings is false, or "
+                            "decoder_vocab_size {} is not vocab_size {}); only shared ones are supported", file.string(),
+                            decoder_vocabulary, c.vocabulary));
+  }
+  if (!optional_or<bool>(config, "is_encoder_decoder", true, file))
+    throw Error(fmt::format("{}: is_encoder_decoder is false; one half alone is not supported", file.string()));
+  for (const char* key : {"normalize_before", "add_final_layer_norm"}) {
+    if (optional_or<bool>(config, key, false, file))
+      throw Error(fmt::format("{}: {} is true; only norms after each half of a layer are supported", file.string(), key));
+  }
+}
+
+}  // namespace
+
+MarianConfig marian_config(const nlohmann::json& config, const std::filesystem::path& file) {
+  const auto size = [&](const char* key) { return required<int>(config, key, file, {1, kMost}); };
+  const auto rate = [&](const char* key) { return optional_or<float>(config, key, 0.0f, file, {0, 1}); };
+  MarianConfig c;
+  c.family = required<std::string>(config, "model_type", file);
+  c.architecture = architecture_of(config, file);
+  const bool bart = c.family == "bart";
+  c.learned_positions = c.embedding_norm = bart;
+  c.width = size("d_model");
+  c.vocabulary = size("vocab_size");
+  c.positions = optional_or<int>(config, "max_position_embeddings", 1024, file, {1, kMost});
+  c.encoder = {size("encoder_layers"), size("encoder_attention_heads"), size("encoder_ffn_dim")};
+  c.decoder = {size("decoder_layers"), size("decoder_attention_heads"), size("decoder_ffn_dim")};
+  c.activation = activation_in(config, "activation_function", file);
+  c.scaled_embedding = optional_or<bool>(config, "scale_embedding", false, file);
+  c.tied = optional_or<bool>(config, "tie_word_embeddings", true, file);
+  const auto token = [&](const char* key, int otherwise) {
+    return optional_or<int>(config, key, otherwise, file, {0, c.vocabulary - 1});
+  };
+  c.pad = token("pad_token_id", bart ? 1 : std::min(58100, c.vocabulary - 1));
+  c.end = token("eos_token_id", bart ? 2 : 0);
+  c.start = token("decoder_start_token_id", bart ? 2 : c.pad);
+  c.dropout = rate("dropout");
+  c.activation_dropout = rate("activation_dropout");
+  refuse_variants(config, c, file);
+  for (const auto& [key, half] : {std::pair{"encoder_attention_heads", c.encoder}, std::pair{"decoder_attention_heads", c.decoder}}) {
+    if (c.width % half.heads != 0)
+      throw Error(fmt::format("{}: d_model is {} and {} is {}; expected a multiple of it", file.string(), c.width, key, half.heads));
   }
   return c;
 }

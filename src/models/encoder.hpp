@@ -19,6 +19,7 @@ struct Summary {
   int layers = 0, heads = 0, kv_heads = 0, head_dim = 0, width = 0, feed_forward = 0;
   int positions = 0, vocabulary = 0;
   std::int64_t parameters = 0;
+  int decoder_layers = 0;             // 0: the model is an encoder alone
   std::string weights_dtype;          // "F32", as stored
   std::vector<std::string> warnings;  // non-finite weights, …
 };
@@ -26,6 +27,7 @@ struct Summary {
 /// One text as the model reads it.
 struct Sequence {
   std::vector<int> ids, types;  // types: token type (segment) of each id
+  int first_position = 0;       // of ids[0]; training shifts it, so that later positions are learnt from short texts too
 };
 
 /// Attention of one layer as it really ran. q, k, v are what the kernel read; `attention` can be asked for any weight.
@@ -36,6 +38,7 @@ struct LayerRecord {
   Attention attention;  // batch index = sequence index
   TensorView output_weight;  // W_O [width, heads · value_dim], F32; borrowed from the model
   std::shared_ptr<const std::vector<int>> ends;  // where sequences end along time; `attention` borrows it
+  std::shared_ptr<const std::vector<int>> key_ends;  // of "cross": where the sequences that are looked at end; null: they are the same
 };
 
 /// What to keep, and what to change, in one forward pass.

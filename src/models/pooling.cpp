@@ -166,10 +166,8 @@ void Pooling::read_dense(const fs::path& folder) {
   const Activation activation = torch_activation(name, file);
   const nn::Bias bias = io::optional_or<bool>(config, "bias", true, file) ? nn::Bias::Present : nn::Bias::None;
   const Checkpoint checkpoint(folder);
-  const PackedLinear dense = nn::linear(nn::Weights(checkpoint) / "linear", in, out, bias);
-  steps_.emplace_back([dense, activation](const Tensor& x) {
-    return activate(dense(x), activation);  // [sequences, out]
-  });
+  const nn::Linear dense(nn::Weights(checkpoint) / "linear", in, out, bias);
+  steps_.emplace_back([dense, activation](const Tensor& x) { return activate(dense(x), activation); });  // [sequences, out]
   width_ = out;
   description_ += fmt::format(", then Dense to {} ({})", out, last_part(name));
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string_view>
 
+#include "nn/kv_cache.hpp"
 #include "nn/linear.hpp"
 
 namespace fovea::nn {
@@ -30,6 +31,9 @@ struct AttentionTrace {
   Attention attention;
 };
 
+/// What queries attend to: k F32 [1, keys, kv_heads, head_dim], v F32 [1, keys, kv_heads, value_dim].
+struct KeysValues { Tensor k, v; };
+
 /// Changes the values before they are attended to, in place: v F32 [1, keys, kv_heads, value_dim].
 using ValueEdit = std::function<void(Tensor& v)>;
 
@@ -48,13 +52,21 @@ class AttentionBlock {
     return (*this)(x, x, spec, trace, edit);
   }
 
+  /// A memory's keys and values, for many calls of over(): the same in parts is operator().
+  KeysValues project(const Tensor& memory) const;
+  /// x attends to what was projected before; [tokens, width].
+  Tensor over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const;
+  /// One more token for every row of a cache: x F32 [rows, width] joins it and attends to all that its row holds; [rows, width].
+  Tensor step(const Tensor& x, KvCache& cache) const;
+
   const AttentionShape& shape() const { return shape_; }
   /// W_O, F32 [width, heads · value_dim]: head h writes through columns [h · value_dim, (h + 1) · value_dim).
   const Tensor& output_weight() const { return output_weight_; }
 
  private:
+  Tensor joined(const Tensor& out) const;
   AttentionShape shape_;
-  PackedLinear query_, key_, value_, output_;
+  Linear query_, key_, value_, output_;
   Tensor output_weight_;
 };
 

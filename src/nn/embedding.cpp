@@ -5,6 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "ops/embedding.hpp"
+#include "ops/pointwise.hpp"
+#include "ops/tape.hpp"
+
 namespace fovea::nn {
 namespace {
 
@@ -32,15 +36,23 @@ void Embedding::check(std::span<const int> ids, std::string_view what) const {
                           bad - ids.begin(), rows(), rows() - 1));
 }
 
-void Embedding::add_to(Tensor& x, std::span<const int> ids) const {
+Tensor Embedding::operator()(std::span<const int> ids) const {
+  if (table_.dtype() == DType::F32) return embedding(table_, ids);
+  return add_to(Tensor(DType::F32, {std::ssize(ids), table_.shape()[1]}), ids);
+}
+
+Tensor Embedding::add_to(Tensor x, std::span<const int> ids) const {
+  if (Tape::current() && table_.dtype() == DType::F32) return add(std::move(x), embedding(table_, ids));
+  if (!x.unique()) x = x.clone();
   const std::int64_t width = table_.shape()[1];
   float* out = x.data<float>();
   switch (table_.dtype()) {
-    case DType::F64: return add_rows(table_.data<double>(), ids, width, out);
-    case DType::BF16: return add_rows(table_.data<bf16>(), ids, width, out);
-    case DType::F16: return add_rows(table_.data<f16>(), ids, width, out);
-    default: return add_rows(table_.data<float>(), ids, width, out);
+    case DType::F64: add_rows(table_.data<double>(), ids, width, out); break;
+    case DType::BF16: add_rows(table_.data<bf16>(), ids, width, out); break;
+    case DType::F16: add_rows(table_.data<f16>(), ids, width, out); break;
+    default: add_rows(table_.data<float>(), ids, width, out);
   }
+  return x;
 }
 
 }  // namespace fovea::nn

@@ -18,8 +18,10 @@ class Embedding {
   const Tensor& table() const { return table_; }  // [rows, width], any float dtype
   /// Throws Error unless every id is a row; `what` names an id in the message ("token id").
   void check(std::span<const int> ids, std::string_view what) const;
-  /// Row ids[i] is added to row i of x, F32 [ids, width]. The ids are known to be in range.
-  void add_to(Tensor& x, std::span<const int> ids) const;
+  /// Rows ids[i], F32 [ids, width]; in training the gradient goes to the table. The ids are known to be in range.
+  Tensor operator()(std::span<const int> ids) const;
+  /// x with row ids[i] added to its row i, F32 [ids, width]; as add(), in place where nobody else holds x.
+  Tensor add_to(Tensor x, std::span<const int> ids) const;
 
  private:
   Tensor table_;

@@ -4,13 +4,9 @@
 
 #include "nn/attention_block.hpp"
 #include "nn/feed_forward.hpp"
-#include "nn/norm.hpp"
+#include "nn/residual.hpp"
 
 namespace fovea::nn {
-
-/// Where the norm stands: after the residual sum (Vaswani et al. 2017; BERT), or before each half (Xiong et al. 2020,
-/// arXiv 2002.04745; most models since).
-enum class NormOrder { Post, Pre };
 
 struct EncoderLayerShape {
   AttentionShape attention;
@@ -18,6 +14,7 @@ struct EncoderLayerShape {
   Activation activation = Activation::Gelu;
   float eps = 0;
   NormOrder order = NormOrder::Post;
+  float dropout = 0, activation_dropout = 0;  // in training: of what a half adds, and inside the feed-forward half
 };
 
 /// Scopes of the parts below the layer's. The first norm belongs to the attention half, the second to the feed-forward half.
@@ -42,6 +39,7 @@ class EncoderLayer {
   FeedForward feed_forward_;
   LayerNorm attention_norm_, feed_forward_norm_;
   NormOrder order_ = NormOrder::Post;
+  float dropout_ = 0;
 };
 
 }  // namespace fovea::nn

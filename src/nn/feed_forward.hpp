@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "nn/linear.hpp"
+#include "ops/dropout.hpp"
 #include "ops/pointwise.hpp"
 
 namespace fovea::nn {
@@ -14,15 +15,19 @@ struct FeedForwardNames { std::string_view up, down; };
 class FeedForward {
  public:
   FeedForward() = default;
-  FeedForward(const Weights& weights, const FeedForwardNames& names, std::int64_t width, std::int64_t hidden, Activation activation)
-      : up_(linear(weights / names.up, width, hidden)), down_(linear(weights / names.down, hidden, width)), activation_(activation) {}
-  Tensor operator()(const Tensor& x) const {
-    return down_(activate(up_(x), activation_));  // [rows, hidden] between the two
-  }
+  /// `dropout_rate` is that of the hidden layer, in training.
+  FeedForward(const Weights& weights, const FeedForwardNames& names, std::int64_t width, std::int64_t hidden, Activation activation,
+              float dropout_rate = 0)
+      : up_(weights / names.up, width, hidden),
+        down_(weights / names.down, hidden, width),
+        activation_(activation),
+        dropout_(dropout_rate) {}
+  Tensor operator()(const Tensor& x) const { return down_(dropout(activate(up_(x), activation_), dropout_)); }
 
  private:
-  PackedLinear up_, down_;
+  Linear up_, down_;
   Activation activation_ = Activation::Identity;
+  float dropout_ = 0;
 };
 
 }  // namespace fovea::nn

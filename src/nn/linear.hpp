@@ -1,4 +1,4 @@
-// A linear layer bound to its tensors.
+// A linear layer: packed for inference, or the parameters themselves for training.
 #pragma once
 #include <cstdint>
 
@@ -10,7 +10,22 @@ namespace fovea::nn {
 /// Whether a layer has a bias is for the architecture to say: a bias that is merely absent from the file is a broken file.
 enum class Bias { None, Present };
 
-/// `weight` [out, in] and, where there is one, `bias` [out] of a scope, widened and packed.
-PackedLinear linear(const Weights& weights, std::int64_t in, std::int64_t out, Bias bias = Bias::Present);
+class Linear {
+ public:
+  Linear() = default;
+  /// `weight` [out, in] and, where there is one, `bias` [out] of a scope.
+  Linear(const Weights& weights, std::int64_t in, std::int64_t out, Bias bias = Bias::Present);
+  /// The same of tensors that are at hand, a table that is used twice say: weight [out, in], bias [out] or empty.
+  Linear(const Tensor& weight, const Tensor& bias, Purpose purpose);
+
+  /// x F32 [rows, in] → F32 [rows, out]
+  Tensor operator()(const Tensor& x) const;
+  std::int64_t in_features() const { return weight_.empty() ? packed_.in_features() : weight_.shape()[1]; }
+  std::int64_t out_features() const { return weight_.empty() ? packed_.out_features() : weight_.shape()[0]; }
+
+ private:
+  PackedLinear packed_;   // inference; for training it is empty,
+  Tensor weight_, bias_;  // and these are the parameters: F32 [out, in], [out] or empty
+};
 
 }  // namespace fovea::nn

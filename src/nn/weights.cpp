@@ -58,7 +58,8 @@ DType Ledger::dtype() const {
   return most == parameters.end() ? DType::F32 : most->first;
 }
 
-Weights::Weights(const TensorSource& source) : source_(&source), ledger_(std::make_shared<Ledger>()) {}
+Weights::Weights(const TensorSource& source, Purpose purpose)
+    : source_(&source), purpose_(purpose), ledger_(std::make_shared<Ledger>()) {}
 
 Weights Weights::operator/(std::string_view scope) const {
   Weights inner = *this;
@@ -97,7 +98,7 @@ StoredTensor Weights::find(std::string_view name, const std::string& expected) c
   return source_->info(full);
 }
 
-Tensor Weights::tensor(std::string_view name, const Shape& shape) const {
+Tensor Weights::read(std::string_view name, const Shape& shape) const {
   const StoredTensor found = find(name, fmt::format("shape {}", shape.str()));
   const std::string full = full_name(name);
   const auto fail = [&](std::string_view expected) {
@@ -113,7 +114,23 @@ Tensor Weights::tensor(std::string_view name, const Shape& shape) const {
   return t;
 }
 
+/// A tensor of this model's own that may be written to: a source may hand out memory that it shares with others.
+Tensor Weights::own(std::map<std::string, Tensor>& kept, std::string_view name, const Shape& shape) const {
+  const std::string full = full_name(name);
+  if (const auto known = kept.find(full); known != kept.end() && known->second.shape() == shape) return known->second;
+  const Tensor stored = read(name, shape), widened = stored.to(DType::F32);
+  return kept[full] = widened.raw() == stored.raw() ? widened.clone() : widened;
+}
+
+Tensor Weights::tensor(std::string_view name, const Shape& shape) const {
+  return purpose_ == Purpose::Training ? own(ledger_->trainable, name, shape) : read(name, shape);
+}
+
 Tensor Weights::f32(std::string_view name, const Shape& shape) const { return tensor(name, shape).to(DType::F32); }
+
+Tensor Weights::buffer(std::string_view name, const Shape& shape) const {
+  return purpose_ == Purpose::Training ? own(ledger_->buffers, name, shape) : read(name, shape).to(DType::F32);
+}
 
 std::int64_t Weights::dimension(std::string_view name, int rank, int index) const {
   const StoredTensor found = find(name, fmt::format("a tensor of rank {}", rank));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -52,6 +53,9 @@ class Tape {
   /// tracked.
   Tensor sum(const Tensor& t);
 
+  /// Keeps what a recorded attention borrows (the ends of packed sequences) until the tape ends.
+  void keep(std::shared_ptr<const void> borrowed) { kept_.push_back(std::move(borrowed)); }
+
   /// Walks back from `loss`, F32 or F64 of one element, in the reverse order of recording. Once for each tape.
   void backward(const Tensor& loss);
   /// d loss / d t for a watched tensor, in its shape; zeros when the loss does not depend on it.
@@ -70,6 +74,7 @@ class Tape {
   std::unordered_map<const void*, bool> tracked_;      // by memory; true: a leaf, whose gradient is kept
   std::unordered_map<const void*, Tensor> gradients_;  // by memory
   std::vector<Tensor> leaves_;                         // keeps their memory, so that no address is used twice
+  std::vector<std::shared_ptr<const void>> kept_;
   std::uint64_t seed_, streams_ = 0;
 };
 

@@ -8,6 +8,8 @@
 
 #include "nn/embedding.hpp"
 #include "nn/encoder_layer.hpp"
+#include "ops/pointwise.hpp"
+#include "ops/tape.hpp"
 #include "support/errors.hpp"
 #include "support/plain_layers.hpp"
 
@@ -193,7 +195,7 @@ TEST(Embedding, AddsRowsWhateverTheStoredDtype) {
     Tensor x(DType::F32, {3, 5});
     std::ranges::fill(x.values<float>(), 1.0f);
     const std::vector<int> ids{6, 0, 6};
-    embedding.add_to(x, ids);
+    x = embedding.add_to(std::move(x), ids);
     for (std::size_t i = 0; i < 3; ++i)
       for (std::size_t c = 0; c < 5; ++c) {
         const auto row = static_cast<std::size_t>(ids[i]);
@@ -281,6 +283,90 @@ TEST(Weights, NumberedScopesAreCountedUpToTheFirstGap) {
   const StoreSource source(store);
   EXPECT_EQ((Weights(source) / "layer").numbered(), 2);
   EXPECT_EQ((Weights(source) / "nothing").numbered(), 0);
+}
+
+// ------------------------------------------------------------------------------------------------------------- training
+
+TEST(Training, TheLedgerHoldsTheVeryMemoryThatLayersComputeWith) {
+  Store store(29);
+  store.add_linear("a", 5, 3);
+  store.tensors["a.weight"] = store.tensors["a.weight"].to(DType::BF16);
+  const StoreSource source(store);
+  const Weights w(source, Purpose::Training);
+  const Linear layer(w / "a", 5, 3);
+  Names names;
+  for (const auto& [name, tensor] : w.trainable()) {
+    names.push_back(name);
+    EXPECT_EQ(tensor.dtype(), DType::F32);
+  }
+  EXPECT_EQ(names, (Names{"a.bias", "a.weight"}));
+  const Tensor x = plain::tensor(plain::random_matrix(4, 5, 30));
+  const Tensor before = layer(x);
+  const double stored = store.at("a.bias", 1);
+  Tensor bias = w.trainable().at("a.bias");
+  bias.data<float>()[1] += 2;
+  const Tensor after = layer(x);
+  for (std::int64_t i = 0; i < 12; ++i)
+    EXPECT_NEAR(after.data<float>()[i] - before.data<float>()[i], i % 3 == 1 ? 2 : 0, 1e-6);
+  EXPECT_EQ(store.at("a.bias", 1), stored) << "the source keeps what it had";
+}
+
+TEST(Training, ASharedTensorIsOneParameterAndABufferIsNone) {
+  Store store(31);
+  store.add("table.weight", {7, 4});
+  store.add("bias", {7});
+  const StoreSource source(store);
+  const Weights w(source, Purpose::Training);
+  const Embedding words(w / "table", 7, 4);
+  EXPECT_EQ((w / "table").tensor("weight", {7, 4}).raw(), words.table().raw());
+  w.buffer("bias", {7});
+  EXPECT_EQ(w.trainable().size(), 1u);
+  EXPECT_EQ(w.ledger().buffers.size(), 1u);
+  EXPECT_TRUE(Weights(source).trainable().empty());
+}
+
+/// Σ of squares as a loss, so that dout is known: 2 · y.
+double loss_of(const Tensor& y) {
+  double sum = 0;
+  for (const float v : y.values<float>()) sum += double{v} * double{v};
+  return sum;
+}
+
+TEST(Training, ALayerIsTheSameForTrainingAndItsGradientsReachEveryParameter) {
+  Store store = layer_store(32);
+  const StoreSource source(store);
+  const EncoderLayerShape shape{
+      .attention = {12, 12, 3, 3, 4, 4}, .feed_forward = 29, .activation = Activation::Gelu, .eps = 1e-5f};
+  const Weights w(source, Purpose::Training);
+  const EncoderLayer trained(w, kLayer, shape), packed(Weights(source), kLayer, shape);
+  const Tensor x = plain::tensor(plain::random_matrix(9, 12, 33));
+  EXPECT_LT(plain::worst(plain::matrix(packed(x, AttentionSpec())), trained(x, AttentionSpec())), 1e-5);
+
+  std::map<std::string, Tensor> gradients;
+  {
+    Tape tape;
+    for (const auto& [name, tensor] : w.trainable()) tape.watch(tensor);
+    const Tensor y = trained(x, AttentionSpec());
+    const Tensor flat = multiply(y, y).reshape({1, y.elements()});
+    Tensor ones(DType::F32, {1, y.elements()});
+    std::ranges::fill(ones.values<float>(), 1.0f);
+    tape.backward(linear(flat, ones, Tensor()).reshape({1}));
+    for (const auto& [name, tensor] : w.trainable()) gradients[name] = tape.gradient(tensor);
+  }
+  ASSERT_EQ(gradients.size(), 16u);
+  for (const auto& [name, tensor] : w.trainable()) {
+    Tensor t = tensor;
+    const std::int64_t at = t.elements() / 2;
+    const float was = t.data<float>()[at];
+    constexpr float kStep = 0.01f;
+    t.data<float>()[at] = was + kStep;
+    const double up = loss_of(trained(x, AttentionSpec()));
+    t.data<float>()[at] = was - kStep;
+    const double down = loss_of(trained(x, AttentionSpec()));
+    t.data<float>()[at] = was;
+    const double slope = (up - down) / (2 * double{kStep}), got = double{gradients.at(name).data<float>()[at]};
+    EXPECT_NEAR(got, slope, 0.02 * std::abs(slope) + 0.01) << name;
+  }
 }
 
 }  // namespace
