@@ -18,7 +18,8 @@ BELOW = {
     "nn": ["ops"],
     "io": ["core"],
     "models": ["nn", "io"],
-    "look": ["models", "kernels"],
+    "runtime": ["models"],
+    "look": ["runtime", "kernels"],
     "apps": ["look"],
 }
 PUBLIC = {
