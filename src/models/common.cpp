@@ -11,7 +11,8 @@ namespace fovea::models {
 
 Ends ends_of(std::span<const Sequence> sequences) {
   auto ends = std::make_shared<std::vector<int>>();
-  for (const Sequence& s : sequences) ends->push_back((ends->empty() ? 0 : ends->back()) + static_cast<int>(s.ids.size()));
+  for (const Sequence& s : sequences)
+    ends->push_back((ends->empty() ? 0 : ends->back()) + static_cast<int>(s.ids.size()));
   return ends;
 }
 
@@ -37,12 +38,14 @@ void check_lengths(std::span<const Sequence> sequences, int positions) {
     const Sequence& s = sequences[i];
     if (s.ids.empty()) throw Error(fmt::format("sequence {} has no tokens; expected at least one", i));
     if (std::ssize(s.ids) > positions) {
-      throw Error(fmt::format("sequence {} has {} tokens and the model has {} positions; shorten the text or let it be truncated", i,
-                              s.ids.size(), positions));
+      throw Error(fmt::format(
+          "sequence {} has {} tokens and the model has {} positions; shorten the text or let it be truncated", i,
+          s.ids.size(), positions));
     }
     if (s.first_position < 0 || s.first_position > positions - std::ssize(s.ids)) {
-      throw Error(fmt::format("sequence {} has {} tokens and begins at position {}; expected 0 to {}: the model has {} positions", i,
-                              s.ids.size(), s.first_position, positions - std::ssize(s.ids), positions));
+      throw Error(fmt::format(
+          "sequence {} has {} tokens and begins at position {}; expected 0 to {}: the model has {} positions", i,
+          s.ids.size(), s.first_position, positions - std::ssize(s.ids), positions));
     }
   }
 }
@@ -51,12 +54,13 @@ std::optional<Tensor> start_of(const Pass& pass, int layers, std::int64_t tokens
   if (pass.first_layer < 0 || pass.first_layer > layers)
     throw Error(fmt::format("first_layer is {}; expected 0 to {}, the model's layers", pass.first_layer, layers));
   if (!pass.start) {
-    if (pass.first_layer > 0) throw Error(fmt::format("first_layer is {} and there is no start to begin it from", pass.first_layer));
+    if (pass.first_layer > 0)
+      throw Error(fmt::format("first_layer is {} and there is no start to begin it from", pass.first_layer));
     return std::nullopt;
   }
   if (pass.start->dtype() != DType::F32 || !(pass.start->shape() == Shape{tokens, width})) {
-    throw Error(fmt::format("start is {}; expected F32 [{}, {}], the input of layer {}", pass.start->view().str(), tokens, width,
-                            pass.first_layer));
+    throw Error(fmt::format("start is {}; expected F32 [{}, {}], the input of layer {}", pass.start->view().str(),
+                            tokens, width, pass.first_layer));
   }
   return *pass.start;
 }
@@ -64,17 +68,19 @@ std::optional<Tensor> start_of(const Pass& pass, int layers, std::int64_t tokens
 void check_layers(const nn::Weights& layers, int promised, const char* key) {
   const int stored = layers.numbered();
   if (stored >= promised) return;
-  throw Error(fmt::format("{}: config.json promises {} layers ({}) and the file holds {}; one of the two is wrong", layers.where(),
-                          promised, key, stored));
+  throw Error(fmt::format("{}: config.json promises {} layers ({}) and the file holds {}; one of the two is wrong",
+                          layers.where(), promised, key, stored));
 }
 
-void describe_weights(Summary& summary, const nn::Weights& weights, const std::function<bool(std::string_view)>& expected) {
+void describe_weights(Summary& summary, const nn::Weights& weights,
+                      const std::function<bool(std::string_view)>& expected) {
   const nn::Ledger& ledger = weights.ledger();
   summary.parameters = ledger.total();
   summary.weights_dtype = std::string(name_of(ledger.dtype()));
   if (!ledger.non_finite.empty()) {
-    summary.warnings.push_back(fmt::format("{}: {} of {} tensors hold NaN or infinity, first \"{}\"; what they touch will not be numbers",
-                                           weights.where(), ledger.non_finite.size(), ledger.used.size(), *ledger.non_finite.begin()));
+    summary.warnings.push_back(
+        fmt::format("{}: {} of {} tensors hold NaN or infinity, first \"{}\"; what they touch will not be numbers",
+                    weights.where(), ledger.non_finite.size(), ledger.used.size(), *ledger.non_finite.begin()));
   }
   std::vector<std::string> left = weights.unused();
   std::erase_if(left, expected);
@@ -82,8 +88,9 @@ void describe_weights(Summary& summary, const nn::Weights& weights, const std::f
   constexpr std::size_t kShown = 3;
   std::vector<std::string> shown;
   for (std::size_t i = 0; i < std::min(left.size(), kShown); ++i) shown.push_back(io::in_quotes(left[i]));
-  summary.warnings.push_back(fmt::format("{}: {} tensors are no part of this model and were left out: {}{}", weights.where(), left.size(),
-                                         fmt::join(shown, ", "), left.size() > kShown ? ", …" : ""));
+  summary.warnings.push_back(fmt::format("{}: {} tensors are no part of this model and were left out: {}{}",
+                                         weights.where(), left.size(), fmt::join(shown, ", "),
+                                         left.size() > kShown ? ", …" : ""));
 }
 
 }  // namespace fovea::models

@@ -25,12 +25,14 @@ std::vector<int> packed_positions(std::span<const Sequence> sequences);  // [tok
 /// Throws Error unless each has tokens, and no more than there are positions.
 void check_lengths(std::span<const Sequence> sequences, int positions);
 
-/// Where `pass` starts from in place of an embedding, [tokens, width]; nothing where it doesn't. Error when it doesn't fit.
+/// Where `pass` starts from in place of an embedding, [tokens, width]; nothing where it doesn't. Error when it doesn't
+/// fit.
 std::optional<Tensor> start_of(const Pass& pass, int layers, std::int64_t tokens, std::int64_t width);
 
 /// Error when fewer layers are stored below this scope than config.json promises by `key`.
 void check_layers(const nn::Weights& layers, int promised, const char* key);
 /// Fills in what the ledger knows: parameters, dtype, warnings. `expected` names tensors that may be left over.
-void describe_weights(Summary& summary, const nn::Weights& weights, const std::function<bool(std::string_view)>& expected);
+void describe_weights(Summary& summary, const nn::Weights& weights,
+                      const std::function<bool(std::string_view)>& expected);
 
 }  // namespace fovea::models

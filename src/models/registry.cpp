@@ -1,4 +1,4 @@
-// From a folder to a model: its config.json says which family reads it. A new family is one row of the table below.
+// From a folder to a model: its config.json says of which family it is. A new family is one row of the table below.
 #include <algorithm>
 #include <iterator>
 
@@ -7,28 +7,30 @@
 #include "io/json.hpp"
 #include "io/quote.hpp"
 #include "models/bert.hpp"
+#include "models/marian.hpp"
 
 namespace fovea::models {
 namespace {
 
+/// A family reads, or reads and writes.
 struct Family {
   const char* model_type;
-  std::unique_ptr<Encoder> (*load)(const std::filesystem::path& folder, const nlohmann::json& config);
+  std::unique_ptr<Encoder> (*encoder)(const std::filesystem::path& folder, const nlohmann::json& config);
+  std::unique_ptr<EncoderDecoder> (*encoder_decoder)(const std::filesystem::path& folder, const nlohmann::json& config);
 };
 
 constexpr Family kFamilies[] = {
-    {"bert", load_bert},
+    {"bert", load_bert, nullptr},
+    {"marian", nullptr, load_marian},
+    {"bart", nullptr, load_marian},
 };
 
-}  // namespace
+struct Found {
+  nlohmann::json config;
+  const Family* family;
+};
 
-std::vector<std::string> families() {
-  std::vector<std::string> names;
-  std::ranges::transform(kFamilies, std::back_inserter(names), &Family::model_type);
-  return names;
-}
-
-std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder) {
+Found family_of(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error)) {
@@ -46,7 +48,32 @@ std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder) {
     throw Error(fmt::format("{}: model_type {} is not supported; known families: {}", file.string(), io::in_quotes(type),
                             fmt::join(families(), ", ")));
   }
-  return family->load(folder, config);
+  return {config, &*family};
+}
+
+}  // namespace
+
+std::vector<std::string> families() {
+  std::vector<std::string> names;
+  std::ranges::transform(kFamilies, std::back_inserter(names), &Family::model_type);
+  return names;
+}
+
+bool is_encoder_decoder(const std::filesystem::path& folder) { return family_of(folder).family->encoder_decoder != nullptr; }
+
+std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder) {
+  const auto [config, family] = family_of(folder);
+  return family->encoder ? family->encoder(folder, config) : encoder_half(family->encoder_decoder(folder, config));
+}
+
+std::unique_ptr<EncoderDecoder> load_encoder_decoder(const std::filesystem::path& folder) {
+  const auto [config, family] = family_of(folder);
+  if (family->encoder_decoder) return family->encoder_decoder(folder, config);
+  std::vector<std::string> writers;
+  for (const Family& f : kFamilies)
+    if (f.encoder_decoder) writers.emplace_back(f.model_type);
+  throw Error(fmt::format("{}: model_type \"{}\" only reads; to write a text takes an encoder–decoder ({})",
+                          (folder / "config.json").string(), family->model_type, fmt::join(writers, ", ")));
 }
 
 }  // namespace fovea::models

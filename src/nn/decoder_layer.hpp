@@ -1,4 +1,5 @@
-// One layer of a transformer decoder: self-attention, attention to a memory, and feed-forward, each with a residual and a norm.
+// One layer of a transformer decoder: self-attention, attention to a memory, and feed-forward, each with a residual and
+// a norm.
 #pragma once
 #include <string_view>
 
@@ -40,7 +41,8 @@ class DecoderLayer {
   DecoderLayer(const Weights& weights, const DecoderLayerNames& names, const DecoderLayerShape& shape);
   /// x F32 [tokens, width], memory F32 [keys, memory_width] → a new tensor [tokens, width]; x is left as it is.
   Tensor operator()(const Tensor& x, const Tensor& memory, const AttentionPass& self, const AttentionPass& cross) const;
-  /// One more token for every row of `self`: x F32 [rows, width] → [rows, width]. `memory` as cross_attention().project() makes it.
+  /// One more token for every row of `self`: x F32 [rows, width] → [rows, width]. `memory` as
+  /// cross_attention().project() makes it.
   Tensor step(const Tensor& x, KvCache& self, const KeysValues& memory, const AttentionSpec& cross) const;
 
   const AttentionBlock& self_attention() const { return self_; }

@@ -15,7 +15,8 @@ Tensor gathered(const Tensor& t, std::span<const int> rows, std::int64_t capacit
   Tensor to(DType::F32, {std::ssize(rows), capacity, t.shape()[2], t.shape()[3]});
   const std::int64_t token = token_size(t), from_row = t.shape()[1] * token, to_row = capacity * token;
   for (std::size_t i = 0; i < rows.size(); ++i)
-    std::copy_n(t.data<float>() + rows[i] * from_row, length * token, to.data<float>() + static_cast<std::int64_t>(i) * to_row);
+    std::copy_n(t.data<float>() + rows[i] * from_row, length * token,
+                to.data<float>() + static_cast<std::int64_t>(i) * to_row);
   return to;
 }
 
@@ -24,7 +25,8 @@ Tensor grown(const Tensor& t, std::int64_t capacity, std::int64_t length) {
   Tensor to(DType::F32, {t.shape()[0], capacity, t.shape()[2], t.shape()[3]});
   const std::int64_t token = token_size(t);
   for (std::int64_t row = 0; row < t.shape()[0]; ++row)
-    std::copy_n(t.data<float>() + row * t.shape()[1] * token, length * token, to.data<float>() + row * capacity * token);
+    std::copy_n(t.data<float>() + row * t.shape()[1] * token, length * token,
+                to.data<float>() + row * capacity * token);
   return to;
 }
 

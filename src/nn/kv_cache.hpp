@@ -10,8 +10,8 @@ namespace fovea::nn {
 /// Rows that grow together: all have the same length. Room doubles when it runs out, so that a token costs O(1) copies.
 class KvCache {
  public:
-  /// One more token for every row: k F32 [rows, 1, kv_heads, head_dim], v F32 [rows, 1, kv_heads, value_dim]. The first call says how
-  /// many rows there are.
+  /// One more token for every row: k F32 [rows, 1, kv_heads, head_dim], v F32 [rows, 1, kv_heads, value_dim]. The first
+  /// call says how many rows there are.
   void append(const Tensor& k, const Tensor& v);
   /// Row i becomes what row rows[i] was; rows may repeat, and be left out.
   void select(std::span<const int> rows);

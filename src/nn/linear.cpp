@@ -13,8 +13,6 @@ Linear::Linear(const Tensor& weight, const Tensor& bias, Purpose purpose) {
     packed_ = PackedLinear(weight, bias);
 }
 
-Tensor Linear::operator()(const Tensor& x) const {
-  return weight_.empty() ? packed_(x) : linear(x, weight_, bias_);
-}
+Tensor Linear::operator()(const Tensor& x) const { return weight_.empty() ? packed_(x) : linear(x, weight_, bias_); }
 
 }  // namespace fovea::nn

@@ -7,7 +7,8 @@
 
 namespace fovea::nn {
 
-/// Whether a layer has a bias is for the architecture to say: a bias that is merely absent from the file is a broken file.
+/// Whether a layer has a bias is for the architecture to say: a bias that is merely absent from the file is a broken
+/// file.
 enum class Bias { None, Present };
 
 class Linear {

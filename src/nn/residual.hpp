@@ -12,8 +12,8 @@ namespace fovea::nn {
 /// arXiv 2002.04745; most models since).
 enum class NormOrder { Post, Pre };
 
-/// `half` maps F32 [tokens, width] to a fresh tensor of that shape; x is left as it is: it may be somebody's record of the
-/// hidden states.
+/// `half` maps F32 [tokens, width] to a fresh tensor of that shape; x is left as it is: it may be somebody's record of
+/// the hidden states.
 template <class Half>
 Tensor residual(const Tensor& x, const LayerNorm& norm, NormOrder order, float dropout_rate, Half&& half) {
   if (order == NormOrder::Pre) return add(dropout(half(norm(x)), dropout_rate), x);

@@ -18,9 +18,11 @@ BELOW = {
     "nn": ["ops"],
     "io": ["core"],
     "models": ["nn", "io"],
-    "look": ["models", "kernels"],
+    "runtime": ["models"],
     "demo": ["io"],
-    "apps": ["look", "demo"],
+    "train": ["runtime", "demo"],
+    "look": ["runtime", "kernels"],
+    "apps": ["look", "train"],
 }
 PUBLIC = {
     "core": ["dtype", "error", "tensor", "cpu", "threads"],
