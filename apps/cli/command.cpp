@@ -1,6 +1,7 @@
 #include "command.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -115,6 +116,12 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 // -------------------------------------------------------------------------------------------------------------
 // interrupts
 
+namespace {
+std::atomic<bool> deferred = false, seen = false;
+}
+void defer_interrupts() { deferred = true; }
+bool interrupted() { return seen; }
+
 void watch_interrupts() {
   // Blocked here, before any other thread starts, the signals reach nobody but the thread that waits for them. Nothing
   // needs to be cleaned up: an output file takes its name only when it is whole.
@@ -126,7 +133,9 @@ void watch_interrupts() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread([] {
     int signal = 0;
-    while (sigwait(&signals, &signal) != 0) {}
+    do {
+      while (sigwait(&signals, &signal) != 0) {}
+    } while (deferred && !seen.exchange(true));
     constexpr char kWords[] = "fovea: interrupted\n";
     [[maybe_unused]] const auto written = write(STDERR_FILENO, kWords, sizeof kWords - 1);
     _exit(128 + signal);

@@ -26,7 +26,7 @@ struct Command {
   Job (*declare)(Flags&);  // declares the options, and returns what to do once they are parsed
 };
 
-extern const Command kLook, kMeasure, kEmbed, kRun, kAttend, kExplain, kBench, kInfo;
+extern const Command kLook, kMeasure, kEmbed, kRun, kAttend, kExplain, kBench, kInfo, kTrain;
 std::span<const Command* const> commands();
 
 /// --json and --threads, which the commands that compute have in common.
@@ -59,5 +59,8 @@ void check_utf8(std::string_view text);
 
 /// Ends the program with status 130 on SIGINT (143 on SIGTERM) from a thread of its own, whatever the others are doing.
 void watch_interrupts();
+/// From now on the first SIGINT or SIGTERM only makes interrupted() true, for a command that saves what it has; a second ends the program.
+void defer_interrupts();
+bool interrupted();
 
 }  // namespace fovea::cli

@@ -32,7 +32,7 @@ Tensor first_rows(const Result& result) {
 }
 
 /// What a checkpoint may hold that no forward pass of an encoder reads: buffers, and the next-sentence head.
-bool expected_leftover(std::string_view name) {
+bool left_by_bert(std::string_view name) {
   return name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids") ||
          name.starts_with("cls.seq_relationship.") || name == "cls.predictions.bias";
 }
@@ -118,7 +118,7 @@ void Bert::summarize(const nn::Weights& weights) {
               .vocabulary = config_.vocabulary,
               .weights_dtype = {},
               .warnings = {}};
-  describe_weights(summary_, weights, expected_leftover);
+  describe_weights(summary_, weights, left_by_bert);
 }
 
 // ------------------------------------------------------------------------------------------------------------------ running

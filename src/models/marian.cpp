@@ -37,7 +37,7 @@ Tensor sinusoids(std::int64_t positions, std::int64_t width) {
 }
 
 /// Copies of the shared table under its other names, sinusoids that old files store, and what BART's classifier adds.
-bool expected_leftover(std::string_view name) {
+bool left_by_marian(std::string_view name) {
   return name.ends_with("embed_tokens.weight") || name.ends_with("embed_positions.weight") ||
          name == "lm_head.weight" || name.starts_with("classification_head.");
 }
@@ -118,7 +118,7 @@ void Marian::summarize(const nn::Weights& weights) {
               .decoder_layers = config_.decoder.layers,
               .weights_dtype = {},
               .warnings = {}};
-  describe_weights(summary_, weights, expected_leftover);
+  describe_weights(summary_, weights, left_by_marian);
 }
 
 // ------------------------------------------------------------------------------------------------------------------

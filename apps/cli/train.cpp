@@ -1,0 +1,122 @@
+// fovea train: learns a translator from a recipe.
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "attention_flags.hpp"
+#include "command.hpp"
+#include "demo/corpus.hpp"
+#include "io/json.hpp"
+#include "table.hpp"
+#include "train/checkpoint.hpp"
+#include "train/evaluation.hpp"
+#include "train/training.hpp"
+
+namespace fovea::cli {
+namespace {
+
+struct Options {
+  Common common;
+  std::string recipe, output, dtype = "f32";
+  std::optional<int> steps, seed, pairs;
+  bool fresh = false, evaluate = false;
+};
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(seconds));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+}
+
+/// The recipe with what the command line changes, and the text that identifies it in checkpoints.
+std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
+  Json json = o.recipe == "demo" ? Json::parse(train::demo_recipe_text()) : Json(io::read_json(o.recipe));
+  if (o.steps) json["training"]["steps"] = *o.steps;
+  if (o.seed) json["training"]["seed"] = *o.seed;
+  if (o.pairs) json["data"]["pairs"] = *o.pairs;
+  const nlohmann::json checked = nlohmann::json::parse(json.dump());
+  return {train::recipe_of(checked, o.recipe), checked.dump()};
+}
+
+void print_progress(const Options& o, const train::Progress& p) {
+  if (o.common.json || !isatty(STDOUT_FILENO)) {
+    print_json({{"step", p.step},
+                {"steps", p.steps},
+                {"loss", p.loss},
+                {"gradient_norm", p.norm},
+                {"learning_rate", p.learning_rate},
+                {"tokens_per_second", std::round(p.tokens_per_second)},
+                {"seconds", std::round(p.seconds * 10) / 10}});
+    std::fflush(stdout);
+    return;
+  }
+  say(fmt::format("step {:>6} of {}   loss {:.4f}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss, p.tokens_per_second,
+                  duration(p.seconds_left)));
+}
+
+void print_scores(const Options& o, const models::EncoderDecoder& model) {
+  Table table({{"set"}, {"sentences", true}, {"exact %", true}, {"words that depend", true}, {"right %", true}});
+  const auto percent = [](int part, int all) { return all == 0 ? std::string("–") : fmt::format("{:.1f}", 100.0 * part / all); };
+  Json sets = Json::array();
+  for (const train::SetScore& s : train::evaluate(model, 1 << 30, [](const train::SetScore& s) { note("scored " + s.name); })) {
+    table.row({s.name, std::to_string(s.sentences), percent(s.exact, s.sentences), std::to_string(s.marked), percent(s.right, s.marked)});
+    sets.push_back({{"set", s.name}, {"sentences", s.sentences}, {"exact", s.exact}, {"marked", s.marked}, {"right", s.right}});
+  }
+  if (o.common.json) print_json({{"evaluation", sets}});
+  else table.print();
+}
+
+void run(const Options& o) {
+  const DType dtype = dtype_of_flag("--dtype", o.dtype);
+  const auto [recipe, text] = recipe_of(o);
+  if (o.evaluate && recipe.files) throw UsageError("--evaluate scores the demo language; this recipe learns another");
+  const std::filesystem::path folder = o.output;
+  note("preparing the data");
+  train::Training training(recipe, text, folder);
+  if (!o.fresh && train::has_state(folder)) {
+    training.resume();
+    warn(fmt::format("goes on after step {} of {}; --fresh starts anew", training.step(), folder.string()));
+  }
+  defer_interrupts();
+  train::Hooks hooks;
+  hooks.report = [&](const train::Progress& p) { print_progress(o, p); };
+  hooks.stop = [] { return interrupted(); };
+  training.run(hooks);
+  if (interrupted()) {
+    warn(fmt::format("interrupted and saved after step {}; the same command goes on from there", training.step()));
+    std::fflush(stdout);
+    _exit(130);
+  }
+  training.finish(dtype);
+  if (!o.common.json) say(fmt::format("the model is in {}", folder.string()));
+  if (o.evaluate) print_scores(o, training.model());
+}
+
+Job declare(Flags& flags) {
+  auto o = std::make_shared<Options>();
+  flags.add_option("RECIPE", o->recipe, "a recipe file (JSON), or demo: the recipe of the embedded model")->required()->type_name("RECIPE");
+  flags.add_option("-o,--output", o->output, "the folder that the model and its checkpoints go to")->required()->type_name("FOLDER");
+  flags.add_option("--steps", o->steps, "instead of the recipe's")->type_name("N");
+  flags.add_option("--seed", o->seed, "instead of the recipe's")->type_name("N");
+  flags.add_option("--pairs", o->pairs, "of the demo language, instead of the recipe's")->type_name("N");
+  flags.add_flag("--fresh", o->fresh, "start anew even when the folder holds a checkpoint of this recipe");
+  flags.add_flag("--evaluate", o->evaluate, "score the model on the demo's held-out sentences when it is done");
+  flags.add_option("--dtype", o->dtype, "of the weights that are written in the end: f32 (default), bf16 or f16")->type_name("DTYPE");
+  o->common.declare(flags);
+  return [o] { run(*o); };
+}
+
+}  // namespace
+
+const Command kTrain{"train", "learns a translator from a recipe", "RECIPE -o FOLDER [options]",
+                     "  fovea train demo -o build/demo\n"
+                     "  fovea train demo -o build/quick --steps 300 --pairs 20000\n"
+                     "  fovea train path/to/recipe.json -o build/mine --json\n",
+                     declare};
+
+}  // namespace fovea::cli

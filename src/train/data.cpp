@@ -1,0 +1,67 @@
+#include "train/data.hpp"
+
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "demo/corpus.hpp"
+#include "demo/lexicon.hpp"
+#include "demo/tokenizer.hpp"
+#include "io/tokenizer.hpp"
+
+namespace fovea::train {
+namespace {
+
+std::vector<std::string> lines_of(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  if (!in) throw Error(fmt::format("{}: cannot be read; expected a text file, one sentence a line", path.string()));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.empty()) throw Error(fmt::format("{}: line {} is empty; expected one sentence a line", path.string(), lines.size() + 1));
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+std::string text_of_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+Data from_files(const TextFiles& files, int positions) {
+  const std::vector<std::string> sources = lines_of(files.source), targets = lines_of(files.target);
+  if (sources.size() != targets.size())
+    throw Error(fmt::format("{} has {} lines and {} has {}; expected as many: line n of one is the translation of line n of the other",
+                            files.source.string(), sources.size(), files.target.string(), targets.size()));
+  const io::Tokenizer tokenizer = io::Tokenizer::load(files.tokenizer);
+  Data data{.pairs = {}, .tokenizer_json = text_of_file(files.tokenizer), .vocabulary = tokenizer.largest_id() + 1};
+  const auto ids_of = [&](const std::string& text, const std::filesystem::path& file, std::size_t line) {
+    std::vector<int> ids = tokenizer.encode(text).ids;
+    if (std::ssize(ids) > positions)
+      throw Error(fmt::format("{}: line {} has {} tokens and the model {} positions; shorten it, or raise positions in the recipe",
+                              file.string(), line + 1, ids.size(), positions));
+    return ids;
+  };
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    data.pairs.push_back({ids_of(sources[i], files.source, i), ids_of(targets[i], files.target, i)});
+  return data;
+}
+
+}  // namespace
+
+Data data_of(const Recipe& recipe) {
+  if (recipe.files) return from_files(*recipe.files, recipe.model.positions);
+  Data data{.pairs = {}, .tokenizer_json = demo::tokenizer_json(), .vocabulary = demo::lexicon().words.size()};
+  const demo::Corpus corpus = demo::make_corpus(recipe.data_seed, recipe.pairs);
+  for (const demo::SentencePair& s : corpus.pairs) {
+    Pair p{{s.english.begin(), s.english.end()}, {s.french.begin(), s.french.end()}};
+    p.source.push_back(demo::kEnd), p.target.push_back(demo::kEnd);
+    data.pairs.push_back(std::move(p));
+  }
+  return data;
+}
+
+}  // namespace fovea::train

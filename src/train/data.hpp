@@ -1,0 +1,21 @@
+// What a recipe learns from: pairs of token ids, and the tokenizer that made them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "train/batches.hpp"
+#include "train/recipe.hpp"
+
+namespace fovea::train {
+
+struct Data {
+  std::vector<Pair> pairs;
+  std::string tokenizer_json;
+  int vocabulary = 0;
+};
+
+/// Error when the two files have different numbers of lines (naming both), a line is empty, or a text has more tokens than the model
+/// has positions.
+Data data_of(const Recipe& recipe);
+
+}  // namespace fovea::train

@@ -1,0 +1,76 @@
+#include "train/learner.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "demo/draw.hpp"
+#include "ops/cross_entropy.hpp"
+#include "ops/tape.hpp"
+
+namespace fovea::train {
+namespace {
+
+std::int64_t target_tokens(const std::vector<Pair>& batch) {
+  std::int64_t n = 0;
+  for (const Pair& p : batch) n += std::ssize(p.target);
+  return n;
+}
+
+}  // namespace
+
+Learner::Learner(std::shared_ptr<const models::EncoderDecoder> model, NamedTensors parameters,
+                 const AdamWSettings& optimiser, const StepSettings& settings)
+    : model_(std::move(model)), parameters_(std::move(parameters)), optimiser_(parameters_, optimiser), settings_(settings) {}
+
+/// Adds `weight` times the gradients of the batch's mean loss to gradients_, and returns that loss.
+double Learner::add_gradients(std::int64_t index, const std::vector<Pair>& batch, double weight) {
+  demo::Draw draw(settings_.seed, 0x7368696674, static_cast<std::uint64_t>(index));
+  const bool shifted = settings_.shift > 0 && draw.chance(settings_.shift_chance);
+  const int source_shift = shifted ? draw.below(settings_.shift + 1) : 0, target_shift = shifted ? draw.below(settings_.shift + 1) : 0;
+  const int start = model_->target_tokens().start;
+  std::vector<models::Sequence> sources, targets;
+  std::vector<int> expected;  // [target tokens]
+  for (const Pair& p : batch) {
+    sources.push_back({p.source, {}, source_shift});
+    models::Sequence written{{start}, {}, target_shift};
+    written.ids.insert(written.ids.end(), p.target.begin(), p.target.end() - 1);
+    targets.push_back(std::move(written));
+    expected.insert(expected.end(), p.target.begin(), p.target.end());
+  }
+  Tape tape(draw.next());
+  for (const auto& [name, p] : parameters_) tape.watch(p);
+  const models::Result read = model_->encode(sources);
+  const Tensor logits = model_->vocabulary_logits(model_->decode(read, targets).hidden);  // [target tokens, vocabulary]
+  const Tensor loss = cross_entropy(logits, expected, {settings_.label_smoothing, -1});
+  const double value = static_cast<double>(*loss.data<float>());
+  if (!std::isfinite(value)) return value;
+  tape.backward(loss);
+  for (const auto& [name, p] : parameters_) {
+    const Tensor g = tape.gradient(p);
+    const auto [at, first] = gradients_.try_emplace(name, g);
+    float* sum = at->second.data<float>();
+    const float *more = g.data<float>(), times = static_cast<float>(weight);
+    for (std::int64_t i = 0, n = g.elements(); i < n; ++i) sum[i] = (first ? 0.0f : sum[i]) + times * more[i];
+  }
+  return value;
+}
+
+StepReport Learner::step(std::int64_t step, std::span<const std::vector<Pair>> batches, double learning_rate) {
+  StepReport report;
+  std::int64_t all = 0;
+  for (const auto& batch : batches) all += target_tokens(batch);
+  gradients_.clear();
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    const double share = static_cast<double>(target_tokens(batches[i])) / static_cast<double>(all);
+    report.loss += share * add_gradients(step * std::ssize(batches) + static_cast<std::int64_t>(i), batches[i], share);
+    for (const Pair& p : batches[i]) report.tokens += std::ssize(p.source) + std::ssize(p.target);
+    if (!std::isfinite(report.loss)) return report;
+  }
+  report.norm = global_norm(gradients_);
+  const double factor = settings_.clip > 0 && report.norm > settings_.clip ? settings_.clip / report.norm : 1;
+  optimiser_.step(gradients_, learning_rate, factor);
+  return report;
+}
+
+}  // namespace fovea::train

@@ -1,0 +1,45 @@
+// What is learnt from what, and how: a recipe is one JSON file.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "train/adamw.hpp"
+#include "train/learner.hpp"
+#include "train/marian_start.hpp"
+#include "train/schedule.hpp"
+
+namespace fovea::train {
+
+/// Two line-aligned text files, and the tokenizer.json that reads both.
+struct TextFiles {
+  std::filesystem::path source, target, tokenizer;
+};
+
+struct Recipe {
+  std::optional<TextFiles> files;  // nothing: the demo language
+  int pairs = 220'000;             // of the demo language
+  std::uint64_t data_seed = 1;
+
+  MarianSizes model;  // vocabulary: as the tokenizer has it
+  std::uint64_t seed = 1;
+  Schedule schedule;
+  AdamWSettings optimiser;
+  StepSettings step;
+  std::int64_t tokens_per_batch = 2400;  // source and target tokens
+  std::int64_t report_every = 100, checkpoint_every = 500;
+};
+
+/// Error naming file and key for a key that is unknown, of another type, or out of range. Paths in a recipe are relative to its folder.
+Recipe recipe_of(const nlohmann::json& json, const std::filesystem::path& file);
+Recipe read_recipe(const std::filesystem::path& file);
+/// The recipe of the embedded demo model, demo/recipe.json.
+Recipe demo_recipe();
+/// What the demo's file says, word for word.
+std::string_view demo_recipe_text();
+
+}  // namespace fovea::train

@@ -1,0 +1,109 @@
+#include "train/training.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "train/checkpoint.hpp"
+
+namespace fovea::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// The data decides how large the vocabulary is.
+Recipe with_vocabulary(Recipe recipe, const Data& data) {
+  recipe.model.vocabulary = data.vocabulary;
+  return recipe;
+}
+
+std::shared_ptr<models::Marian> new_model(const Recipe& recipe, NamedTensors& parameters, NamedTensors& buffers) {
+  const nlohmann::json config = nlohmann::json::parse(marian_config_json(recipe.model).dump());
+  const MarianStart start(recipe.model, recipe.seed);
+  const nn::Weights weights(start, nn::Purpose::Training);
+  auto model = std::make_shared<models::Marian>(models::marian_config(config, "the recipe's model"), weights);
+  parameters = weights.trainable();
+  buffers = weights.ledger().buffers;
+  return model;
+}
+
+}  // namespace
+
+Training::Training(const Recipe& recipe, std::string recipe_text, std::filesystem::path folder)
+    : data_(data_of(recipe)),
+      recipe_(with_vocabulary(recipe, data_)),
+      recipe_text_(std::move(recipe_text)),
+      folder_(std::move(folder)),
+      model_(new_model(recipe_, parameters_, buffers_)),
+      batches_(data_.pairs, recipe.tokens_per_batch, recipe.seed),
+      learner_(model_, parameters_, recipe.optimiser, recipe.step) {}
+
+void Training::resume() {
+  const State state = read_state(folder_, recipe_text_);
+  for (auto& [name, p] : parameters_) {
+    const auto found = state.parameters.find(name);
+    if (found == state.parameters.end() || !(found->second.shape() == p.shape()) || found->second.dtype() != DType::F32)
+      throw Error(fmt::format("{}: the state has no \"{}\" of F32 {}; start anew in another folder", folder_.string(), name, p.shape().str()));
+    std::ranges::copy(found->second.values<float>(), p.data<float>());
+  }
+  learner_.optimiser().restore(state.step, state.first, state.second);
+  step_ = saved_step_ = state.step;
+}
+
+void Training::save() {
+  const AdamW& optimiser = learner_.optimiser();
+  write_state(folder_, {step_, parameters_, optimiser.first(), optimiser.second()}, recipe_text_);
+  write_model(folder_, recipe_.model, data_.tokenizer_json, parameters_, buffers_, DType::F32);
+}
+
+void Training::finish(DType dtype) {
+  write_model(folder_, recipe_.model, data_.tokenizer_json, parameters_, buffers_, dtype);
+  std::error_code error;
+  std::filesystem::remove(folder_ / "training.safetensors", error);
+}
+
+std::vector<std::vector<Pair>> Training::batches_of(std::int64_t step) {
+  std::vector<std::vector<Pair>> batches;
+  for (int i = 0; i < recipe_.step.accumulate; ++i) {
+    batches.emplace_back();
+    for (const int at : batches_(step * recipe_.step.accumulate + i)) batches.back().push_back(data_.pairs[static_cast<std::size_t>(at)]);
+  }
+  return batches;
+}
+
+void Training::run(const Hooks& hooks) {
+  const Clock::time_point start = Clock::now();
+  const std::int64_t steps = recipe_.schedule.steps, first = step_;
+  Progress sums;
+  Clock::time_point since = start;
+  std::int64_t tokens = 0, counted = 0;
+  while (step_ < steps) {
+    const double rate = recipe_.schedule(step_);
+    const StepReport r = learner_.step(step_, batches_of(step_), rate);
+    if (!std::isfinite(r.loss)) {
+      throw Error(fmt::format("the loss of step {} is {}: no number to learn from. {}", step_ + 1, r.loss,
+                              saved_step_ < 0 ? std::string("No checkpoint was written yet; lower learning_rate")
+                                              : fmt::format("{} holds the state after step {}; lower learning_rate and resume",
+                                                            folder_.string(), saved_step_)));
+    }
+    ++step_, ++counted;
+    sums.loss += r.loss, sums.norm += r.norm, tokens += r.tokens;
+    const bool stop = hooks.stop(), last = step_ == steps;
+    if (stop || last || step_ % recipe_.report_every == 0) {
+      const auto n = static_cast<double>(counted);
+      const double elapsed = seconds_since(start), each = elapsed / static_cast<double>(step_ - first);
+      hooks.report({step_, steps, sums.loss / n, sums.norm / n, rate, static_cast<double>(tokens) / seconds_since(since), elapsed,
+                    each * static_cast<double>(steps - step_)});
+      sums = {}, since = Clock::now(), tokens = counted = 0;
+    }
+    if (stop || last || step_ % recipe_.checkpoint_every == 0) save(), saved_step_ = step_;
+    if (stop) return;
+  }
+}
+
+}  // namespace fovea::train
