@@ -72,9 +72,10 @@ Phrase Grammar::discourse(int depth) {
     return out;
   }
   const Phrase next = discourse(depth + 1);
-  out.append(k < 88   ? join("and", "et", next)
-             : k < 94 ? join("but", "mais", next)
-                      : join("because", "parce que", next));
+  out.append(k < 86   ? join("and", "et", next)
+             : k < 91 ? join("but", "mais", next)
+             : k < 97 ? join("because", "parce que", next)
+                      : join("since", "puisque", next));
   return out;
 }
 

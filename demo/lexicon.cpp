@@ -184,9 +184,9 @@ class Loader {
   }
 
   void possessions() {
-    for (const Row& row : read_table(tables::possessions, "possessions", 5, 5))
+    for (const Row& row : read_table(tables::possessions, "possessions", 5, 6))
       out_.possessions.push_back({out_.words.add(row[0]), out_.words.add(row[1]), gender(row, row[2]),
-                                  row[3] == "plural", classes(row, row[4])});
+                                  row[3] == "plural", classes(row, row[4]), row[5] == "stretches"});
     for (const Row& row : read_table(tables::possession_verbs, "possession_verbs", 2, 2))
       out_.possession_verbs.push_back({words(row[0]), words(row[1])});
   }
