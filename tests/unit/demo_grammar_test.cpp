@@ -10,6 +10,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <fovea/error.hpp>
+
 #include "demo/corpus.hpp"
 #include "demo/tokenizer.hpp"
 #include "io/tokenizer.hpp"
@@ -145,10 +147,11 @@ TEST(DemoFrench, PronounsAndTheirAdjectivesAgreeWithTheAntecedent) {
       const std::string expected = f ? (form.plural ? "elles" : "elle") : (form.plural ? "ils" : "il");
       EXPECT_EQ(lower_text(m.right), expected) << english_text(*p);
       for (const Adjective& a : lexicon().adjectives)
-        if (a.english == p->english[static_cast<std::size_t>(m.deciding)])
+        if (a.english == p->english[static_cast<std::size_t>(m.deciding)]) {
           EXPECT_EQ(translations(*p, m.deciding), std::vector{a.french(form.noun->gender, form.plural)})
-              << french_text(*p),
-              ++checked;
+              << french_text(*p);
+          ++checked;
+        }
       if (m.wrong == kNoWord) continue;
       EXPECT_NE(forms().at(p->english[static_cast<std::size_t>(m.other)]).noun->gender, form.noun->gender)
           << english_text(*p);
@@ -236,9 +239,10 @@ TEST(DemoSplit, EveryHeldOutSentenceTurnsOnAHeldOutCombination) {
       for (const HeldOut& h : p.held_out) EXPECT_TRUE(the_split().held_out(h.family, h.a, h.b)) << english_text(p);
       int held = 0;
       for_each_combination(p, [&](Family f, Word a, Word b) { held += the_split().held_out(f, a, b); });
-      if (set.name == "coreference" || set.name == "sense" || set.name == "possessive" || set.name == "fit")
+      if (set.name == "coreference" || set.name == "sense" || set.name == "possessive" || set.name == "fit") {
         EXPECT_GT(held, 0);
-      if (!set.held_out) EXPECT_EQ(held, 0) << english_text(p);
+      }
+      if (!set.held_out) { EXPECT_EQ(held, 0) << english_text(p); }
     }
 }
 
@@ -320,7 +324,7 @@ TEST(DemoCorpus, SetsHaveTheirSizesAndLengths) {
   for (const EvaluationSet& set : evaluation_sets()) {
     EXPECT_GE(set.pairs.size(), 400u) << set.name;
     int least = 4, most = 44;
-    if (set.name.starts_with("length_")) ASSERT_EQ(std::sscanf(set.name.c_str(), "length_%d_%d", &least, &most), 2);
+    if (set.name.starts_with("length_")) { ASSERT_EQ(std::sscanf(set.name.c_str(), "length_%d_%d", &least, &most), 2); }
     for (const SentencePair& p : set.pairs) {
       EXPECT_GE(p.english.size(), static_cast<std::size_t>(least)) << set.name;
       EXPECT_LE(p.english.size(), static_cast<std::size_t>(most)) << set.name;
@@ -348,7 +352,7 @@ TEST_F(DemoTokenizer, ReadsAndWritesWhatTheGrammarSays) {
       ids.push_back(kEnd);
       const std::string sentence = french ? french_text(*p) : english_text(*p);
       ASSERT_EQ(tokenizer_.encode(sentence).ids, ids) << sentence;
-      if (french) ASSERT_EQ(tokenizer_.decode(ids), sentence);
+      if (french) { ASSERT_EQ(tokenizer_.decode(ids), sentence); }
     }
 }
 
