@@ -119,12 +119,12 @@ class Loader {
   }
 
   void inflect(Noun& n, std::string_view english, std::string_view french, std::string_view plural,
-               std::string_view pluriel) {
+               std::string_view french_plural_form) {
     n.english[0] = out_.words.add(english);
     n.french[0] = words(french);
     if (n.single) return;
     n.english[1] = out_.words.add(plural.empty() ? english_plural(english) : std::string(plural));
-    n.french[1] = words(pluriel.empty() ? french_plural(french) : std::string(pluriel));
+    n.french[1] = words(french_plural_form.empty() ? french_plural(french) : std::string(french_plural_form));
   }
 
   void names() {
