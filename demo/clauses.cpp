@@ -37,7 +37,7 @@ Phrase Grammar::clause(int depth) {
   out.append(x);
   // Its own adjectives more often than those of everything.
   const unsigned groups = draw_.chance(0.6) ? decisive_of(*x.noun) : predicates_of(*x.noun);
-  out.append(was(x, *adjective(*x.noun, groups, Need::Trained), random_degree(false)));
+  out.append(was_some(x, groups, Need::Trained));
   return out;
 }
 
@@ -102,7 +102,7 @@ Phrase Grammar::agreement() {
   }
   Phrase out = x;
   const unsigned groups = draw_.chance(0.7) ? decisive_of(*x.noun) : predicates_of(*x.noun);
-  out.append(was(x, *adjective(*x.noun, groups, Need::Decisive), random_degree(false)));
+  out.append(was_some(x, groups, Need::Decisive));
   if (draw_.chance(0.25)) out.append(join("but", "mais", clause(2)));
   return out;
 }

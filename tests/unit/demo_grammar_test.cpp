@@ -296,9 +296,12 @@ TEST(DemoSplit, HoldsOutASixthAndNeverMostOfAWord) {
 
 TEST(DemoCorpus, IsTheSameEverywhere) {
   std::uint64_t hash = 0xcbf29ce484222325u;
-  for (std::size_t i = 0; i < 2000; ++i)
-    for (const char c : to_jsonl(small_corpus().pairs[i]))
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  const auto add = [&](const SentencePair& p) {
+    for (const char c : to_jsonl(p)) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  };
+  for (std::size_t i = 0; i < 2000; ++i) add(small_corpus().pairs[i]);
+  for (const EvaluationSet& set : evaluation_sets())
+    for (const SentencePair& p : set.pairs) add(p);
   EXPECT_EQ(hash, 0u) << "the lexicon or the grammar has changed: the shipped model was trained on other sentences";
   const Corpus shorter = make_corpus(1, 500), other = make_corpus(2, 500);
   int same = 0;
