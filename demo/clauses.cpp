@@ -37,7 +37,7 @@ Phrase Grammar::clause(int depth) {
   out.append(x);
   // Its own adjectives more often than those of everything.
   const unsigned groups = draw_.chance(0.6) ? decisive_of(*x.noun) : predicates_of(*x.noun);
-  out.append(was(x, *adjective(*x.noun, groups, Need::Trained), random_degree(false)));
+  out.append(was_some(x, groups, Need::Trained));
   return out;
 }
 
@@ -72,9 +72,10 @@ Phrase Grammar::discourse(int depth) {
     return out;
   }
   const Phrase next = discourse(depth + 1);
-  out.append(k < 88   ? join("and", "et", next)
-             : k < 94 ? join("but", "mais", next)
-                      : join("because", "parce que", next));
+  out.append(k < 86   ? join("and", "et", next)
+             : k < 91 ? join("but", "mais", next)
+             : k < 97 ? join("because", "parce que", next)
+                      : join("since", "puisque", next));
   return out;
 }
 
@@ -101,7 +102,7 @@ Phrase Grammar::agreement() {
   }
   Phrase out = x;
   const unsigned groups = draw_.chance(0.7) ? decisive_of(*x.noun) : predicates_of(*x.noun);
-  out.append(was(x, *adjective(*x.noun, groups, Need::Decisive), random_degree(false)));
+  out.append(was_some(x, groups, Need::Decisive));
   if (draw_.chance(0.25)) out.append(join("but", "mais", clause(2)));
   return out;
 }

@@ -39,7 +39,7 @@ struct TextbookSentence {
 };
 const std::vector<TextbookSentence>& textbook();
 
-/// One object a line: en, fr (tokens), text and translation (as written), links, kind, marks, held_out.
+/// One object, on one line: kind, text and translation (as written), en and fr (tokens), links, marks, held_out.
 std::string to_jsonl(const SentencePair& pair);
 /// train.jsonl, one file for each evaluation set, textbook.jsonl and tokenizer.json into a folder, which is made if
 /// need be.

@@ -4,8 +4,8 @@
 namespace fovea::demo {
 namespace {
 
-/// What was drawn leads nowhere; thrown and caught in this file alone. Rare: in training about one sentence in a
-/// thousand.
+/// What was drawn leads nowhere (a verb that the subject doesn't take, no held-out partner); thrown and caught in this
+/// file alone. One training sentence in twenty ends so, one held-out sentence in five: 2 s for 220,000 pairs all told.
 struct Retry {};
 
 }  // namespace

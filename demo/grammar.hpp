@@ -38,9 +38,6 @@ class Grammar {
     double adjective = 0.25, relative = 0, place = 0;
     Need need = Need::Trained;  // Decisive: it has an adjective, and the two are held out
   };
-  struct VerbPhrase : Phrase {
-    std::int16_t object = -1;
-  };
 
   // grammar.cpp
   Token token(Word word) { return {word, next_serial_++}; }
@@ -67,13 +64,16 @@ class Grammar {
   void add_relative(NounPhrase& x, int depth);
 
   // verb_phrase.cpp
-  VerbPhrase transitive_phrase(const NounPhrase& x, const Transitive& verb, Negation negation, const NounPhrase& object,
-                               bool adverb);
-  VerbPhrase intransitive_phrase(const NounPhrase& x, const Intransitive& verb, Negation negation, bool adverb);
-  VerbPhrase verb_phrase(const NounPhrase& x, int depth, std::optional<Negation> negation = {}, bool adverb = true);
+  Phrase transitive_phrase(const NounPhrase& x, const Transitive& verb, Negation negation, const NounPhrase& object,
+                           bool adverb);
+  Phrase intransitive_phrase(const NounPhrase& x, const Intransitive& verb, Negation negation, bool adverb);
+  Phrase verb_phrase(const NounPhrase& x, int depth, std::optional<Negation> negation = {}, bool adverb = true);
   Phrase object_relative(const NounPhrase& x, const NounPhrase& subject, const Transitive& verb);
+  Phrase was_some(const NounPhrase& x, unsigned groups, Need need);
   Phrase was(const NounPhrase& x, const Adjective& adjective, const Phrasing* degree);
   Phrase was_doing(const NounPhrase& x, int depth);
+  Phrase verb_in_past(const NounPhrase& x, const std::vector<Word>& past_form, const std::vector<Word>& base,
+                      const Forms& participle, Auxiliary auxiliary, Negation negation, bool adverb);
   void past(Phrase& out, const NounPhrase& x, const Refs& verb, const Forms& participle, Auxiliary auxiliary,
             Negation negation, const Refs& negative, const Phrasing* adverb, const Refs& adverb_token);
   const Intransitive& intransitive_for(char subject);

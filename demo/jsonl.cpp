@@ -1,6 +1,7 @@
 // Sets as files that other programs read.
-#include <array>
+#include <utility>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "demo/corpus.hpp"
@@ -10,15 +11,32 @@
 namespace fovea::demo {
 namespace {
 
-using nlohmann::ordered_json;
+using nlohmann::json;
 
-ordered_json texts(const std::vector<Word>& tokens) {
-  ordered_json out = ordered_json::array();
-  for (const Word w : tokens) out.push_back(lexicon().words.text(w));
-  return out;
+// A corpus has 8 million tokens: lines are put together as text, and only strings go through the JSON library, once
+// each.
+const std::string& quoted(Word word) {
+  static const std::vector<std::string> all = [] {
+    std::vector<std::string> out;
+    for (int w = 0; w < lexicon().words.size(); ++w)
+      out.push_back(json(lexicon().words.text(static_cast<Word>(w))).dump());
+    return out;
+  }();
+  static const std::string null = "null";
+  return word == kNoWord ? null : all[word];
 }
 
-ordered_json text(Word word) { return word == kNoWord ? ordered_json() : ordered_json(lexicon().words.text(word)); }
+/// [one,two]: `write` appends one of them to the line.
+template <class List, class Write>
+void list(std::string& line, const char* name, const List& items, Write write) {
+  line += fmt::format(R"(,"{}":[)", name);
+  bool first = true;
+  for (const auto& item : items) {
+    if (!std::exchange(first, false)) line += ',';
+    write(item);
+  }
+  line += ']';
+}
 
 std::string lines(const std::vector<SentencePair>& pairs) {
   std::string out;
@@ -29,22 +47,21 @@ std::string lines(const std::vector<SentencePair>& pairs) {
 }  // namespace
 
 std::string to_jsonl(const SentencePair& pair) {
-  ordered_json links = ordered_json::array(), marks = ordered_json::array(), held = ordered_json::array();
-  for (const Link& l : pair.links) links.push_back({l.english, l.french});
-  for (const Mark& m : pair.marks)
-    marks.push_back({{"kind", name_of(m.kind)},
-                     {"token", m.token},
-                     {"source", m.source},
-                     {"other", m.other},
-                     {"deciding", m.deciding},
-                     {"french", m.french},
-                     {"right", text(m.right)},
-                     {"wrong", text(m.wrong)}});
-  for (const HeldOut& h : pair.held_out) held.push_back({name_of(h.family), text(h.a), text(h.b)});
-  return ordered_json{{"en", texts(pair.english)},        {"fr", texts(pair.french)},   {"text", english_text(pair)},
-                      {"translation", french_text(pair)}, {"links", std::move(links)},  {"kind", name_of(pair.kind)},
-                      {"marks", std::move(marks)},        {"held_out", std::move(held)}}
-      .dump();
+  std::string line = fmt::format(R"({{"kind":"{}","text":{},"translation":{})", name_of(pair.kind),
+                                 json(english_text(pair)).dump(), json(french_text(pair)).dump());
+  const auto put = [&](std::string_view text) { line += text; };
+  const auto word = [&](Word w) { put(quoted(w)); };
+  list(line, "en", pair.english, word);
+  list(line, "fr", pair.french, word);
+  list(line, "links", pair.links, [&](const Link& l) { put(fmt::format("[{},{}]", l.english, l.french)); });
+  list(line, "marks", pair.marks, [&](const Mark& m) {
+    put(fmt::format(
+        R"({{"kind":"{}","token":{},"source":{},"other":{},"deciding":{},"french":{},"right":{},"wrong":{}}})",
+        name_of(m.kind), m.token, m.source, m.other, m.deciding, m.french, quoted(m.right), quoted(m.wrong)));
+  });
+  list(line, "held_out", pair.held_out,
+       [&](const HeldOut& h) { put(fmt::format(R"(["{}",{},{}])", name_of(h.family), quoted(h.a), quoted(h.b))); });
+  return line + '}';
 }
 
 void write_sets(const std::filesystem::path& folder, const Corpus& corpus) {
@@ -53,7 +70,7 @@ void write_sets(const std::filesystem::path& folder, const Corpus& corpus) {
   for (const EvaluationSet& set : evaluation_sets()) io::write_file(folder / (set.name + ".jsonl"), lines(set.pairs));
   std::string book;
   for (const TextbookSentence& t : textbook())
-    book += ordered_json{{"text", t.english}, {"translation", t.french}}.dump() + '\n';
+    book += json{{"text", t.english}, {"translation", t.french}}.dump() + '\n';
   io::write_file(folder / "textbook.jsonl", book);
   io::write_file(folder / "tokenizer.json", tokenizer_json());
 }

@@ -119,12 +119,12 @@ class Loader {
   }
 
   void inflect(Noun& n, std::string_view english, std::string_view french, std::string_view plural,
-               std::string_view pluriel) {
+               std::string_view french_plural_form) {
     n.english[0] = out_.words.add(english);
     n.french[0] = words(french);
     if (n.single) return;
     n.english[1] = out_.words.add(plural.empty() ? english_plural(english) : std::string(plural));
-    n.french[1] = words(pluriel.empty() ? french_plural(french) : std::string(pluriel));
+    n.french[1] = words(french_plural_form.empty() ? french_plural(french) : std::string(french_plural_form));
   }
 
   void names() {
@@ -184,9 +184,9 @@ class Loader {
   }
 
   void possessions() {
-    for (const Row& row : read_table(tables::possessions, "possessions", 5, 5))
+    for (const Row& row : read_table(tables::possessions, "possessions", 5, 6))
       out_.possessions.push_back({out_.words.add(row[0]), out_.words.add(row[1]), gender(row, row[2]),
-                                  row[3] == "plural", classes(row, row[4])});
+                                  row[3] == "plural", classes(row, row[4]), row[5] == "stretches"});
     for (const Row& row : read_table(tables::possession_verbs, "possession_verbs", 2, 2))
       out_.possession_verbs.push_back({words(row[0]), words(row[1])});
   }

@@ -81,6 +81,7 @@ struct Possession {
   Gender gender = Gender::Masculine;
   bool plural = false;
   Classes owners = 0;
+  bool stretches = false;
 };
 
 struct Sense {

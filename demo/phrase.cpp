@@ -65,8 +65,13 @@ void put_marks(const Vocabulary& words, std::span<const MarkDraft> drafts, const
       if (link.english == m.token) m.french = link.french;  // a marked word has one translation
     m.right = pair.french[static_cast<std::size_t>(m.french)];
     const bool opens = m.french == 0 || pair.french[static_cast<std::size_t>(m.french - 1)] == words.id(".");
-    if (d.wrong != kNoWord) m.wrong = opens ? words.capital(d.wrong) : d.wrong;
-    if (m.wrong == m.right) m.wrong = kNoWord;  // "son oreille": both genders say son
+    if (d.wrong != kNoWord) {
+      const auto next = static_cast<std::size_t>(m.french + 1);
+      const bool elides = next < pair.french.size() && words.begins_with_vowel(pair.french[next]);
+      m.wrong = elides ? words.before_vowel(d.wrong) : d.wrong;
+      if (m.wrong == m.right) m.wrong = kNoWord;  // son oreille, son arc: both genders say son
+      if (opens && m.wrong != kNoWord) m.wrong = words.capital(m.wrong);
+    }
     pair.marks.push_back(m);
   }
 }

@@ -25,7 +25,8 @@ Phrase Grammar::possession_of(const NounPhrase& x) {
     if (parts.empty()) give_up();
     const Possession& p = *draw_.of(parts);
     if (mode_ == Mode::HeldOut) held_out_.push_back({Family::Possession, x.noun->key(), p.english});
-    const Phrasing& v = draw_.of(lexicon_.possession_verbs);
+    const auto& verbs = lexicon_.possession_verbs;
+    const Phrasing& v = draw_.of(std::span(verbs).subspan(p.stretches ? 0 : 1));
     verb = v.english[0], participle = v.french[0];
     english = p.english, french = {p.french}, gender = p.gender, plural = p.plural;
   }

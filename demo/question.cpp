@@ -31,13 +31,13 @@ Phrase Grammar::subject_question() {
   x.append(who);
   x.translate(fr("qui"), who);
   Phrase out = x;
-  const Transitive& verb = draw_.of(lexicon_.transitive);
   if (mode_ == Mode::Trained && draw_.chance(0.25)) {
-    out.append(
-        intransitive_phrase(x, intransitive_for('H'), draw_.chance(0.2) ? Negation::Not : Negation::None, false));
+    const Intransitive& verb = intransitive_for('H');
+    out.append(intransitive_phrase(x, verb, draw_.chance(0.2) ? Negation::Not : Negation::None, false));
     if (draw_.chance(0.6)) out.append(random_place(classes_of("LBWX"), 1));
     return out;
   }
+  const Transitive& verb = draw_.of(lexicon_.transitive);
   if (!(verb.subjects & class_of('H'))) give_up();
   const Negation no = draw_.chance(0.2) ? Negation::Not : Negation::None;
   const NounPhrase object = random_noun_phrase(verb.objects & classes_of("AHWFOLB"), 1,
@@ -121,7 +121,7 @@ Phrase Grammar::question() {
     const NounPhrase x =
         random_noun_phrase(classes_of("AHWFOLB"), 1, {.adjective = 0.1, .relative = 0.1, .place = 0.15});
     if (x.noun->name && mode_ == Mode::HeldOut) give_up();
-    const Phrase is = was(x, *adjective(*x.noun, predicates_of(*x.noun), Need::Decisive), random_degree(false));
+    const Phrase is = was_some(x, predicates_of(*x.noun), Need::Decisive);
     Phrase out;
     out.append(is.english.front());
     ask(out, is.english.front());

@@ -39,7 +39,7 @@ Phrase Grammar::sense_by_context(const Sense& s, const NounPhrase& x, MarkDraft&
   const NounPhrase around = noun_phrase(*context, 2, {.use = Use::Place, .plural = false, .adjective = 0.12});
   mark.source = around.head;
   const Phrase where = place(around, preposition_for(*context));
-  const auto is = [&] { return was(x, *adjective(s.noun, kAny, Need::Trained), random_degree(false)); };
+  const auto is = [&] { return was_some(x, kAny, Need::Trained); };
   const NounPhrase who = random_noun_phrase(class_of('H'), 2, {.adjective = 0.1});
   const Transitive& verb = verb_for('H', 'S');
   const int k = draw_.below(100);

@@ -15,9 +15,10 @@ void Grammar::past(Phrase& out, const NounPhrase& x, const Refs& verb, const For
   out.translate(avoir ? participle.word[0][0] : participle(x.gender, x.plural), verb);
 }
 
-Grammar::VerbPhrase Grammar::transitive_phrase(const NounPhrase& x, const Transitive& verb, Negation negation,
-                                               const NounPhrase& object, bool adverb) {
-  VerbPhrase out;
+/// [didn't | never | adverb] verb, in the past.
+Phrase Grammar::verb_in_past(const NounPhrase& x, const std::vector<Word>& past_form, const std::vector<Word>& base,
+                             const Forms& participle, Auxiliary auxiliary, Negation negation, bool adverb) {
+  Phrase out;
   Refs negative, adverb_token;
   const Phrasing* how = adverb && negation == Negation::None ? &draw_.of(lexicon_.adverbs) : nullptr;
   if (negation != Negation::None) {
@@ -29,36 +30,24 @@ Grammar::VerbPhrase Grammar::transitive_phrase(const NounPhrase& x, const Transi
     out.append(english);
     adverb_token = Refs(english);
   }
-  const Token past_token = token(negation == Negation::Not ? verb.base : verb.past);
-  out.append(past_token);
-  past(out, x, past_token, verb.participle, Auxiliary::Avoir, negation, negative, how, adverb_token);
-  out.append(object);
-  out.object = object.head;
-  return out;
-}
-
-Grammar::VerbPhrase Grammar::intransitive_phrase(const NounPhrase& x, const Intransitive& verb, Negation negation,
-                                                 bool adverb) {
-  VerbPhrase out;
-  Refs negative, adverb_token;
-  const Phrasing* how = adverb && negation == Negation::None ? &draw_.of(lexicon_.adverbs) : nullptr;
-  if (negation != Negation::None) {
-    out.append(token(negation == Negation::Not ? "didn't" : "never"));
-    negative.add(out.english.back().serial);
-  }
-  if (how) {
-    const auto english = tokens(how->english);
-    out.append(english);
-    adverb_token = Refs(english);
-  }
-  const auto english = tokens(negation == Negation::Not ? verb.base : verb.past);
+  const auto english = tokens(negation == Negation::Not ? base : past_form);
   out.append(english);
-  past(out, x, Refs(english), verb.participle, verb.auxiliary, negation, negative, how, adverb_token);
+  past(out, x, Refs(english), participle, auxiliary, negation, negative, how, adverb_token);
   return out;
 }
 
-Grammar::VerbPhrase Grammar::verb_phrase(const NounPhrase& x, int depth, std::optional<Negation> negation,
-                                         bool adverb) {
+Phrase Grammar::transitive_phrase(const NounPhrase& x, const Transitive& verb, Negation negation,
+                                  const NounPhrase& object, bool adverb) {
+  Phrase out = verb_in_past(x, {verb.past}, {verb.base}, verb.participle, Auxiliary::Avoir, negation, adverb);
+  out.append(object);
+  return out;
+}
+
+Phrase Grammar::intransitive_phrase(const NounPhrase& x, const Intransitive& verb, Negation negation, bool adverb) {
+  return verb_in_past(x, verb.past, verb.base, verb.participle, verb.auxiliary, negation, adverb);
+}
+
+Phrase Grammar::verb_phrase(const NounPhrase& x, int depth, std::optional<Negation> negation, bool adverb) {
   const Negation no = x.every    ? Negation::None
                       : negation ? *negation
                                  : random_negation();  // "every dog didn't" is two things
@@ -80,7 +69,7 @@ Grammar::VerbPhrase Grammar::verb_phrase(const NounPhrase& x, int depth, std::op
                                        .place = room ? 0.18 : 0.0});
     return transitive_phrase(x, *verb, no, it, how);
   }
-  VerbPhrase out = intransitive_phrase(x, intransitive_for(x.noun->letter), no, how);
+  Phrase out = intransitive_phrase(x, intransitive_for(x.noun->letter), no, how);
   if (draw_.chance(0.5)) out.append(random_place(classes_of("LBWX"), depth + 1));
   return out;
 }
@@ -113,6 +102,12 @@ Phrase Grammar::was(const NounPhrase& x, const Adjective& adjective, const Phras
   out.append(english);
   out.translate(adjective.french(x.gender, x.plural), english);
   return out;
+}
+
+/// Arguments are evaluated in any order; what is drawn must be drawn in one.
+Phrase Grammar::was_some(const NounPhrase& x, unsigned groups, Need need) {
+  const Adjective* a = adjective(*x.noun, groups, need);
+  return was(x, *a, random_degree(false));
 }
 
 /// "was sleeping on the mat" → dormait sur le tapis. What lasts stands in the imparfait.
