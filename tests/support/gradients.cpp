@@ -17,18 +17,24 @@ constexpr std::uint64_t kSeed = 11;  // of every tape, so that dropout is a fixe
 void set(Tensor& t, std::int64_t i, double x) { store_element(t.dtype(), t.raw(), i, x); }
 double get(const Tensor& t, std::int64_t i) { return load_element(t.dtype(), t.raw(), i); }
 
-/// Σ weight ∘ y as a tensor [1, 1], with weights between ½ and 1 of either sign.
-Tensor weighted_sum(const Tensor& y) {
+/// Weights between ½ and 1 of either sign.
+Tensor weights_for(const Tensor& y) {
   Rng random(5);
-  Tensor weight(y.dtype(), {1, y.elements()});
+  Tensor weight(y.dtype(), y.shape());
   for (std::int64_t i = 0; i < y.elements(); ++i)
     set(weight, i, (random.chance(0.5) ? 1 : -1) * std::round(random.uniform(512, 1024)) / 1024);
-  return linear(y.reshape({1, y.elements()}), weight, {});
+  return weight;
+}
+
+/// Σ weight ∘ y as a tensor [1, 1].
+Tensor weighted_sum(const Tensor& y, const Tensor& weight) {
+  return linear(y.reshape({1, y.elements()}), weight.reshape({1, y.elements()}), {});
 }
 
 double loss(const Differentiable& c, const std::vector<Tensor>& inputs) {
   const Tape tape(kSeed);
-  return get(weighted_sum(c.f(inputs)), 0);
+  const Tensor y = c.f(inputs);
+  return get(weighted_sum(y, weights_for(y)), 0);
 }
 
 }  // namespace
@@ -51,14 +57,17 @@ std::vector<Tensor> to_f32(const std::vector<Tensor>& inputs) {
   return narrow;
 }
 
-std::vector<Tensor> tape_gradients(const Differentiable& c, const std::vector<Tensor>& inputs) {
+Found run_on_tape(const Differentiable& c, const std::vector<Tensor>& inputs, const Tensor& dout) {
   Tape tape(kSeed);
   for (const Tensor& t : inputs) tape.watch(t);
-  const Tensor sum = weighted_sum(c.f(inputs));
-  tape.backward(sum);
-  std::vector<Tensor> gradients;
-  for (const Tensor& t : inputs) gradients.push_back(tape.gradient(t));
-  return gradients;
+  Found found{c.f(inputs), {}};
+  tape.backward(weighted_sum(found.out, dout.empty() ? weights_for(found.out) : dout));
+  for (const Tensor& t : inputs) found.gradients.push_back(tape.gradient(t));
+  return found;
+}
+
+std::vector<Tensor> tape_gradients(const Differentiable& c, const std::vector<Tensor>& inputs) {
+  return run_on_tape(c, inputs, {}).gradients;
 }
 
 std::vector<double> difference_gradients(const Differentiable& c, const std::vector<Tensor>& inputs,

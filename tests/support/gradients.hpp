@@ -29,7 +29,13 @@ struct Differentiable {
 std::vector<Tensor> inputs_of(const Differentiable& c);
 std::vector<Tensor> to_f32(const std::vector<Tensor>& inputs);
 
-/// Gradients of Σ weight ∘ f(inputs) towards every input, through a tape; the weights are fixed numbers.
+/// f(inputs), and the gradients of Σ dout ∘ f(inputs) towards every input, through a tape.
+struct Found {
+  Tensor out;
+  std::vector<Tensor> gradients;
+};
+Found run_on_tape(const Differentiable& c, const std::vector<Tensor>& inputs, const Tensor& dout);
+/// The same gradients for fixed numbers as dout.
 std::vector<Tensor> tape_gradients(const Differentiable& c, const std::vector<Tensor>& inputs);
 /// The same for one input by differences of the fourth order, f in F64.
 std::vector<double> difference_gradients(const Differentiable& c, const std::vector<Tensor>& inputs, std::size_t which);
