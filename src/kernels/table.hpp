@@ -63,6 +63,21 @@ struct KernelTable {
                             float* dx, float* dgain) noexcept;
   /// y [rows, width] = e^(x − lse), lse [rows]; either may be null, y may be x.
   void (*row_softmax)(const float* x, int rows, int width, float* y, float* lse) noexcept;
+  /// Element-wise halves of recurrent cells; the formulas are in generic/gates.hpp.
+  void (*gru)(int rows, int width, const float* x, const float* s, const float* state, float* gates,
+              float* out) noexcept;
+  void (*gru_backward)(int rows, int width, const float* dout, const float* gates, const float* s, const float* state,
+                       float* dx, float* ds, float* dstate) noexcept;
+  void (*lstm)(int rows, int width, const float* x, const float* s, const float* memory, float* gates,
+               float* memory_out, float* out) noexcept;
+  void (*lstm_backward)(int rows, int width, const float* dout, const float* dmemory_out, const float* gates,
+                        const float* memory, const float* memory_out, float* dgates, float* dmemory) noexcept;
+  /// v · tanh(q + key) of one query and n keys, `stride` apart, and what goes back from dscores [n], added to dq, dkeys
+  /// and dv.
+  void (*additive_scores)(const float* q, const float* keys, std::ptrdiff_t stride, int n, int width, const float* v,
+                          float* scores) noexcept;
+  void (*additive_backward)(const float* q, const float* keys, std::ptrdiff_t stride, int n, int width, const float* v,
+                            const float* dscores, float* dq, float* dkeys, float* dv) noexcept;
   /// Random words [4 · blocks] of blocks first, first + 1, … of a stream; the same on every instruction set.
   void (*philox)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::int64_t blocks,
                  std::uint32_t* words) noexcept;

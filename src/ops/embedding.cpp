@@ -10,11 +10,10 @@ namespace {
 
 /// Every piece of work owns a run of the table and goes through all ids, so each row of it is added to in their order.
 template <class T>
-Tensor scatter(const std::vector<int>& ids, const Tensor& dy, const Shape& shape) {
+void scatter(const std::vector<int>& ids, const Tensor& dy, Tensor sum) {
   constexpr std::int64_t kPieces = 32;
-  const std::int64_t rows = shape[0], width = shape[1];
-  Tensor d(dy.dtype(), shape);
-  T* to = d.data<T>();
+  const std::int64_t rows = sum.shape()[0], width = sum.shape()[1];
+  T* to = sum.data<T>();
   const T* from = dy.data<T>();
   for_runs(rows, std::max<std::int64_t>(1, (rows + kPieces - 1) / kPieces), [&](std::int64_t first, std::int64_t last) {
     for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -23,7 +22,6 @@ Tensor scatter(const std::vector<int>& ids, const Tensor& dy, const Shape& shape
       for (std::int64_t c = 0; c < width; ++c) to[ids[i] * width + c] += row[c];
     }
   });
-  return d;
 }
 
 }  // namespace
@@ -45,7 +43,7 @@ Tensor embedding(const Tensor& table, std::span<const int> ids) {
     });
     if (Tape* tape = Tape::current())
       tape->record(y, {table}, [table, kept = std::vector(ids.begin(), ids.end())](Tape& t, const Tensor& dy) {
-        t.add(table, scatter<T>(kept, dy, table.shape()));
+        scatter<T>(kept, dy, t.sum(table));  // in place: few rows of a large table cost little
       });
     return y;
   });

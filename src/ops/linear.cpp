@@ -14,43 +14,9 @@ void check(const Tensor& x, std::int64_t in) {
     throw Error(fmt::format("linear: x is {}; expected [rows, {}]", x.view().str(), in));
 }
 
-const float* values_or_null(const Tensor& t) { return t.empty() ? nullptr : t.data<float>(); }
-
-// The same three products in both precisions, A [rows, depth] first: A·Bᵀ + bias, A·B, Aᵀ·B.
-
-void times_turned(const float* a, const float* b, const float* bias, std::int64_t rows, std::int64_t depth,
-                  std::int64_t columns, float* c) {
-  multiply(a, rows, pack_turned(b, columns, depth), bias, c);
-}
-void times(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns, float* c) {
-  multiply(a, rows, pack(b, depth, columns), nullptr, c);
-}
-void turned_times(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
-                  float* c) {
-  Tensor turned(DType::F32, {depth, rows});
-  transpose(a, rows, depth, turned.data<float>());
-  multiply(turned.data<float>(), depth, pack(b, rows, columns), nullptr, c);
-}
-
-void times_turned(const double* a, const double* b, const double* bias, std::int64_t rows, std::int64_t depth,
-                  std::int64_t columns, double* c) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t j = 0; j < columns; ++j) {
-      double sum = bias ? bias[j] : 0;
-      for (std::int64_t d = 0; d < depth; ++d) sum += a[r * depth + d] * b[j * depth + d];
-      c[r * columns + j] = sum;
-    }
-}
-void times(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns, double* c) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t d = 0; d < depth; ++d)
-      for (std::int64_t j = 0; j < columns; ++j) c[r * columns + j] += a[r * depth + d] * b[d * columns + j];
-}
-void turned_times(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
-                  double* c) {
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (std::int64_t d = 0; d < depth; ++d)
-      for (std::int64_t j = 0; j < columns; ++j) c[d * columns + j] += a[r * depth + d] * b[r * columns + j];
+template <class T>
+const T* values_or_null(const Tensor& t) {
+  return t.empty() ? nullptr : t.data<T>();
 }
 
 /// dx = dy · W, dW = dyᵀ · x, db = the sums of dy's columns.
@@ -60,12 +26,12 @@ void backward(Tape& tape, const Tensor& dy, const Tensor& x, const Tensor& weigh
   const T* d = dy.data<T>();
   if (tape.tracks(x)) {
     Tensor dx(x.dtype(), x.shape());
-    times(d, weight.data<T>(), rows, out, in, dx.template data<T>());
+    multiply(d, rows, pack(weight.data<T>(), out, in), static_cast<const T*>(nullptr), dx.template data<T>());
     tape.add(x, std::move(dx));
   }
   if (tape.tracks(weight)) {
     Tensor dw(x.dtype(), weight.shape());
-    turned_times(d, x.data<T>(), rows, out, in, dw.template data<T>());
+    multiply_turned(d, x.data<T>(), rows, out, in, dw.template data<T>());
     tape.add(weight, std::move(dw));
   }
   if (tape.tracks(bias)) {
@@ -90,8 +56,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   return by_precision("linear", x, [&]<class T>(T) {
     const std::int64_t rows = x.shape()[0];
     Tensor y(x.dtype(), {rows, out});
-    times_turned(x.data<T>(), weight.data<T>(), bias.empty() ? nullptr : bias.data<T>(), rows, in, out,
-                 y.template data<T>());
+    multiply(x.data<T>(), rows, pack_turned(weight.data<T>(), out, in), values_or_null<T>(bias), y.template data<T>());
     if (Tape* tape = Tape::current())
       tape->record(y, {x, weight, bias}, [=](Tape& t, const Tensor& dy) { backward<T>(t, dy, x, weight, bias); });
     return y;
@@ -125,12 +90,13 @@ Tensor PackedLinear::operator()(const Tensor& x) const {
   check(x, panels_.depth);
   const std::int64_t rows = x.shape()[0];
   Tensor y(DType::F32, {rows, panels_.columns});
-  multiply(x.data<float>(), rows, panels_, values_or_null(bias_), y.data<float>());
+  multiply(x.data<float>(), rows, panels_, values_or_null<float>(bias_), y.data<float>());
   if (Tape* tape = Tape::current())
     tape->record(y, {x}, [x, panels = panels_](Tape& t, const Tensor& dy) {
       Tensor dx(DType::F32, x.shape());
-      times(dy.data<float>(), unpack_turned(panels).data<float>(), x.shape()[0], panels.columns, panels.depth,
-            dx.data<float>());
+      const Tensor weight = unpack_turned(panels);
+      multiply(dy.data<float>(), x.shape()[0], pack(weight.data<float>(), panels.columns, panels.depth), nullptr,
+               dx.data<float>());
       t.add(x, std::move(dx));
     });
   return y;

@@ -13,7 +13,8 @@ constexpr std::int64_t kWidth = Panels::kWidth;
 
 /// to [columns, rows], rows of `to_stride`, of from [rows, columns], rows of `from_stride`: by squares of 16, which
 /// stay in L1 from both sides.
-void transpose_block(const float* from, std::int64_t rows, std::int64_t columns, std::int64_t from_stride, float* to,
+template <class T>
+void transpose_block(const T* from, std::int64_t rows, std::int64_t columns, std::int64_t from_stride, T* to,
                      std::int64_t to_stride) {
   constexpr std::int64_t kSquare = 16;
   for (std::int64_t r = 0; r < rows; r += kSquare)
@@ -22,6 +23,19 @@ void transpose_block(const float* from, std::int64_t rows, std::int64_t columns,
       for (std::int64_t j = c; j < c_end; ++j)
         for (std::int64_t i = r; i < r_end; ++i) to[j * to_stride + i] = from[i * from_stride + j];
     }
+}
+
+/// from [rows, columns] turned, [columns, rows].
+template <class T>
+Tensor transposed(const T* from, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t kRows = 64;  // whole cache lines are written
+  const std::int64_t run = std::max(kRows, kElementsAtOnce / std::max<std::int64_t>(1, columns) / kRows * kRows);
+  Tensor to(dtype_of<T>, {columns, rows});
+  T* data = to.template data<T>();
+  for_runs(rows, run, [&](std::int64_t first, std::int64_t last) {
+    transpose_block(from + first * columns, last - first, columns, columns, data + first, rows);
+  });
+  return to;
 }
 
 Panels empty_panels(std::int64_t depth, std::int64_t columns) {
@@ -62,6 +76,16 @@ Panels pack_turned(const float* w, std::int64_t columns, std::int64_t depth) {
   return panels;
 }
 
+Panels pack(const double* b, std::int64_t depth, std::int64_t columns) {
+  Panels panels{depth, columns, Tensor(DType::F64, {depth, columns})};
+  std::copy_n(b, depth * columns, panels.data.data<double>());
+  return panels;
+}
+
+Panels pack_turned(const double* w, std::int64_t columns, std::int64_t depth) {
+  return {depth, columns, transposed(w, columns, depth)};
+}
+
 Tensor unpack_turned(const Panels& b) {
   Tensor w(DType::F32, {b.columns, b.depth});
   float* to = w.data<float>();
@@ -70,12 +94,6 @@ Tensor unpack_turned(const Panels& b) {
                     b.depth);
   });
   return w;
-}
-
-void transpose(const float* from, std::int64_t rows, std::int64_t columns, float* to) {
-  for_rows(rows, columns, [&](std::int64_t first, std::int64_t last) {
-    transpose_block(from + first * columns, last - first, columns, columns, to + first, rows);
-  });
 }
 
 void multiply(const float* a, std::int64_t rows, const Panels& b, const float* bias, float* c) {
@@ -89,6 +107,24 @@ void multiply(const float* a, std::int64_t rows, const Panels& b, const float* b
                    b.panel(p), padded.data() + p * kWidth, c + row * b.columns + p * kWidth, b.columns,
                    static_cast<int>(std::min(kWidth, b.columns - p * kWidth)));
   });
+}
+
+void multiply(const double* a, std::int64_t rows, const Panels& b, const double* bias, double* c) {
+  const double* right = b.data.data<double>();
+  for (std::int64_t r = 0; r < rows; ++r, c += b.columns) {
+    for (std::int64_t j = 0; j < b.columns; ++j) c[j] = bias ? bias[j] : 0;
+    for (std::int64_t d = 0; d < b.depth; ++d)
+      for (std::int64_t j = 0; j < b.columns; ++j) c[j] += a[r * b.depth + d] * right[d * b.columns + j];
+  }
+}
+
+void multiply_turned(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
+                     float* c) {
+  multiply(transposed(a, rows, depth).data<float>(), depth, pack(b, rows, columns), nullptr, c);
+}
+void multiply_turned(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
+                     double* c) {
+  multiply(transposed(a, rows, depth).data<double>(), depth, pack(b, rows, columns), nullptr, c);
 }
 
 }  // namespace fovea

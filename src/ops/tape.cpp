@@ -41,7 +41,7 @@ void Tape::watch(const Tensor& leaf) {
 
 bool Tape::tracks(const Tensor& t) const { return !t.empty() && tracked_.contains(t.raw()); }
 
-bool Tape::record(const Tensor& out, std::initializer_list<Tensor> inputs, Step step) {
+bool Tape::record(const Tensor& out, std::span<const Tensor> inputs, Step step) {
   if (std::ranges::none_of(inputs, [this](const Tensor& t) { return tracks(t); })) return false;
   tracked_.try_emplace(out.raw(), false);
   entries_.push_back({out, std::move(step)});

@@ -5,6 +5,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -42,7 +43,10 @@ class Tape {
   bool tracks(const Tensor& t) const;  ///< whether t is watched, or was made from something that is
   /// An operator made `out` from `inputs`. Kept when any of them is tracked; the step must hold what it reads. False
   /// when nothing was kept.
-  bool record(const Tensor& out, std::initializer_list<Tensor> inputs, Step step);
+  bool record(const Tensor& out, std::span<const Tensor> inputs, Step step);
+  bool record(const Tensor& out, std::initializer_list<Tensor> inputs, Step step) {
+    return record(out, std::span(inputs.begin(), inputs.size()), std::move(step));
+  }
   /// Adds to a tensor's gradient; without effect where t is not tracked. Memory that nobody else holds is taken over.
   void add(const Tensor& t, Tensor gradient);
   /// The sum so far (zeros at first) in t's shape, for steps that add to a part of it in place; empty where t is not

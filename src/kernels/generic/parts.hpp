@@ -15,6 +15,15 @@ inline void store_part(float* p, std::int64_t n, Vec x) {
   store(lanes, x);
   for (std::int64_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
+/// body(i, n) for runs of n numbers from i: kLanes, and at the end what remains. get and put take such a run.
+template <class F>
+inline void for_parts(int width, F body) {
+  int i = 0;
+  for (; i + kLanes <= width; i += kLanes) body(i, kLanes);
+  if (i < width) body(i, width - i);
+}
+inline Vec get(const float* p, int n) { return n == kLanes ? load(p) : load_part(p, n); }
+inline void put(float* p, int n, Vec x) { n == kLanes ? store(p, x) : store_part(p, n, x); }
 inline Lanes first_lanes(std::int64_t n) { return lanes_of((std::uint64_t{1} << n) - 1); }
 
 /// x [n] = f(x).

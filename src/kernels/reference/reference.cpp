@@ -87,7 +87,8 @@ Gradients backward(const Problem& p, const Operand& dout, const std::function<vo
       for (int q = 0; q < p.queries_of(b); ++q) {
         const ScoredRow r = row(p, b, h, q);
         const int keys = p.keys_of(b), kv = h / p.group();
-        const std::int64_t q_row = p.q_offset(b, h, q), d_row = b * dout.batch + q * dout.time + h * dout.head;
+        const std::int64_t q_row = p.q_offset(b, h, q), d_time = q + (p.q_begin ? p.q_begin[b] : 0),
+                           d_row = b * dout.batch + d_time * dout.time + h * dout.head;
         std::vector<double> dp(static_cast<std::size_t>(keys), 0.0);
         double delta = 0;
         for (int j = 0; j < keys; ++j) {
