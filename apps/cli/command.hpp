@@ -35,7 +35,7 @@ struct Command {
   Job (*declare)(CLI::App&);  // declares the options, and returns what to do once they are parsed
 };
 
-extern const Command kLook, kMeasure, kEmbed, kRun, kAttend, kExplain, kBench, kInfo;
+extern const Command kLook, kMeasure, kTranslate, kEmbed, kRun, kAttend, kExplain, kBench, kInfo;
 std::span<const Command* const> commands();
 
 /// --json and --threads, which the commands that compute have in common.

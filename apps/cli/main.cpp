@@ -14,7 +14,7 @@
 namespace fovea::cli {
 
 std::span<const Command* const> commands() {
-  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kEmbed, &kRun, &kAttend, &kExplain, &kBench, &kInfo};
+  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kTranslate, &kEmbed, &kRun, &kAttend, &kExplain, &kBench, &kInfo};
   return kAll;
 }
 
