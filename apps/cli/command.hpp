@@ -26,7 +26,7 @@ struct Command {
   Job (*declare)(Flags&);  // declares the options, and returns what to do once they are parsed
 };
 
-extern const Command kLook, kMeasure, kEmbed, kRun, kAttend, kExplain, kBench, kInfo, kTrain;
+extern const Command kLook, kMeasure, kTranslate, kEmbed, kRun, kAttend, kExplain, kBench, kTrain, kInfo;
 std::span<const Command* const> commands();
 
 /// --json and --threads, which the commands that compute have in common.

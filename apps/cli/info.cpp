@@ -154,6 +154,7 @@ Json model_json(const Options& o, const models::Summary& s) {
       {"family", s.family},
       {"architecture", s.architecture},
       {"layers", s.layers},
+      {"decoder_layers", s.decoder_layers},
       {"heads", s.heads},
       {"kv_heads", s.kv_heads},
       {"head_dim", s.head_dim},
@@ -172,7 +173,9 @@ void print_model(const Options& o, const models::Summary& s) {
   const int n = tokens_of(o, s);
   const Memory m = memory_at(s, n);
   say(fmt::format("model      {} ({}, {})", o.model.model, s.family, s.architecture), 11);
-  say(fmt::format("shape      {} layers × {} heads of {} · width {} · feed-forward {}", s.layers, s.heads, s.head_dim,
+  const std::string layers =
+      s.decoder_layers > 0 ? fmt::format("{} encoder and {} decoder", s.layers, s.decoder_layers) : std::to_string(s.layers);
+  say(fmt::format("shape      {} layers × {} heads of {} · width {} · feed-forward {}", layers, s.heads, s.head_dim,
                   s.width, s.feed_forward),
       11);
   if (s.kv_heads != s.heads) say(fmt::format("           {} key and value heads", s.kv_heads), 11);
@@ -185,6 +188,7 @@ void print_model(const Options& o, const models::Summary& s) {
       11);
   for (const std::string& w : s.warnings) say(fmt::format("warning    {}", w), 11, Ink::Warn);
   fmt::print("\n");
+  if (s.decoder_layers > 0) return suggest({{"fovea", "translate", "--model", o.model.model, "The bank was flooded."}});
   suggest({{"fovea", "look", "--model", o.model.model, "The bank by the river was flooded", "--token", "bank"}});
 }
 

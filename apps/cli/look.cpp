@@ -26,9 +26,7 @@ Json measured_json(const Effect& e) {
 
 Json to_json(const Run& run, const Findings& found) {
   const models::Summary& m = run.model();
-  Json tokens = Json::array(), heads = Json::array(), links = Json::array();
-  for (const Token& t : run.tokens)
-    tokens.push_back({{"index", t.index}, {"id", t.id}, {"text", t.text}, {"begin", t.begin}, {"end", t.end}});
+  Json heads = Json::array(), links = Json::array();
   for (const HeadView& view : found.heads) {
     const HeadStatistics& s = view.statistics;
     heads.push_back({{"kind", s.kind},
@@ -64,7 +62,7 @@ Json to_json(const Run& run, const Findings& found) {
             {"heads", m.heads},
             {"kv_heads", m.kv_heads},
             {"head_dim", m.head_dim}}},
-          {"tokens", tokens},
+          {"tokens", tokens_json(run.tokens)},
           {"heads", heads},
           {"links", links},
           {"proof", {{"max_abs_error", found.max_abs_error}}}};

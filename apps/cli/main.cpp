@@ -14,7 +14,8 @@
 namespace fovea::cli {
 
 std::span<const Command* const> commands() {
-  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kEmbed, &kRun, &kAttend, &kExplain, &kBench, &kTrain, &kInfo};
+  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kTranslate, &kEmbed, &kRun,
+                                            &kAttend, &kExplain, &kBench, &kTrain, &kInfo};
   return kAll;
 }
 

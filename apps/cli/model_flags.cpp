@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "attention_flags.hpp"
 #include "models/encoder.hpp"
@@ -53,6 +54,13 @@ void PartFlags::check(const models::Summary& model) const {
   };
   check_list("--layer", layers, model.layers);
   check_list("--head", heads, model.heads);
+}
+
+Json tokens_json(const std::vector<Token>& tokens) {
+  Json list = Json::array();
+  for (const Token& t : tokens)
+    list.push_back({{"index", t.index}, {"id", t.id}, {"text", t.text}, {"begin", t.begin}, {"end", t.end}});
+  return list;
 }
 
 const Flag* declare_text(Flags& flags, std::string& text) {

@@ -30,6 +30,9 @@ struct PartFlags {
   void check(const models::Summary& model) const;
 };
 
+/// Tokens as every command's JSON has them; begin and end are byte offsets into their text.
+Json tokens_json(const std::vector<Token>& tokens);
+
 /// The argument TEXT, which text_or_stdin() reads.
 const Flag* declare_text(Flags& flags, std::string& text);
 /// --top K, at least 1.

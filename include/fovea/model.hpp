@@ -78,6 +78,22 @@ struct Label {
   double probability = 0;
 };
 
+/// How a text is written; what is not set is as the folder's generation_config.json says.
+struct TranslateOptions {
+  int beams = 0;       // 1: greedy
+  int max_length = 0;  // of the translation in tokens, its start and its end included
+  bool truncate = false;
+};
+
+struct Translation {
+  std::string text;
+  std::vector<Token> tokens;         // of the source
+  std::vector<Token> target_tokens;  // what was written, the token that ends it too; begin and end are offsets into `text`
+  double score = 0;   // mean log-probability of what was written (its sum over length^length_penalty, as the folder says)
+  bool whole = true;  // false: max_length was reached before the end
+  int cut = 0;        // tokens of the source left out by `truncate`
+};
+
 class Model {
  public:
   const models::Summary& summary() const;
@@ -92,6 +108,12 @@ class Model {
   /// Labels of a text (or of a pair), most probable first: they sum to 1, or stand each for itself where config.json
   /// says multi_label_classification. For `regression` the number is the model's own output, no probability.
   std::vector<Label> classify(std::string_view text, std::string_view pair = {}) const;
+  /// Whether it writes texts: translate() is for such models, and run() reads with their encoder.
+  bool writes() const;
+  /// The text as the model writes it. Error when a word is not in its vocabulary, naming it and words near it: nothing is dropped.
+  Translation translate(std::string_view text, const TranslateOptions& options = {}) const;
+  /// The same of many, batched.
+  std::vector<Translation> translate(std::span<const std::string> texts, const TranslateOptions& options = {}) const;
 
  private:
   friend Model load(const std::string&);

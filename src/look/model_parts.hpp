@@ -6,14 +6,17 @@
 #include <optional>
 
 #include "look/reader.hpp"
-#include "models/encoder.hpp"
+#include "models/encoder_decoder.hpp"
 #include "models/pooling.hpp"
 
 namespace fovea::look {
 
 struct ModelParts {
   explicit ModelParts(const std::filesystem::path& where)
-      : folder(where), encoder(models::load_encoder(where)), reader(where, encoder->summary()) {}
+      : folder(where),
+        writer(models::is_encoder_decoder(where) ? models::load_encoder_decoder(where) : nullptr),
+        encoder(writer ? models::encoder_half(writer) : models::load_encoder(where)),
+        reader(where, encoder->summary()) {}
 
   /// Read when it is first asked for: only embed() minds what modules.json says.
   const models::Pooling& pooling() const {
@@ -22,7 +25,8 @@ struct ModelParts {
   }
 
   std::filesystem::path folder;
-  std::shared_ptr<const models::Encoder> encoder;
+  std::shared_ptr<const models::EncoderDecoder> writer;  // null: the model only reads
+  std::shared_ptr<const models::Encoder> encoder;        // the reading half where there is a writer
   Reader reader;
 
  private:

@@ -1,6 +1,8 @@
 // From text to what a model reads: token ids, with the spans of text that they stand for.
 #pragma once
 #include <filesystem>
+#include <span>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +38,10 @@ class Reader {
   /// than the model has positions: Error with both counts, or tokens are left out from the end and what was added
   /// stays, as transformers cuts one text. `what` names the text in messages.
   Reading read(std::string_view text, std::string_view pair, TooLong too_long, std::string_view what) const;
+  /// Error when the text that was read has words that the vocabulary lacks, naming each and up to five that are near it.
+  void refuse_unknown(std::string_view text, const Reading& reading) const;
+  /// Ids as text, without special tokens; `tokens` receives one for each id, with its place in that text where it can be told.
+  std::string written(std::span<const int> ids, std::vector<Token>& tokens) const;
   /// A token as text; empty for an id that the model has and the tokenizer doesn't.
   std::string spelled(int id) const;
   /// The one token of a word. Error when it takes several, naming them, or when the vocabulary doesn't have it.
@@ -44,6 +50,8 @@ class Reader {
   MaskToken mask() const;
 
  private:
+  std::optional<int> unknown() const;
+  std::vector<std::string> near(std::string_view word) const;
   std::filesystem::path folder_;
   io::Tokenizer tokenizer_;
   int positions_;

@@ -7,7 +7,7 @@
 namespace fovea::testing {
 namespace {
 
-const Words kCommands{"look", "measure", "embed", "run", "attend", "explain", "bench", "info"};
+const Words kCommands{"look", "measure", "translate", "embed", "run", "attend", "explain", "bench", "info"};
 
 TEST(Usage, FirstScreenNamesEveryCommand) {
   const Outcome bare = fovea({}), asked = fovea({"--help"}), word = fovea({"help"});
@@ -38,7 +38,7 @@ TEST(Usage, EveryCommandHasHelpThatEndsWithExamples) {
 
 TEST(Usage, UnknownWordsGetTheNearestOne) {
   expect_error(fovea({"atend"}), 2,
-               {"unknown command 'atend'", "did you mean attend?", "look, measure, embed, run, attend, explain, bench, info"});
+               {"unknown command 'atend'", "did you mean attend?", "look, measure, translate, embed, run, attend, explain, bench, info"});
   expect_error(fovea({"prune"}), 2, {"unknown command 'prune'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
   expect_error(fovea({"explain", "--casual"}), 2,

@@ -1,0 +1,130 @@
+// fovea translate: a text as an encoder–decoder writes it, or every line of standard input.
+#include <iostream>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/model.hpp>
+
+#include "attention_flags.hpp"
+#include "command.hpp"
+#include "model_flags.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+namespace {
+
+struct Options {
+  Common common;
+  ModelFlags model;
+  TranslateOptions how;
+  std::string text;
+};
+
+Json to_json(const Translation& t) {
+  return {{"translation", t.text},
+          {"tokens", tokens_json(t.tokens)},
+          {"target_tokens", tokens_json(t.target_tokens)},
+          {"score", t.score}};
+}
+
+void report(const std::vector<Translation>& translations) {
+  int cut = 0;
+  for (const Translation& t : translations) {
+    cut += t.cut;
+    if (!t.whole)
+      warn(fmt::format("a translation was stopped at {} tokens before its end; --max-length allows more",
+                       t.target_tokens.size()));
+  }
+  ModelFlags::report_cut(cut);
+}
+
+void one(const Options& o, const Model& model) {
+  const Translation t = model.translate(o.text, o.how);
+  report({t});
+  if (o.common.json) {
+    Json json{{"model", o.model.model}};
+    json.update(to_json(t));
+    return print_json(json);
+  }
+  say(o.text, 2, Ink::Dim);
+  say(t.text, 2, Ink::Bold);
+  fmt::print("\n");
+  say(fmt::format("score {:.3f}: the mean log-probability of {} tokens", t.score, t.target_tokens.size()), 2);
+  fmt::print("\n");
+  suggest({{"fovea", "look", "--model", o.model.model, o.text},
+           {"fovea", "translate", "--model", o.model.model, "--beams", "4", o.text}});
+}
+
+/// Line by line, so that line n of what comes out is line n of what went in; empty lines stay empty.
+void lines(const Options& o, const Model& model) {
+  constexpr std::size_t kBatch = 256;
+  if (isatty(STDIN_FILENO)) note("reading texts from the terminal, one a line; end with Ctrl-D");
+  Json all = Json::array();
+  std::size_t done = 0;
+  for (bool more = true; more;) {
+    std::vector<std::string> texts, batch;
+    for (std::string line; texts.size() < kBatch && (more = static_cast<bool>(std::getline(std::cin, line)));) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      check_utf8(line);
+      texts.push_back(line);
+      if (line.find_first_not_of(" \t") != line.npos) batch.push_back(line);
+    }
+    std::vector<Translation> translations;
+    try {
+      translations = model.translate(batch, o.how);
+    } catch (const Error& e) {
+      throw Error(fmt::format("lines {} to {}: {}", done + 1, done + texts.size(), e.what()));
+    }
+    report(translations);
+    auto next = translations.begin();
+    for (const std::string& text : texts) {
+      const bool empty = text.find_first_not_of(" \t") == text.npos;
+      const Translation translation = empty ? Translation() : std::move(*next++);
+      o.common.json ? all.push_back(to_json(translation)) : fmt::print("{}\n", printable(translation.text));
+    }
+    done += texts.size();
+  }
+  if (done == 0) throw Error("there is no text: give it as an argument or on standard input, one text a line");
+  if (o.common.json) print_json({{"model", o.model.model}, {"translations", std::move(all)}});
+}
+
+void run(Options& o, const Flag& text) {
+  o.how.truncate = o.model.truncate;
+  const Model model = o.model.load();
+  if (o.text == "-") return lines(o, model);
+  o.text = text_or_stdin(text, o.text);
+  one(o, model);
+}
+
+Job declare(Flags& flags) {
+  auto o = std::make_shared<Options>();
+  const Flag* text =
+      flags.add_option("TEXT", o->text, "the text to translate (default: standard input); - for every line of it")
+          ->type_name("TEXT");
+  const auto number = [&app](const char* flag, int& to, int least, const char* what) {
+    flags.add_option(
+           flag,
+           [flag, &to, least](const std::string& n) { to = static_cast<int>(number_of_flag(flag, n, least, 1000)); },
+           what)
+        ->type_name("N");
+  };
+  number("--beams", o->how.beams, 1,
+         "beams of the search, 1 for the likeliest word each time (default: as the model's folder says)");
+  number("--max-length", o->how.max_length, 2,
+         "tokens of a translation, its start and end included (default: as the model's folder says)");
+  o->model.declare(flags);
+  o->common.declare(flags);
+  return [o, text] { run(*o, *text); };
+}
+
+}  // namespace
+
+const Command kTranslate{"translate", "a text as an encoder–decoder writes it", "[TEXT|-] --model MODEL [options]",
+                         "  fovea translate \"The animal didn't cross the street\" --model path/to/marian\n"
+                         "  fovea translate \"The bank was flooded\" --model path/to/marian --beams 4 --json\n"
+                         "  fovea translate - --model path/to/marian <english.txt >french.txt\n",
+                         declare};
+
+}  // namespace fovea::cli
