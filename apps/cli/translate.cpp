@@ -103,7 +103,7 @@ Job declare(Flags& flags) {
   const Flag* text =
       flags.add_option("TEXT", o->text, "the text to translate (default: standard input); - for every line of it")
           ->type_name("TEXT");
-  const auto number = [&app](const char* flag, int& to, int least, const char* what) {
+  const auto number = [&flags](const char* flag, int& to, int least, const char* what) {
     flags.add_option(
            flag,
            [flag, &to, least](const std::string& n) { to = static_cast<int>(number_of_flag(flag, n, least, 1000)); },

@@ -1,4 +1,5 @@
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <optional>
 
@@ -34,6 +35,14 @@ class Order {
   std::atomic<std::int64_t> ended_{0};
 };
 
+/// Arenas are kept: a new one costs more than a small loop, and its workers would have to find it first.
+oneapi::tbb::task_arena& arena_of(int threads) {
+  static std::mutex mutex;
+  static auto& arenas = *new std::map<int, oneapi::tbb::task_arena>;  // outlives whatever still runs when the program ends
+  const std::lock_guard lock(mutex);
+  return arenas.try_emplace(threads, threads).first->second;
+}
+
 }  // namespace
 
 int threads() {
@@ -62,8 +71,7 @@ void parallel_for(std::int64_t n, const std::function<void(std::int64_t)>& body)
   }
   // One task per index: bodies are whole tiles of work, so stealing single ones balances ragged (causal) loops.
   Order order;
-  oneapi::tbb::task_arena arena(count);
-  arena.execute([&] {
+  arena_of(count).execute([&] {
     oneapi::tbb::parallel_for(
         oneapi::tbb::blocked_range<std::int64_t>(0, n, 1),
         [&](const auto& range) {
