@@ -38,7 +38,7 @@ std::vector<Translation> Model::translate(std::span<const std::string> texts, co
     look::Reading reading =
         parts_->reader.read(texts[i], {}, options.truncate ? look::TooLong::Cut : look::TooLong::Refuse, what);
     if (reading.sequence.ids.empty()) throw Error(fmt::format("{} has no words; there is nothing to translate", what));
-    parts_->reader.refuse_unknown(texts[i], reading);
+    parts_->reader.refuse_unknown(texts[i], reading, what);
     sources.push_back(std::move(reading.sequence));
     Translation& t = translations.emplace_back();
     t.tokens = std::move(reading.tokens);
