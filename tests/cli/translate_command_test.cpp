@@ -7,6 +7,7 @@
 #include <fovea/model.hpp>
 
 #include "io/safetensors.hpp"
+#include "models/encoder_decoder.hpp"
 #include "program.hpp"
 
 namespace fovea::testing {
@@ -83,6 +84,38 @@ TEST(TranslateCommand, BeamsAndLengthAreTheUsers) {
   const Translation same = load(kOdd).translate("the river", {.beams = 1, .max_length = 4});
   EXPECT_EQ(got["translation"], same.text);
   EXPECT_FALSE(same.whole);
+}
+
+TEST(TranslateCommand, LookSaysWhatEachWordLookedAt) {
+  const json want = golden_text(kMarian);
+  const auto text = want.at("text").get<std::string>();
+  const auto got = json_of(fovea({"translate", text, "--model", kMarian, "--look", "--json"}));
+  ASSERT_EQ(got["alignment"].size(), got["target_tokens"].size());
+  // The same by hand: the decoder reads what was written, and its last layer's attention to the source is asked for
+  // every row.
+  const auto model = models::load_encoder_decoder(kMarian);
+  models::Sequence source, target;
+  for (const auto& t : got["tokens"]) source.ids.push_back(t["id"].get<int>());
+  target.ids = want.at("ids").get<std::vector<int>>();
+  target.ids.pop_back();
+  models::DecoderPass pass;
+  pass.record_attention = true;
+  const models::Result written = model->decode(model->encode(std::span(&source, 1)), std::span(&target, 1), pass);
+  const models::LayerRecord& cross = written.layers.at(3);  // of two layers: decoder, cross, decoder, cross
+  ASSERT_EQ(cross.kind, "cross");
+  for (std::size_t i = 0; i < target.ids.size(); ++i) {
+    const auto at = got["alignment"][i]["source"].get<std::size_t>();
+    std::vector<double> mean(source.ids.size());
+    for (int h = 0; h < 4; ++h)
+      for (std::size_t j = 0; j < mean.size(); ++j)
+        mean[j] += double{cross.attention.weights({0, h, static_cast<int>(i)})[j]} / 4;
+    mean.pop_back();  // </s> is no word
+    EXPECT_EQ(at, static_cast<std::size_t>(std::ranges::max_element(mean) - mean.begin()));
+    EXPECT_NEAR(got["alignment"][i]["weight"].get<double>(), mean[at], 1e-6);
+  }
+  const Outcome table = fovea({"translate", text, "--model", kMarian, "--look"});
+  EXPECT_EQ(table.status, 0);
+  EXPECT_NE(table.out.find("looking at"), std::string::npos);
 }
 
 TEST(TranslateCommand, AWordOutsideTheVocabularyIsRefusedWithWordsNearIt) {
