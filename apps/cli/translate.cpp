@@ -23,10 +23,32 @@ struct Options {
 };
 
 Json to_json(const Translation& t) {
-  return {{"translation", t.text},
-          {"tokens", tokens_json(t.tokens)},
-          {"target_tokens", tokens_json(t.target_tokens)},
-          {"score", t.score}};
+  Json json{{"translation", t.text},
+            {"tokens", tokens_json(t.tokens)},
+            {"target_tokens", tokens_json(t.target_tokens)},
+            {"score", t.score}};
+  for (std::size_t i = 0; i < t.alignment.size(); ++i)
+    json["alignment"].push_back({{"target", i}, {"source", t.alignment[i].source}, {"weight", t.alignment[i].weight}});
+  return json;
+}
+
+/// What each written word looked at, in a table: down the translation, the source words in the order in which they were
+/// needed.
+void print_alignment(const Translation& t) {
+  constexpr int kBar = 12;
+  Table table({{"written", false, false, Ink::Bold},
+               {"looking at"},
+               {"#", true, false, Ink::Dim},
+               {"weight", true},
+               {"", false, false, Ink::Accent}});
+  for (std::size_t i = 0; i < t.alignment.size(); ++i) {
+    const Aligned& a = t.alignment[i];
+    if (t.target_tokens[i].special) continue;
+    table.row({t.target_tokens[i].text, t.tokens[static_cast<std::size_t>(a.source)].text, std::to_string(a.source),
+               fmt::format("{:.3f}", a.weight), bar(a.weight, kBar)});
+  }
+  table.print();
+  fmt::print("\n");
 }
 
 void report(const std::vector<Translation>& translations) {
@@ -51,9 +73,11 @@ void one(const Options& o, const Model& model) {
   say(o.text, 2, Ink::Dim);
   say(t.text, 2, Ink::Bold);
   fmt::print("\n");
+  if (o.how.align) print_alignment(t);
   say(fmt::format("score {:.3f}: the mean log-probability of {} tokens", t.score, t.target_tokens.size()), 2);
   fmt::print("\n");
-  suggest({{"fovea", "look", "--model", o.model.model, o.text},
+  suggest({o.how.align ? std::vector<std::string>{"fovea", "look", "--model", o.model.model, o.text}
+                       : std::vector<std::string>{"fovea", "translate", "--model", o.model.model, "--look", o.text},
            {"fovea", "translate", "--model", o.model.model, "--beams", "4", o.text}});
 }
 
@@ -114,6 +138,8 @@ Job declare(Flags& flags) {
          "beams of the search, 1 for the likeliest word each time (default: as the model's folder says)");
   number("--max-length", o->how.max_length, 2,
          "tokens of a translation, its start and end included (default: as the model's folder says)");
+  flags.add_flag("--look", o->how.align,
+               "show which source word each written one looked at (last decoder layer, mean over heads)");
   o->model.declare(flags);
   o->common.declare(flags);
   return [o, text] { run(*o, *text); };
@@ -124,6 +150,7 @@ Job declare(Flags& flags) {
 const Command kTranslate{"translate", "a text as an encoder–decoder writes it", "[TEXT|-] --model MODEL [options]",
                          "  fovea translate \"The animal didn't cross the street\" --model path/to/marian\n"
                          "  fovea translate \"The bank was flooded\" --model path/to/marian --beams 4 --json\n"
+                         "  fovea translate \"The bank was flooded\" --model path/to/marian --look\n"
                          "  fovea translate - --model path/to/marian <english.txt >french.txt\n",
                          declare};
 

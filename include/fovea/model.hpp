@@ -83,12 +83,21 @@ struct TranslateOptions {
   int beams = 0;       // 1: greedy
   int max_length = 0;  // of the translation in tokens, its start and its end included
   bool truncate = false;
+  bool align = false;  // say which source token each written one looked at
+};
+
+/// The source token that a written one looked at most at the step that chose it, and how much: the mean over the heads of the last
+/// decoder layer's attention to the source. Tokens that the tokenizer added are no candidates, unless there is nothing else.
+struct Aligned {
+  int source = 0;  // index into the source's tokens
+  double weight = 0;
 };
 
 struct Translation {
   std::string text;
   std::vector<Token> tokens;         // of the source
   std::vector<Token> target_tokens;  // what was written, the token that ends it too; begin and end are offsets into `text`
+  std::vector<Aligned> alignment;    // with `align`: one for each target token
   double score = 0;   // mean log-probability of what was written (its sum over length^length_penalty, as the folder says)
   bool whole = true;  // false: max_length was reached before the end
   int cut = 0;        // tokens of the source left out by `truncate`

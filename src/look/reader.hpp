@@ -38,8 +38,8 @@ class Reader {
   /// than the model has positions: Error with both counts, or tokens are left out from the end and what was added
   /// stays, as transformers cuts one text. `what` names the text in messages.
   Reading read(std::string_view text, std::string_view pair, TooLong too_long, std::string_view what) const;
-  /// Error when the text that was read has words that the vocabulary lacks, naming each and up to five that are near it.
-  void refuse_unknown(std::string_view text, const Reading& reading) const;
+  /// Error when the text that was read, which `what` names, has words that the vocabulary lacks, naming each and up to five that are near it.
+  void refuse_unknown(std::string_view text, const Reading& reading, std::string_view what) const;
   /// Ids as text, without special tokens; `tokens` receives one for each id, with its place in that text where it can be told.
   std::string written(std::span<const int> ids, std::vector<Token>& tokens) const;
   /// A token as text; empty for an id that the model has and the tokenizer doesn't.

@@ -60,7 +60,7 @@ std::vector<std::string> Reader::near(std::string_view word) const {
   return words;
 }
 
-void Reader::refuse_unknown(std::string_view text, const Reading& reading) const {
+void Reader::refuse_unknown(std::string_view text, const Reading& reading, std::string_view what) const {
   const std::optional<int> unknown_id = unknown();
   std::vector<std::string> complaints;
   for (const Token& t : reading.tokens) {
@@ -74,8 +74,8 @@ void Reader::refuse_unknown(std::string_view text, const Reading& reading) const
     if (std::ranges::find(complaints, complaint) == complaints.end()) complaints.push_back(complaint);
   }
   if (complaints.empty()) return;
-  throw Error(fmt::format("{} not in the model's vocabulary: {}; use words that it knows",
-                          complaints.size() == 1 ? "a word is" : "words are", fmt::join(complaints, ", ")));
+  throw Error(fmt::format("{} has {} not in the model's vocabulary: {}; use words that it knows", what,
+                          complaints.size() == 1 ? "a word that is" : "words that are", fmt::join(complaints, ", ")));
 }
 
 std::string Reader::written(std::span<const int> ids, std::vector<Token>& tokens) const {

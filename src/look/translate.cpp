@@ -10,6 +10,52 @@
 
 namespace fovea {
 
+namespace {
+
+using Weights = std::vector<double>;  // [source tokens]
+
+/// The weights of one decoder row in an attention to the source, mean over heads.
+Weights mean_over_heads(const models::LayerRecord& cross, int sequence, int row) {
+  const int heads = static_cast<int>(cross.q.shape()[2]);
+  Weights mean;
+  for (int h = 0; h < heads; ++h) {
+    const std::vector<float> weights = cross.attention.weights({sequence, h, row});
+    mean.resize(weights.size());
+    for (std::size_t j = 0; j < weights.size(); ++j) mean[j] += static_cast<double>(weights[j]) / heads;
+  }
+  return mean;
+}
+
+Aligned strongest(const Weights& weights, const std::vector<Token>& tokens) {
+  const bool words = std::ranges::any_of(tokens, [](const Token& t) { return !t.special; });
+  Aligned best{-1, -1};
+  for (std::size_t j = 0; j < weights.size(); ++j)
+    if (!(words && tokens[j].special) && weights[j] > best.weight) best = {static_cast<int>(j), weights[j]};
+  return best;
+}
+
+/// Reads what was written once more, as it was written: row i of the decoder chose token i of the translation.
+void align(const models::EncoderDecoder& model, std::span<const models::Sequence> sources, int start,
+           std::span<Translation> translations) {
+  std::vector<models::Sequence> targets;
+  for (const Translation& t : translations) {
+    models::Sequence& target = targets.emplace_back();
+    target.ids = {start};
+    for (const Token& token : std::span(t.target_tokens).first(t.target_tokens.size() - 1))
+      target.ids.push_back(token.id);
+  }
+  models::DecoderPass pass;
+  pass.record_attention = true;
+  const models::Result written = model.decode(model.encode(sources), targets, pass);
+  const models::LayerRecord& cross = written.layers.back();
+  for (std::size_t i = 0; i < translations.size(); ++i)
+    for (std::size_t row = 0; row < targets[i].ids.size(); ++row)
+      translations[i].alignment.push_back(
+          strongest(mean_over_heads(cross, static_cast<int>(i), static_cast<int>(row)), translations[i].tokens));
+}
+
+}  // namespace
+
 bool Model::writes() const { return parts_->writer != nullptr; }
 
 Translation Model::translate(std::string_view text, const TranslateOptions& options) const {
@@ -38,7 +84,7 @@ std::vector<Translation> Model::translate(std::span<const std::string> texts, co
     look::Reading reading =
         parts_->reader.read(texts[i], {}, options.truncate ? look::TooLong::Cut : look::TooLong::Refuse, what);
     if (reading.sequence.ids.empty()) throw Error(fmt::format("{} has no words; there is nothing to translate", what));
-    parts_->reader.refuse_unknown(texts[i], reading);
+    parts_->reader.refuse_unknown(texts[i], reading, what);
     sources.push_back(std::move(reading.sequence));
     Translation& t = translations.emplace_back();
     t.tokens = std::move(reading.tokens);
@@ -52,6 +98,7 @@ std::vector<Translation> Model::translate(std::span<const std::string> texts, co
     translations[i].score = best.score;
     translations[i].whole = std::ranges::find(how.ends, ids.back()) != how.ends.end();
   }
+  if (options.align) align(*parts_->writer, sources, how.start, translations);
   return translations;
 }
 

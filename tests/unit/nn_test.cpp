@@ -12,34 +12,16 @@
 #include "ops/tape.hpp"
 #include "support/errors.hpp"
 #include "support/plain_layers.hpp"
+#include "support/small_marian.hpp"
 
 namespace fovea::nn {
 namespace {
 
 using plain::Matrix;
 using plain::Store;
+using plain::StoreSource;
 using testing::refuses;
 using Names = std::vector<std::string>;
-
-class StoreSource final : public TensorSource {
- public:
-  explicit StoreSource(const Store& store) : store_(store) {}
-  std::string where() const override { return "small.safetensors"; }
-  std::vector<std::string> names() const override {
-    std::vector<std::string> n;
-    for (const auto& [name, tensor] : store_.tensors) n.push_back(name);
-    return n;
-  }
-  bool contains(const std::string& name) const override { return store_.contains(name); }
-  StoredTensor info(const std::string& name) const override {
-    const Tensor& t = store_.tensors.at(name);
-    return {t.dtype(), name_of(t.dtype()), t.shape()};
-  }
-  Tensor tensor(const std::string& name) const override { return store_.tensors.at(name); }
-
- private:
-  const Store& store_;
-};
 
 constexpr AttentionNames kNames{{"q"}, {"k"}, {"v"}, {"o"}};
 
