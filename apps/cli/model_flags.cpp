@@ -22,10 +22,6 @@ const Flag* ModelFlags::declare(Flags& flags, bool with_truncate) {
 }
 
 Model ModelFlags::load() const {
-  if (model == "demo")
-    throw Error(
-        "the embedded demo model is not part of this build; give --model FOLDER (config.json, model.safetensors, "
-        "tokenizer.json)");
   return fovea::load(model);
 }
 

@@ -130,7 +130,8 @@ class Model {
   std::shared_ptr<const look::ModelParts> parts_;
 };
 
-/// A folder in Hugging Face layout, or an org/name in the local hub cache. Nothing is downloaded.
+/// A folder in Hugging Face layout, an org/name in the local hub cache, or "demo": the translator that is part of the library.
+/// Nothing is downloaded.
 Model load(const std::string& model);
 
 }  // namespace fovea

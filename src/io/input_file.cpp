@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <system_error>
@@ -12,6 +13,7 @@
 
 #include <fovea/error.hpp>
 
+#include "io/embedded.hpp"
 #include "io/quote.hpp"
 
 namespace fovea::io {
@@ -81,7 +83,13 @@ InputFile::InputFile(const fs::path& path, int extra_flags) : name_(path.string(
   size_ = status.st_size;
 }
 
-InputFile InputFile::open(const fs::path& path) { return InputFile(path, 0); }
+InputFile::InputFile(const fs::path& path, std::string_view embedded)
+    : name_(path.string()), embedded_(embedded), size_(std::ssize(embedded)) {}
+
+InputFile InputFile::open(const fs::path& path) {
+  if (const auto bytes = embedded_file(path)) return InputFile(path, *bytes);
+  return InputFile(path, 0);
+}
 
 InputFile InputFile::open_inside(const fs::path& folder, std::string_view name) {
   if (!is_plain_name(name)) {
@@ -103,10 +111,11 @@ InputFile InputFile::open_inside(const fs::path& folder, std::string_view name) 
 }
 
 InputFile::InputFile(InputFile&& other) noexcept
-    : name_(std::move(other.name_)), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
+    : name_(std::move(other.name_)), embedded_(other.embedded_), descriptor_(std::exchange(other.descriptor_, -1)), size_(other.size_) {}
 
 InputFile& InputFile::operator=(InputFile&& other) noexcept {
   std::swap(name_, other.name_);
+  std::swap(embedded_, other.embedded_);
   std::swap(descriptor_, other.descriptor_);
   std::swap(size_, other.size_);
   return *this;
@@ -117,6 +126,12 @@ InputFile::~InputFile() {
 }
 
 void InputFile::read(std::int64_t offset, std::span<std::byte> out) const {
+  if (embedded_) {
+    if (offset < 0 || offset > size_ || std::ssize(out) > size_ - offset)
+      throw Error(fmt::format("{}: has {} bytes and ends before byte {}", name_, size_, offset + std::ssize(out)));
+    std::memcpy(out.data(), embedded_->data() + offset, out.size());
+    return;
+  }
   while (!out.empty()) {
     const ssize_t got = ::pread(descriptor_, out.data(), out.size(), offset);
     if (got < 0 && errno == EINTR) continue;

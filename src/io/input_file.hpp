@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,7 +11,7 @@
 
 namespace fovea::io {
 
-/// A regular file, open for reading. Movable; read() may be called by any number of threads at once.
+/// A regular file, or one that is part of the program (embedded.hpp), open for reading. Movable; read() may be called by any number of threads at once.
 ///
 /// Bytes are copied out with pread, not reached through a mapping. A mapped file that is cut short is a SIGBUS in
 /// whoever touches it next, a mapped file that is written anew is a model whose weights change while it runs, and a
@@ -38,7 +39,9 @@ class InputFile {
 
  private:
   InputFile(const std::filesystem::path& path, int extra_flags);
+  InputFile(const std::filesystem::path& path, std::string_view embedded);
   std::string name_;
+  std::optional<std::string_view> embedded_;  // instead of a descriptor
   int descriptor_ = -1;
   std::int64_t size_ = 0;
 };

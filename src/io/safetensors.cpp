@@ -10,6 +10,7 @@
 
 #include <fovea/error.hpp>
 
+#include "io/embedded.hpp"
 #include "io/quote.hpp"
 #include "io/shard_index.hpp"
 
@@ -41,9 +42,9 @@ bool is_pickle(const fs::path& path) {
 }
 
 /// Also true of a link to nothing, as a broken download leaves it: opening that says what is wrong.
-bool is_there(const fs::path& path) {
+bool is_named(const fs::path& path) {
   std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
+  return embedded_file(path) || fs::exists(fs::symlink_status(path, error));
 }
 
 void require_truth_values(const std::string& file, const std::string& name, std::span<const std::byte> bytes) {
@@ -56,16 +57,15 @@ void require_truth_values(const std::string& file, const std::string& name, std:
 }  // namespace
 
 SafeTensors::SafeTensors(const fs::path& path) : where_(path.string()) {
-  std::error_code error;  // what cannot be reached is told by opening it
-  if (!fs::is_directory(path, error)) {
+  if (!is_folder(path)) {  // what cannot be reached is told by opening it
     if (is_pickle(path)) refuse_pickle(path, "is");
     add(InputFile::open(path));
     sort();
-  } else if (is_there(path / kWhole)) {
+  } else if (is_named(path / kWhole)) {
     where_ = (path / kWhole).string();
     add(InputFile::open(path / kWhole));
     sort();
-  } else if (is_there(path / kIndex)) {
+  } else if (is_named(path / kIndex)) {
     open_shards(path);
   } else {
     refuse_folder(path);

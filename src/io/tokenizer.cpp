@@ -8,6 +8,7 @@
 #include <fovea/error.hpp>
 
 #include "io/tokenizer/fovea_tokenizer.h"
+#include "io/embedded.hpp"
 #include "io/input_file.hpp"
 #include "io/quote.hpp"
 
@@ -55,8 +56,7 @@ std::string absent(const std::filesystem::path& path) {
 }  // namespace
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) throw Error(absent(path));
+  if (!is_there(path)) throw Error(absent(path));
   const std::string json = read_text(InputFile::open(path), kLargestFile);
   FoveaTokenizer* made = nullptr;
   check(fovea_tokenizer_create(json.data(), json.size(), &made), "", path.string());

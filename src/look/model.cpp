@@ -9,6 +9,7 @@
 #include <fovea/model.hpp>
 
 #include "io/hub.hpp"
+#include "look/demo_model.hpp"
 #include "look/model_parts.hpp"
 #include "look/readout.hpp"
 
@@ -21,7 +22,7 @@ look::TooLong too_long(bool truncate) { return truncate ? look::TooLong::Cut : l
 Model::Model(std::shared_ptr<const look::ModelParts> parts) : parts_(std::move(parts)) {}
 
 Model load(const std::string& model) {
-  return Model(std::make_shared<const look::ModelParts>(io::resolve_model(model)));
+  return Model(std::make_shared<const look::ModelParts>(model == "demo" ? look::demo_folder() : io::resolve_model(model)));
 }
 
 const models::Summary& Model::summary() const { return parts_->encoder->summary(); }

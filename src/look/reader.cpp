@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "io/embedded.hpp"
 #include "io/json.hpp"
 #include "io/quote.hpp"
 
@@ -29,8 +30,7 @@ std::optional<Kept> kept_of(const std::vector<bool>& special, std::size_t positi
 }
 
 std::optional<std::string> mask_named_in(const fs::path& file) {
-  std::error_code error;
-  if (!fs::exists(file, error)) return std::nullopt;
+  if (!io::is_there(file)) return std::nullopt;
   const nlohmann::json config = io::read_json(file);
   const auto found = config.is_object() ? config.find("mask_token") : config.end();
   if (!config.is_object() || found == config.end()) return std::nullopt;

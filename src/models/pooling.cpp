@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "io/embedded.hpp"
 #include "io/json.hpp"
 #include "io/quote.hpp"
 #include "models/checkpoint.hpp"
@@ -102,8 +103,7 @@ std::vector<std::string> chosen_modes(const json& config, const fs::path& file) 
 Pooling Pooling::load(const fs::path& folder, int width) {
   Pooling pooling;
   const fs::path file = folder / "modules.json";
-  std::error_code error;
-  if (!fs::exists(file, error)) {
+  if (!io::is_there(file)) {
     pooling.reductions_ = {Reduce::Mean};
     pooling.width_ = width;
     pooling.description_ = "mean over tokens (the folder has no modules.json)";

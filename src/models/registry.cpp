@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "io/embedded.hpp"
 #include "io/json.hpp"
 #include "io/quote.hpp"
 #include "models/bert.hpp"
@@ -32,12 +33,11 @@ struct Found {
 
 Found family_of(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
+  if (!io::is_folder(folder)) {
     throw Error(fmt::format("{}: no such folder; expected a model in Hugging Face layout (config.json, model.safetensors, tokenizer.json)",
                             folder.string()));
   }
-  if (!std::filesystem::exists(file, error)) {
+  if (!io::is_there(file)) {
     throw Error(fmt::format("{}: there is no config.json in this folder; expected a model in Hugging Face layout", folder.string()));
   }
   const nlohmann::json config = io::read_json(file);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "io/embedded.hpp"
 #include "io/json.hpp"
 
 namespace fovea::runtime {
@@ -83,9 +84,8 @@ EarlyStop early_stop_of(const json& config, const std::filesystem::path& file) {
 
 Generation generation_of(const std::filesystem::path& folder, const models::TargetTokens& tokens,
                          const models::Summary& model) {
-  std::error_code error;
   const std::filesystem::path own = folder / "generation_config.json",
-                              file = std::filesystem::exists(own, error) ? own : folder / "config.json";
+                              file = io::is_there(own) ? own : folder / "config.json";
   const json config = io::read_json(file);
   if (!config.is_object())
     throw Error(fmt::format("{}: is a JSON {}; expected an object", file.string(), config.type_name()));
