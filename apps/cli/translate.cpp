@@ -147,11 +147,12 @@ Job declare(Flags& flags) {
 
 }  // namespace
 
-const Command kTranslate{"translate", "a text as an encoder–decoder writes it", "[TEXT|-] --model MODEL [options]",
-                         "  fovea translate \"The animal didn't cross the street\" --model path/to/marian\n"
-                         "  fovea translate \"The bank was flooded\" --model path/to/marian --beams 4 --json\n"
-                         "  fovea translate \"The bank was flooded\" --model path/to/marian --look\n"
-                         "  fovea translate - --model path/to/marian <english.txt >french.txt\n",
-                         declare};
+const Command kTranslate{
+    "translate", "a text as an encoder–decoder writes it", "[TEXT|-] --model MODEL [options]",
+    "  fovea translate \"The animal didn't cross the street\" --model path/to/marian\n"
+    "  fovea translate \"The bank was flooded\" --model path/to/marian --beams 4 --json\n"
+    "  fovea translate \"The bank was flooded\" --model path/to/marian --look\n"
+    "  printf 'The bank was flooded.\\nWho ate the apple?\\n' | fovea translate - --model path/to/marian\n",
+    declare};
 
 }  // namespace fovea::cli
