@@ -97,6 +97,8 @@ class Tensor {
  public:
   Tensor() = default;
   Tensor(DType dtype, Shape shape);
+  /// The same with whatever the memory held: for those who write every element.
+  static Tensor unset(DType dtype, Shape shape);
   /// Memory that `owner` keeps alive (a mapped file, say); it is taken as contiguous and never written.
   Tensor(DType dtype, Shape shape, const void* data, std::shared_ptr<const void> owner);
 

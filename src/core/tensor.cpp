@@ -1,10 +1,11 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <fovea/tensor.hpp>
 #include <new>
+
+#include <fmt/format.h>
+
+#include <fovea/tensor.hpp>
 
 #include "core/checked.hpp"
 #include "core/convert.hpp"
@@ -43,17 +44,21 @@ bool TensorView::contiguous() const {
 
 std::string TensorView::str() const { return fmt::format("{} {}", name_of(dtype), shape.str()); }
 
-Tensor::Tensor(DType dtype, Shape shape) {
+Tensor::Tensor(DType dtype, Shape shape) : Tensor(unset(dtype, shape)) {
+  if (bytes() > 0) std::memset(raw(), 0, static_cast<std::size_t>(bytes()));
+}
+
+Tensor Tensor::unset(DType dtype, Shape shape) {
   constexpr std::size_t kAlign = 64;
   const auto bytes = checked_product({shape.elements(), std::int64_t{size_of(dtype)}});
   if (!bytes) throw Error(fmt::format("a tensor {} {} needs more bytes than 2^63", name_of(dtype), shape.str()));
   const std::size_t size = (static_cast<std::size_t>(std::max<std::int64_t>(*bytes, 1)) + kAlign - 1) / kAlign * kAlign;
   void* memory = std::aligned_alloc(kAlign, size);
   if (!memory) throw std::bad_alloc();
-  owner_ = std::shared_ptr<const void>(memory, [](const void* p) { std::free(const_cast<void*>(p)); });
-  std::memset(memory, 0, size);
-  view_ = TensorView(dtype, memory, shape);
-  allocated_ = true;
+  Tensor t(dtype, shape, memory,
+           std::shared_ptr<const void>(memory, [](const void* p) { std::free(const_cast<void*>(p)); }));
+  t.allocated_ = true;
+  return t;
 }
 
 Tensor::Tensor(DType dtype, Shape shape, const void* data, std::shared_ptr<const void> owner)
@@ -84,7 +89,7 @@ Tensor Tensor::to(DType dtype) const {
 }
 
 Tensor Tensor::clone() const {
-  Tensor t(dtype(), shape());
+  Tensor t = unset(dtype(), shape());
   if (bytes() > 0) std::memcpy(t.raw(), raw(), static_cast<std::size_t>(bytes()));
   return t;
 }

@@ -48,6 +48,9 @@ struct KernelTable {
   /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64].
   void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
                  int columns) noexcept;
+  /// to [columns, rows] = fromᵀ, from [rows, columns], with these distances between rows.
+  void (*turn)(const float* from, std::ptrdiff_t from_stride, int rows, int columns, float* to,
+               std::ptrdiff_t to_stride) noexcept;
   /// x [n] = f(x) in place; `which` is an Activation.
   void (*activate)(int which, float* x, std::int64_t n) noexcept;
   /// dy [n] becomes dy · f'(x), in place.

@@ -22,7 +22,7 @@ Tensor drop(const Tensor& x, const Draw& draw) {
   static_assert(kElementsAtOnce % kRun == 0 && kRun % 4 == 0);
   const auto fall = static_cast<std::uint32_t>(std::lround(static_cast<double>(draw.p) * 0x1p32 - 0.5));
   const auto factor = static_cast<T>(1 / (1 - static_cast<double>(draw.p)));
-  Tensor y(x.dtype(), x.shape());
+  Tensor y = Tensor::unset(x.dtype(), x.shape());
   const T* from = x.data<T>();
   T* to = y.data<T>();
   for_runs(x.elements(), kElementsAtOnce, [&](std::int64_t begin, std::int64_t end) {

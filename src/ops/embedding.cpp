@@ -35,7 +35,7 @@ Tensor embedding(const Tensor& table, std::span<const int> ids) {
       throw Error(fmt::format("embedding: id {} at position {} is not in a table of {}: expected 0 to {}", ids[i], i,
                               rows, rows - 1));
   return by_precision("embedding", table, [&]<class T>(T) {
-    Tensor y(table.dtype(), {std::ssize(ids), width});
+    Tensor y = Tensor::unset(table.dtype(), {std::ssize(ids), width});
     T* to = y.data<T>();
     for_rows(std::ssize(ids), width, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t i = first; i < last; ++i)

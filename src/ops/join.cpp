@@ -20,7 +20,7 @@ const std::byte* bytes_of(const Tensor& t) { return static_cast<const std::byte*
 std::byte* bytes_of(Tensor& t) { return static_cast<std::byte*>(t.raw()); }
 
 Tensor join(std::span<const Tensor> parts, const Shape& whole, const Places& places) {
-  Tensor y(parts[0].dtype(), whole);
+  Tensor y = Tensor::unset(parts[0].dtype(), whole);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Place& p = places[i];
     for (std::int64_t r = 0; r < p.rows; ++r)

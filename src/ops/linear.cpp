@@ -25,12 +25,12 @@ void backward(Tape& tape, const Tensor& dy, const Tensor& x, const Tensor& weigh
   const std::int64_t rows = x.shape()[0], in = x.shape()[1], out = weight.shape()[0];
   const T* d = dy.data<T>();
   if (tape.tracks(x)) {
-    Tensor dx(x.dtype(), x.shape());
+    Tensor dx = Tensor::unset(x.dtype(), x.shape());
     multiply(d, rows, pack(weight.data<T>(), out, in), static_cast<const T*>(nullptr), dx.template data<T>());
     tape.add(x, std::move(dx));
   }
   if (tape.tracks(weight)) {
-    Tensor dw(x.dtype(), weight.shape());
+    Tensor dw = Tensor::unset(x.dtype(), weight.shape());
     multiply_turned(d, x.data<T>(), rows, out, in, dw.template data<T>());
     tape.add(weight, std::move(dw));
   }
@@ -55,7 +55,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (!bias.empty()) check_like("linear", "bias", bias, x.dtype(), {out});
   return by_precision("linear", x, [&]<class T>(T) {
     const std::int64_t rows = x.shape()[0];
-    Tensor y(x.dtype(), {rows, out});
+    Tensor y = Tensor::unset(x.dtype(), {rows, out});
     multiply(x.data<T>(), rows, pack_turned(weight.data<T>(), out, in), values_or_null<T>(bias), y.template data<T>());
     if (Tape* tape = Tape::current())
       tape->record(y, {x, weight, bias}, [=](Tape& t, const Tensor& dy) { backward<T>(t, dy, x, weight, bias); });
@@ -89,11 +89,11 @@ PackedLinear::PackedLinear(const TensorView& weight, const Tensor& bias) {
 Tensor PackedLinear::operator()(const Tensor& x) const {
   check(x, panels_.depth);
   const std::int64_t rows = x.shape()[0];
-  Tensor y(DType::F32, {rows, panels_.columns});
+  Tensor y = Tensor::unset(DType::F32, {rows, panels_.columns});
   multiply(x.data<float>(), rows, panels_, values_or_null<float>(bias_), y.data<float>());
   if (Tape* tape = Tape::current())
     tape->record(y, {x}, [x, panels = panels_](Tape& t, const Tensor& dy) {
-      Tensor dx(DType::F32, x.shape());
+      Tensor dx = Tensor::unset(DType::F32, x.shape());
       const Tensor weight = unpack_turned(panels);
       multiply(dy.data<float>(), x.shape()[0], pack(weight.data<float>(), panels.columns, panels.depth), nullptr,
                dx.data<float>());

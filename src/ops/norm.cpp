@@ -86,12 +86,12 @@ Tensor norm(const char* op, const Tensor& x, const Tensor& gain, const Tensor& s
     const auto rows = [=] {
       return Rows<T>{x.data<T>(), width, gain.data<T>(), shift.empty() ? nullptr : shift.data<T>(), eps};
     };
-    Tensor y(x.dtype(), x.shape());
+    Tensor y = Tensor::unset(x.dtype(), x.shape());
     T* to = y.data<T>();
     for_rows(count, width, [&](std::int64_t first, std::int64_t last) { forward(rows(), first, last, to); });
     if (Tape* tape = Tape::current())
       tape->record(y, {x, gain, shift}, [=](Tape& t, const Tensor& dy) {
-        Tensor dx(x.dtype(), x.shape()), sums(x.dtype(), {2, width});
+        Tensor dx = Tensor::unset(x.dtype(), x.shape()), sums(x.dtype(), {2, width});
         T* d = dx.data<T>();
         sum_rows(count, 2 * width, sums.data<T>(), [&](std::int64_t first, std::int64_t last, T* part) {
           backward(rows(), dy.data<T>(), first, last, d, part);

@@ -11,18 +11,15 @@ namespace {
 
 constexpr std::int64_t kWidth = Panels::kWidth;
 
-/// to [columns, rows], rows of `to_stride`, of from [rows, columns], rows of `from_stride`: by squares of 16, which
-/// stay in L1 from both sides.
-template <class T>
-void transpose_block(const T* from, std::int64_t rows, std::int64_t columns, std::int64_t from_stride, T* to,
-                     std::int64_t to_stride) {
-  constexpr std::int64_t kSquare = 16;
-  for (std::int64_t r = 0; r < rows; r += kSquare)
-    for (std::int64_t c = 0; c < columns; c += kSquare) {
-      const std::int64_t r_end = std::min(rows, r + kSquare), c_end = std::min(columns, c + kSquare);
-      for (std::int64_t j = c; j < c_end; ++j)
-        for (std::int64_t i = r; i < r_end; ++i) to[j * to_stride + i] = from[i * from_stride + j];
-    }
+/// to [columns, rows], rows `to_stride` apart, of from [rows, columns], rows `from_stride` apart.
+void turn(const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t columns, float* to,
+          std::int64_t to_stride) {
+  active_table().turn(from, from_stride, static_cast<int>(rows), static_cast<int>(columns), to, to_stride);
+}
+void turn(const double* from, std::int64_t from_stride, std::int64_t rows, std::int64_t columns, double* to,
+          std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < columns; ++c) to[c * to_stride + r] = from[r * from_stride + c];
 }
 
 /// from [rows, columns] turned, [columns, rows].
@@ -30,17 +27,18 @@ template <class T>
 Tensor transposed(const T* from, std::int64_t rows, std::int64_t columns) {
   constexpr std::int64_t kRows = 64;  // whole cache lines are written
   const std::int64_t run = std::max(kRows, kElementsAtOnce / std::max<std::int64_t>(1, columns) / kRows * kRows);
-  Tensor to(dtype_of<T>, {columns, rows});
+  Tensor to = Tensor::unset(dtype_of<T>, {columns, rows});
   T* data = to.template data<T>();
   for_runs(rows, run, [&](std::int64_t first, std::int64_t last) {
-    transpose_block(from + first * columns, last - first, columns, columns, data + first, rows);
+    turn(from + first * columns, columns, last - first, columns, data + first, rows);
   });
   return to;
 }
 
 Panels empty_panels(std::int64_t depth, std::int64_t columns) {
   Panels b{depth, columns, {}};
-  b.data = Tensor(DType::F32, {b.count(), depth, kWidth});
+  const Shape shape{b.count(), depth, kWidth};
+  b.data = columns % kWidth == 0 ? Tensor::unset(DType::F32, shape) : Tensor(DType::F32, shape);
   return b;
 }
 
@@ -70,8 +68,8 @@ Panels pack_turned(const float* w, std::int64_t columns, std::int64_t depth) {
   const std::int64_t runs = (depth + kDepth - 1) / kDepth;
   parallel_for(panels.count() * runs, [&](std::int64_t piece) {
     const std::int64_t p = piece / runs, d = piece % runs * kDepth;
-    transpose_block(w + p * kWidth * depth + d, std::min(kWidth, columns - p * kWidth), std::min(kDepth, depth - d),
-                    depth, to + (p * depth + d) * kWidth, kWidth);
+    turn(w + p * kWidth * depth + d, depth, std::min(kWidth, columns - p * kWidth), std::min(kDepth, depth - d),
+         to + (p * depth + d) * kWidth, kWidth);
   });
   return panels;
 }
@@ -90,8 +88,7 @@ Tensor unpack_turned(const Panels& b) {
   Tensor w(DType::F32, {b.columns, b.depth});
   float* to = w.data<float>();
   parallel_for(b.count(), [&](std::int64_t p) {
-    transpose_block(b.panel(p), b.depth, std::min(kWidth, b.columns - p * kWidth), kWidth, to + p * kWidth * b.depth,
-                    b.depth);
+    turn(b.panel(p), kWidth, b.depth, std::min(kWidth, b.columns - p * kWidth), to + p * kWidth * b.depth, b.depth);
   });
   return w;
 }

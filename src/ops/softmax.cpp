@@ -17,7 +17,7 @@ std::int64_t width_of(const char* op, const Tensor& x) {
 /// dx = y ∘ (dy − Σ y ∘ dy), row by row.
 template <class T>
 Tensor softmax_backward(const Tensor& y, const Tensor& dy, std::int64_t width) {
-  Tensor dx(y.dtype(), y.shape());
+  Tensor dx = Tensor::unset(y.dtype(), y.shape());
   const T *weight = y.data<T>(), *d = dy.data<T>();
   T* to = dx.data<T>();
   for_rows(y.elements() / width, width, [&](std::int64_t first, std::int64_t last) {
@@ -33,7 +33,7 @@ Tensor softmax_backward(const Tensor& y, const Tensor& dy, std::int64_t width) {
 /// dx = dy − e^y · Σ dy, row by row.
 template <class T>
 Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, std::int64_t width) {
-  Tensor dx(y.dtype(), y.shape());
+  Tensor dx = Tensor::unset(y.dtype(), y.shape());
   const T* d = dy.data<T>();
   T* to = dx.data<T>();
   for_rows(y.elements() / width, width, [&](std::int64_t first, std::int64_t last) {
@@ -52,7 +52,7 @@ Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, std::int64_t widt
 Tensor softmax(const Tensor& x) {
   const std::int64_t width = width_of("softmax", x);
   return by_precision("softmax", x, [&]<class T>(T) {
-    Tensor y(x.dtype(), x.shape());
+    Tensor y = Tensor::unset(x.dtype(), x.shape());
     T* to = y.data<T>();
     for_rows(x.elements() / width, width, [&](std::int64_t first, std::int64_t last) {
       row_softmax(x.data<T>() + first * width, last - first, width, to + first * width, static_cast<T*>(nullptr));
@@ -66,7 +66,7 @@ Tensor softmax(const Tensor& x) {
 Tensor log_softmax(const Tensor& x) {
   const std::int64_t width = width_of("log_softmax", x);
   return by_precision("log_softmax", x, [&]<class T>(T) {
-    Tensor y(x.dtype(), x.shape()), lse(x.dtype(), {x.elements() / width});
+    Tensor y = Tensor::unset(x.dtype(), x.shape()), lse(x.dtype(), {x.elements() / width});
     const T* from = x.data<T>();
     T *to = y.data<T>(), *sums = lse.data<T>();
     for_rows(x.elements() / width, width, [&](std::int64_t first, std::int64_t last) {

@@ -21,6 +21,25 @@ inline void linear(int rows, int in, const float* x, const float* panel, const f
   }
 }
 
+/// to [columns, rows] = fromᵀ, from [rows, columns], whose rows lie `to_stride` and `from_stride` apart.
+inline void turn(const float* from, std::ptrdiff_t from_stride, int rows, int columns, float* to,
+                 std::ptrdiff_t to_stride) noexcept {
+  for (int r = 0; r < rows; r += kLanes)
+    for (int c = 0; c < columns; c += kLanes) {
+      const float* source = from + r * from_stride + c;
+      float* target = to + c * to_stride + r;
+      if (r + kLanes <= rows && c + kLanes <= columns) {
+        Vec square[kLanes];
+        for (int i = 0; i < kLanes; ++i) square[i] = load(source + i * from_stride);
+        transpose(square);
+        for (int i = 0; i < kLanes; ++i) store(target + i * to_stride, square[i]);
+      } else {
+        for (int j = 0; j < kLanes && c + j < columns; ++j)
+          for (int i = 0; i < kLanes && r + i < rows; ++i) target[j * to_stride + i] = source[i * from_stride + j];
+      }
+    }
+}
+
 /// 12 independent chains hide an FMA's latency of 4 on two ports.
 inline float spin_fma(std::int64_t rounds) noexcept {
   constexpr int kChains = 12;

@@ -15,10 +15,30 @@
 namespace fovea::FOVEA_ISA {
 
 constexpr KernelTable table() {
-  return {plan,     forward,           merge,      plan_backward,       backward,        weights,           linear,
-          activate, activate_backward, layer_norm, layer_norm_backward, rms_norm,        rms_norm_backward, row_softmax,
-          gru,      gru_backward,      lstm,       lstm_backward,       additive_scores, additive_backward, philox,
-          spin_fma, 2 * 12 * kLanes};
+  return {plan,
+          forward,
+          merge,
+          plan_backward,
+          backward,
+          weights,
+          linear,
+          turn,
+          activate,
+          activate_backward,
+          layer_norm,
+          layer_norm_backward,
+          rms_norm,
+          rms_norm_backward,
+          row_softmax,
+          gru,
+          gru_backward,
+          lstm,
+          lstm_backward,
+          additive_scores,
+          additive_backward,
+          philox,
+          spin_fma,
+          2 * 12 * kLanes};
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -9,27 +9,33 @@ namespace fovea::FOVEA_ISA {
 /// can be had at any time, by any thread.
 inline void philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::int64_t blocks,
                    std::uint32_t* words) noexcept {
-  constexpr int kWide = 16;  // counters side by side, for the compiler to vectorise
-  const auto low = [](std::uint64_t x) { return static_cast<std::uint32_t>(x); };
-  const auto high = [](std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); };
+  constexpr int kAcross = static_cast<int>(sizeof(Words) / sizeof(std::uint64_t)), kDeep = 4, kWide = kAcross * kDeep;
+  constexpr std::uint64_t kLow = 0xffffffffu;
   for (std::int64_t b = 0; b < blocks; b += kWide) {
-    std::uint32_t c[4][kWide];
+    std::uint64_t at[2][kWide];
     for (int i = 0; i < kWide; ++i) {
-      const std::uint64_t at = first + static_cast<std::uint64_t>(b + i);
-      c[0][i] = low(at), c[1][i] = high(at), c[2][i] = low(stream), c[3][i] = high(stream);
+      const std::uint64_t block = first + static_cast<std::uint64_t>(b + i);
+      at[0][i] = block & kLow, at[1][i] = block >> 32;
     }
-    std::uint32_t key0 = low(seed), key1 = high(seed);
+    // The four words of kWide counters, each in 64 bits; what products leave in upper halves is never read.
+    Words c[4][kDeep];
+    __builtin_memcpy(c, at, sizeof at);
+    for (int d = 0; d < kDeep; ++d) c[2][d] = Words{} + (stream & kLow), c[3][d] = Words{} + (stream >> 32);
+    std::uint64_t key0 = seed & kLow, key1 = seed >> 32;
     for (int round = 0; round < 10; ++round) {
-      for (int i = 0; i < kWide; ++i) {
-        const std::uint64_t p0 = std::uint64_t{0xd2511f53u} * c[0][i], p1 = std::uint64_t{0xcd9e8d57u} * c[2][i];
-        c[0][i] = high(p1) ^ c[1][i] ^ key0, c[1][i] = low(p1);
-        c[2][i] = high(p0) ^ c[3][i] ^ key1, c[3][i] = low(p0);
+#pragma GCC unroll 4
+      for (int d = 0; d < kDeep; ++d) {
+        const Words p0 = product_of_low(c[0][d], Words{} + 0xd2511f53u);
+        const Words p1 = product_of_low(c[2][d], Words{} + 0xcd9e8d57u);
+        c[0][d] = (p1 >> 32) ^ c[1][d] ^ key0, c[1][d] = p1;
+        c[2][d] = (p0 >> 32) ^ c[3][d] ^ key1, c[3][d] = p0;
       }
-      key0 += 0x9e3779b9u, key1 += 0xbb67ae85u;
+      key0 = (key0 + 0x9e3779b9u) & kLow, key1 = (key1 + 0xbb67ae85u) & kLow;
     }
-    const int n = blocks - b < kWide ? static_cast<int>(blocks - b) : kWide;
-    for (int i = 0; i < n; ++i)
-      for (int j = 0; j < 4; ++j) words[(b + i) * 4 + j] = c[j][i];
+    for (int d = 0; d < kDeep; ++d)
+      for (int i = 0; i < kAcross && b + d * kAcross + i < blocks; ++i)
+        for (int j = 0; j < 4; ++j)
+          words[(b + d * kAcross + i) * 4 + j] = static_cast<std::uint32_t>(c[j][d][i] & kLow);
   }
 }
 

@@ -106,4 +106,9 @@ inline void transpose(Vec (&r)[kLanes]) {
   }
 }
 
+typedef std::uint64_t Words __attribute__((vector_size(32)));
+inline Words product_of_low(Words a, Words b) {
+  return reinterpret_cast<Words>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+}
+
 }  // namespace fovea::avx2

@@ -100,4 +100,10 @@ inline void transpose(Vec (&r)[kLanes]) {
   }
 }
 
+/// 64-bit integers side by side; product_of_low multiplies their lower halves.
+typedef std::uint64_t Words __attribute__((vector_size(64)));
+inline Words product_of_low(Words a, Words b) {
+  return reinterpret_cast<Words>(_mm512_mul_epu32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+
 }  // namespace fovea::avx512

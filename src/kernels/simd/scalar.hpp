@@ -2,7 +2,7 @@
 //
 // Every façade offers the same names, so that kernels are written once:
 //   Vec (kLanes floats), Lanes (one bit a lane), load/store (any alignment, f32/bf16/f16), fma, max/min, select,
-//   round_to_int, scale_by_power_of_two, the parts of exp2, reduce_max/reduce_add, any, transpose, lanes_of(bits).
+//   round_to_int, scale_by_power_of_two, the parts of exp2, reduce_max/reduce_add, any, transpose, lanes_of(bits), Words.
 //   max(a, b) and min(a, b) return b when either is NaN.
 #pragma once
 #include <cstdint>
@@ -97,5 +97,9 @@ inline void transpose(Vec (&r)[kLanes]) {
       r[j].v[i] = x;
     }
 }
+
+/// 64-bit integers side by side; product_of_low multiplies their lower halves.
+typedef std::uint64_t Words __attribute__((vector_size(16)));
+inline Words product_of_low(Words a, Words b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
 
 }  // namespace fovea::scalar
