@@ -3,15 +3,17 @@
 #include <cmath>
 #include <filesystem>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "attention_flags.hpp"
 #include "command.hpp"
 #include "demo/corpus.hpp"
+#include "io/hub.hpp"
 #include "io/json.hpp"
+#include "look/demo_model.hpp"
 #include "table.hpp"
 #include "train/checkpoint.hpp"
 #include "train/evaluation.hpp"
@@ -22,7 +24,7 @@ namespace {
 
 struct Options {
   Common common;
-  std::string recipe, output, dtype = "f32";
+  std::string recipe, output, score, dtype = "f32";
   std::optional<int> steps, seed, pairs;
   bool fresh = false, evaluate = false;
 };
@@ -56,25 +58,37 @@ void print_progress(const Options& o, const train::Progress& p) {
     std::fflush(stdout);
     return;
   }
-  say(fmt::format("step {:>6} of {}   loss {:.4f}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss, p.tokens_per_second,
-                  duration(p.seconds_left)));
+  say(fmt::format("step {:>6} of {}   loss {:.4f}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss,
+                  p.tokens_per_second, duration(p.seconds_left)));
 }
 
-void print_scores(const Options& o, const models::EncoderDecoder& model) {
+/// Of the model as it lies in its folder: weights rounded as they were written.
+void print_scores(const Options& o, const std::string& name) {
+  const auto model = models::load_encoder_decoder(name == "demo" ? look::demo_folder() : io::resolve_model(name));
+
   Table table({{"set"}, {"sentences", true}, {"exact %", true}, {"words that depend", true}, {"right %", true}});
-  const auto percent = [](int part, int all) { return all == 0 ? std::string("–") : fmt::format("{:.1f}", 100.0 * part / all); };
+  const auto percent = [](int part, int all) {
+    return all == 0 ? std::string("–") : fmt::format("{:.1f}", 100.0 * part / all);
+  };
   Json sets = Json::array();
-  for (const train::SetScore& s : train::evaluate(model, 1 << 30, [](const train::SetScore& s) { note("scored " + s.name); })) {
-    table.row({s.name, std::to_string(s.sentences), percent(s.exact, s.sentences), std::to_string(s.marked), percent(s.right, s.marked)});
-    sets.push_back({{"set", s.name}, {"sentences", s.sentences}, {"exact", s.exact}, {"marked", s.marked}, {"right", s.right}});
+  for (const train::SetScore& s :
+       train::evaluate(*model, 1 << 30, [](const train::SetScore& s) { note("scored " + s.name); })) {
+    table.row({s.name, std::to_string(s.sentences), percent(s.exact, s.sentences), std::to_string(s.marked),
+               percent(s.right, s.marked)});
+    sets.push_back(
+        {{"set", s.name}, {"sentences", s.sentences}, {"exact", s.exact}, {"marked", s.marked}, {"right", s.right}});
   }
-  if (o.common.json) print_json({{"evaluation", sets}});
-  else table.print();
+  if (o.common.json)
+    print_json({{"evaluation", sets}});
+  else
+    table.print();
 }
 
 void run(const Options& o) {
   const DType dtype = dtype_of_flag("--dtype", o.dtype);
   const auto [recipe, text] = recipe_of(o);
+  if (!o.score.empty()) return print_scores(o, o.score);
+  if (o.output.empty()) throw UsageError("-o,--output is required: where the model and its checkpoints go");
   if (o.evaluate && recipe.files) throw UsageError("--evaluate scores the demo language; this recipe learns another");
   const std::filesystem::path folder = o.output;
   note("preparing the data");
@@ -83,7 +97,8 @@ void run(const Options& o) {
     training.resume();
     warn(fmt::format("goes on after step {} of {}; --fresh starts anew", training.step(), folder.string()));
   }
-  // A step makes and drops the same few hundred tensors: memory that went back to the system each time would cost a tenth of it.
+  // A step makes and drops the same few hundred tensors: memory that went back to the system each time would cost a
+  // tenth of it.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   defer_interrupts();
@@ -98,19 +113,26 @@ void run(const Options& o) {
   }
   training.finish(dtype);
   if (!o.common.json) say(fmt::format("the model is in {}", folder.string()));
-  if (o.evaluate) print_scores(o, training.model());
+  if (o.evaluate) print_scores(o, folder.string());
 }
 
 Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  flags.add_option("RECIPE", o->recipe, "a recipe file (JSON), or demo: the recipe of the embedded model")->required()->type_name("RECIPE");
-  flags.add_option("-o,--output", o->output, "the folder that the model and its checkpoints go to")->required()->type_name("FOLDER");
+  flags.add_option("RECIPE", o->recipe, "a recipe file (JSON), or demo: the recipe of the embedded model")
+      ->required()
+      ->type_name("RECIPE");
+  flags.add_option("-o,--output", o->output, "the folder that the model and its checkpoints go to")
+      ->type_name("FOLDER");
+  flags
+      .add_option("--score", o->score, "train nothing: score this model of the demo language on the held-out sentences")
+      ->type_name("MODEL");
   flags.add_option("--steps", o->steps, "instead of the recipe's")->type_name("N");
   flags.add_option("--seed", o->seed, "instead of the recipe's")->type_name("N");
   flags.add_option("--pairs", o->pairs, "of the demo language, instead of the recipe's")->type_name("N");
   flags.add_flag("--fresh", o->fresh, "start anew even when the folder holds a checkpoint of this recipe");
   flags.add_flag("--evaluate", o->evaluate, "score the model on the demo's held-out sentences when it is done");
-  flags.add_option("--dtype", o->dtype, "of the weights that are written in the end: f32 (default), bf16 or f16")->type_name("DTYPE");
+  flags.add_option("--dtype", o->dtype, "of the weights that are written in the end: f32 (default), bf16 or f16")
+      ->type_name("DTYPE");
   o->common.declare(flags);
   return [o] { run(*o); };
 }
@@ -120,6 +142,7 @@ Job declare(Flags& flags) {
 const Command kTrain{"train", "learns a translator from a recipe", "RECIPE -o FOLDER [options]",
                      "  fovea train demo -o build/demo\n"
                      "  fovea train demo -o build/quick --steps 300 --pairs 20000\n"
+                     "  fovea train demo --score demo\n"
                      "  fovea train path/to/recipe.json -o build/mine --json\n",
                      declare};
 

@@ -25,7 +25,8 @@ class AdamW {
   void step(const NamedTensors& gradients, double learning_rate, double factor);
 
   std::int64_t steps() const { return steps_; }
-  /// Moments by the parameter's name, and how often they were updated: all that is needed to go on as if nothing had happened.
+  /// Moments by the parameter's name, and how often they were updated: all that is needed to go on as if nothing had
+  /// happened.
   const NamedTensors& first() const { return first_; }
   const NamedTensors& second() const { return second_; }
   void restore(std::int64_t steps, const NamedTensors& first, const NamedTensors& second);

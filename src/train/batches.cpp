@@ -23,7 +23,8 @@ void shuffle(std::vector<T>& list, demo::Draw& draw) {  // Fisher & Yates
 
 }  // namespace
 
-Batches::Batches(std::span<const Pair> pairs, std::int64_t tokens, std::uint64_t seed) : pairs_(pairs), tokens_(tokens), seed_(seed) {
+Batches::Batches(std::span<const Pair> pairs, std::int64_t tokens, std::uint64_t seed)
+    : pairs_(pairs), tokens_(tokens), seed_(seed) {
   if (pairs.empty()) throw Error("there is nothing to learn from: the data holds no pairs");
 }
 

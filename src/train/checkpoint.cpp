@@ -20,10 +20,13 @@ void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (!std::filesystem::is_directory(folder))
-    throw Error(fmt::format("{}: cannot be made a folder ({}); give another with -o", folder.string(), error.message()));
+    throw Error(
+        fmt::format("{}: cannot be made a folder ({}); give another with -o", folder.string(), error.message()));
 }
 
-void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) { io::write_file(path, json.dump(2) + "\n"); }
+void write_json(const std::filesystem::path& path, const nlohmann::ordered_json& json) {
+  io::write_file(path, json.dump(2) + "\n");
+}
 
 /// Tensors of one kind out of a state's file: "first.model.shared.weight" → "model.shared.weight".
 NamedTensors tensors_below(const io::SafeTensors& file, const std::string& scope) {
@@ -45,7 +48,8 @@ void write_model(const std::filesystem::path& folder, const MarianSizes& sizes, 
     for (const auto& [name, tensor] : *kind) named.push_back({name, converted.emplace_back(tensor.to(dtype)).view()});
   nlohmann::ordered_json config = marian_config_json(sizes);
   config["dtype"] = dtype == DType::F16 ? "float16" : dtype == DType::BF16 ? "bfloat16" : "float32";
-  // The weights come last: while the old ones are there, a folder that is read in between is of one piece but for texts that never change.
+  // The weights come last: while the old ones are there, a folder that is read in between is of one piece but for texts
+  // that never change.
   write_json(folder / "config.json", config);
   write_json(folder / "generation_config.json", marian_generation_json(sizes));
   write_json(folder / "tokenizer_config.json", {{"tokenizer_class", "PreTrainedTokenizerFast"},
@@ -75,9 +79,12 @@ State read_state(const std::filesystem::path& folder, const std::string& recipe)
   const auto& metadata = file.metadata();
   const auto step = metadata.find("step"), from = metadata.find("recipe");
   if (step == metadata.end() || from == metadata.end())
-    throw Error(fmt::format("{}: holds no state of training (no step, no recipe); start anew in another folder", path.string()));
+    throw Error(fmt::format("{}: holds no state of training (no step, no recipe); start anew in another folder",
+                            path.string()));
   if (from->second != recipe)
-    throw Error(fmt::format("{}: was made by another recipe than this; resume with that one, or start anew in another folder", path.string()));
+    throw Error(
+        fmt::format("{}: was made by another recipe than this; resume with that one, or start anew in another folder",
+                    path.string()));
   State state;
   const std::string& digits = step->second;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), state.step);

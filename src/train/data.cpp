@@ -20,7 +20,8 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) throw Error(fmt::format("{}: line {} is empty; expected one sentence a line", path.string(), lines.size() + 1));
+    if (line.empty())
+      throw Error(fmt::format("{}: line {} is empty; expected one sentence a line", path.string(), lines.size() + 1));
     lines.push_back(std::move(line));
   }
   return lines;
@@ -34,15 +35,17 @@ std::string text_of_file(const std::filesystem::path& path) {
 Data from_files(const TextFiles& files, int positions) {
   const std::vector<std::string> sources = lines_of(files.source), targets = lines_of(files.target);
   if (sources.size() != targets.size())
-    throw Error(fmt::format("{} has {} lines and {} has {}; expected as many: line n of one is the translation of line n of the other",
-                            files.source.string(), sources.size(), files.target.string(), targets.size()));
+    throw Error(fmt::format(
+        "{} has {} lines and {} has {}; expected as many: line n of one is the translation of line n of the other",
+        files.source.string(), sources.size(), files.target.string(), targets.size()));
   const io::Tokenizer tokenizer = io::Tokenizer::load(files.tokenizer);
   Data data{.pairs = {}, .tokenizer_json = text_of_file(files.tokenizer), .vocabulary = tokenizer.largest_id() + 1};
   const auto ids_of = [&](const std::string& text, const std::filesystem::path& file, std::size_t line) {
     std::vector<int> ids = tokenizer.encode(text).ids;
     if (std::ssize(ids) > positions)
-      throw Error(fmt::format("{}: line {} has {} tokens and the model {} positions; shorten it, or raise positions in the recipe",
-                              file.string(), line + 1, ids.size(), positions));
+      throw Error(fmt::format(
+          "{}: line {} has {} tokens and the model {} positions; shorten it, or raise positions in the recipe",
+          file.string(), line + 1, ids.size(), positions));
     return ids;
   };
   for (std::size_t i = 0; i < sources.size(); ++i)

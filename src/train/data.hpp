@@ -14,8 +14,8 @@ struct Data {
   int vocabulary = 0;
 };
 
-/// Error when the two files have different numbers of lines (naming both), a line is empty, or a text has more tokens than the model
-/// has positions.
+/// Error when the two files have different numbers of lines (naming both), a line is empty, or a text has more tokens
+/// than the model has positions.
 Data data_of(const Recipe& recipe);
 
 }  // namespace fovea::train

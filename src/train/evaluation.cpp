@@ -8,17 +8,19 @@
 namespace fovea::train {
 namespace {
 
-/// Whether a marked word became what it should. Where the translation is as long as the expected one, its place says it; elsewhere the
-/// right word must be there and the wrong one must not.
+/// Whether a marked word became what it should. Where the translation is as long as the expected one, its place says
+/// it; elsewhere the right word must be there and the wrong one must not.
 bool is_right(const demo::Mark& mark, const demo::SentencePair& expected, const std::vector<demo::Word>& written) {
   if (written.size() == expected.french.size()) return written[static_cast<std::size_t>(mark.french)] == mark.right;
   const auto count = [](const std::vector<demo::Word>& words, demo::Word w) { return std::ranges::count(words, w); };
-  return count(written, mark.right) >= count(expected.french, mark.right) && count(written, mark.wrong) <= count(expected.french, mark.wrong);
+  return count(written, mark.right) >= count(expected.french, mark.right) &&
+         count(written, mark.wrong) <= count(expected.french, mark.wrong);
 }
 
 }  // namespace
 
-std::vector<std::vector<demo::Word>> translate(const models::EncoderDecoder& model, std::span<const demo::SentencePair> pairs) {
+std::vector<std::vector<demo::Word>> translate(const models::EncoderDecoder& model,
+                                               std::span<const demo::SentencePair> pairs) {
   std::vector<models::Sequence> sources;
   for (const demo::SentencePair& p : pairs) {
     models::Sequence s{{p.english.begin(), p.english.end()}, {}};
@@ -38,7 +40,8 @@ std::vector<std::vector<demo::Word>> translate(const models::EncoderDecoder& mod
   return written;
 }
 
-std::vector<SetScore> evaluate(const models::EncoderDecoder& model, int most, const std::function<void(const SetScore&)>& each) {
+std::vector<SetScore> evaluate(const models::EncoderDecoder& model, int most,
+                               const std::function<void(const SetScore&)>& each) {
   std::vector<SetScore> scores;
   for (const demo::EvaluationSet& set : demo::evaluation_sets()) {
     const auto pairs = std::span(set.pairs).first(std::min(set.pairs.size(), static_cast<std::size_t>(most)));

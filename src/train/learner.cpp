@@ -21,13 +21,17 @@ std::int64_t target_tokens(const std::vector<Pair>& batch) {
 
 Learner::Learner(std::shared_ptr<const models::EncoderDecoder> model, NamedTensors parameters,
                  const AdamWSettings& optimiser, const StepSettings& settings)
-    : model_(std::move(model)), parameters_(std::move(parameters)), optimiser_(parameters_, optimiser), settings_(settings) {}
+    : model_(std::move(model)),
+      parameters_(std::move(parameters)),
+      optimiser_(parameters_, optimiser),
+      settings_(settings) {}
 
 /// Adds `weight` times the gradients of the batch's mean loss to gradients_, and returns that loss.
 double Learner::add_gradients(std::int64_t index, const std::vector<Pair>& batch, double weight) {
   demo::Draw draw(settings_.seed, 0x7368696674, static_cast<std::uint64_t>(index));
   const bool shifted = settings_.shift > 0 && draw.chance(settings_.shift_chance);
-  const int source_shift = shifted ? draw.below(settings_.shift + 1) : 0, target_shift = shifted ? draw.below(settings_.shift + 1) : 0;
+  const int source_shift = shifted ? draw.below(settings_.shift + 1) : 0,
+            target_shift = shifted ? draw.below(settings_.shift + 1) : 0;
   const int start = model_->target_tokens().start;
   std::vector<models::Sequence> sources, targets;
   std::vector<int> expected;  // [target tokens]

@@ -12,16 +12,17 @@ namespace fovea::train {
 
 struct StepSettings {
   float label_smoothing = 0.05f;
-  double clip = 1;           // of the gradient's global norm; 0: none
-  int shift = 24;            // texts begin at a position of 0 … shift in `shift_chance` of the steps, so that a model learns places
+  double clip = 1;  // of the gradient's global norm; 0: none
+  int shift =
+      24;  // texts begin at a position of 0 … shift in `shift_chance` of the steps, so that a model learns places
   double shift_chance = 0.45;  // beyond its longest text
-  int accumulate = 1;        // batches whose gradients are added up before an update
-  std::uint64_t seed = 1;    // of dropout and of shifts
+  int accumulate = 1;          // batches whose gradients are added up before an update
+  std::uint64_t seed = 1;      // of dropout and of shifts
 };
 
 struct StepReport {
-  double loss = 0;  // mean over target tokens of the cross entropy, smoothing included
-  double norm = 0;  // of the gradient, before clipping
+  double loss = 0;          // mean over target tokens of the cross entropy, smoothing included
+  double norm = 0;          // of the gradient, before clipping
   std::int64_t tokens = 0;  // of sources and targets
 };
 

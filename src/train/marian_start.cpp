@@ -53,13 +53,8 @@ nlohmann::ordered_json marian_config_json(const MarianSizes& s) {
 }
 
 nlohmann::ordered_json marian_generation_json(const MarianSizes& s) {
-  return {{"decoder_start_token_id", 0},
-          {"eos_token_id", 1},
-          {"pad_token_id", 0},
-          {"bad_words_ids", {{0}}},
-          {"max_length", s.positions},
-          {"num_beams", 1},
-          {"do_sample", false}};
+  return {{"decoder_start_token_id", 0}, {"eos_token_id", 1}, {"pad_token_id", 0}, {"bad_words_ids", {{0}}},
+          {"max_length", s.positions},   {"num_beams", 1},    {"do_sample", false}};
 }
 
 MarianStart::MarianStart(const MarianSizes& s, std::uint64_t seed) : deviation_(init_deviation(s)), seed_(seed) {
@@ -67,9 +62,12 @@ MarianStart::MarianStart(const MarianSizes& s, std::uint64_t seed) : deviation_(
     shapes_[scope + ".weight"] = {out, in};
     shapes_[scope + ".bias"] = {out};
   };
-  const auto norm = [&](const std::string& scope) { shapes_[scope + ".weight"] = shapes_[scope + ".bias"] = {s.width}; };
+  const auto norm = [&](const std::string& scope) {
+    shapes_[scope + ".weight"] = shapes_[scope + ".bias"] = {s.width};
+  };
   const auto attention = [&](const std::string& scope) {
-    for (const char* part : {"q_proj", "k_proj", "v_proj", "out_proj"}) linear(fmt::format("{}.{}", scope, part), s.width, s.width);
+    for (const char* part : {"q_proj", "k_proj", "v_proj", "out_proj"})
+      linear(fmt::format("{}.{}", scope, part), s.width, s.width);
     norm(scope + "_layer_norm");
   };
   const auto layer = [&](const std::string& scope, bool decoder) {

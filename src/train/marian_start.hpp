@@ -19,12 +19,13 @@ struct MarianSizes {
   double dropout = 0.1;
 };
 
-/// Its config.json and generation_config.json, as transformers reads them. Token 0 pads and starts, token 1 ends a text.
+/// Its config.json and generation_config.json, as transformers reads them. Token 0 pads and starts, token 1 ends a
+/// text.
 nlohmann::ordered_json marian_config_json(const MarianSizes& sizes);
 nlohmann::ordered_json marian_generation_json(const MarianSizes& sizes);
 
-/// Tensors as they are before the first step: matrices from a normal distribution of deviation 0.6/√width, gains 1, everything else 0.
-/// Each depends on the seed and its own name alone.
+/// Tensors as they are before the first step: matrices from a normal distribution of deviation 0.6/√width, gains 1,
+/// everything else 0. Each depends on the seed and its own name alone.
 class MarianStart final : public nn::TensorSource {
  public:
   MarianStart(const MarianSizes& sizes, std::uint64_t seed);

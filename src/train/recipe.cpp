@@ -21,17 +21,22 @@ using nlohmann::json;
 /// One object of a recipe: typed reading of its keys, and a complaint about those that nobody knows.
 class Section {
  public:
-  Section(const json& recipe, const char* name, const std::filesystem::path& file, std::initializer_list<std::string_view> known)
+  Section(const json& recipe, const char* name, const std::filesystem::path& file,
+          std::initializer_list<std::string_view> known)
       : name_(name), file_(file) {
-    if (*name == '\0') values_ = recipe;
-    else if (recipe.contains(name)) values_ = recipe.at(name);
-    else values_ = json::object();
+    if (*name == '\0')
+      values_ = recipe;
+    else if (recipe.contains(name))
+      values_ = recipe.at(name);
+    else
+      values_ = json::object();
     if (!values_.is_object())
-      throw Error(fmt::format("{}: {} is a JSON {}; expected an object", file.string(), *name ? name : "the recipe", values_.type_name()));
+      throw Error(fmt::format("{}: {} is a JSON {}; expected an object", file.string(), *name ? name : "the recipe",
+                              values_.type_name()));
     for (const auto& [key, value] : values_.items())
       if (std::ranges::find(known, key) == known.end())
-        throw Error(fmt::format("{}: {} is no key of {}; known are {}", file.string(), io::in_quotes(key), *name ? name : "a recipe",
-                                fmt::join(known, ", ")));
+        throw Error(fmt::format("{}: {} is no key of {}; known are {}", file.string(), io::in_quotes(key),
+                                *name ? name : "a recipe", fmt::join(known, ", ")));
   }
   bool has(const char* key) const { return values_.contains(key); }
   template <class T>
@@ -43,7 +48,8 @@ class Section {
     return io::optional_or<std::string>(values_, key, otherwise, file_);
   }
   void read_seed(std::uint64_t& seed) const {
-    seed = static_cast<std::uint64_t>(io::optional_or<std::int64_t>(values_, "seed", static_cast<std::int64_t>(seed), file_, {0}));
+    seed = static_cast<std::uint64_t>(
+        io::optional_or<std::int64_t>(values_, "seed", static_cast<std::int64_t>(seed), file_, {0}));
   }
 
  private:
@@ -60,8 +66,8 @@ void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r)
     const auto path = [&](const char* key) { return file.parent_path() / data.text(key); };
     r.files = TextFiles{path("source"), path("target"), path("tokenizer")};
   } else if (const std::string language = data.text_or("language", "demo"); language != "demo") {
-    throw Error(fmt::format("{}: language is {}; expected \"demo\", or source, target and tokenizer, which name files", file.string(),
-                            io::in_quotes(language)));
+    throw Error(fmt::format("{}: language is {}; expected \"demo\", or source, target and tokenizer, which name files",
+                            file.string(), io::in_quotes(language)));
   }
 }
 
@@ -77,20 +83,23 @@ void read_model(const json& recipe, const std::filesystem::path& file, MarianSiz
   model.read("positions", m.positions, {2, 1 << 20});
   model.read("dropout", m.dropout, {0, 0.99});
   if (m.width % m.heads != 0)
-    throw Error(fmt::format("{}: width is {} and heads is {}; expected a multiple of it", file.string(), m.width, m.heads));
+    throw Error(
+        fmt::format("{}: width is {} and heads is {}; expected a multiple of it", file.string(), m.width, m.heads));
 }
 
 Fall fall_of(const std::string& name, const std::filesystem::path& file) {
   if (name == "linear") return Fall::Linear;
   if (name == "cosine") return Fall::Cosine;
   if (name == "inverse_root") return Fall::InverseRoot;
-  throw Error(fmt::format("{}: schedule is {}; expected \"linear\", \"cosine\" or \"inverse_root\"", file.string(), io::in_quotes(name)));
+  throw Error(fmt::format("{}: schedule is {}; expected \"linear\", \"cosine\" or \"inverse_root\"", file.string(),
+                          io::in_quotes(name)));
 }
 
 void read_training(const json& recipe, const std::filesystem::path& file, Recipe& r) {
   const Section t(recipe, "training", file,
-                  {"seed", "steps", "tokens_per_batch", "accumulate", "learning_rate", "schedule", "warmup", "hold", "beta1", "beta2", "eps",
-                   "weight_decay", "clip", "label_smoothing", "shift", "shift_chance", "report_every", "checkpoint_every"});
+                  {"seed", "steps", "tokens_per_batch", "accumulate", "learning_rate", "schedule", "warmup", "hold",
+                   "beta1", "beta2", "eps", "weight_decay", "clip", "label_smoothing", "shift", "shift_chance",
+                   "report_every", "checkpoint_every"});
   constexpr std::int64_t kMost = 1'000'000'000;
   t.read_seed(r.seed);
   r.step.seed = r.seed;

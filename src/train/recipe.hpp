@@ -34,7 +34,8 @@ struct Recipe {
   std::int64_t report_every = 100, checkpoint_every = 500;
 };
 
-/// Error naming file and key for a key that is unknown, of another type, or out of range. Paths in a recipe are relative to its folder.
+/// Error naming file and key for a key that is unknown, of another type, or out of range. Paths in a recipe are
+/// relative to its folder.
 Recipe recipe_of(const nlohmann::json& json, const std::filesystem::path& file);
 Recipe read_recipe(const std::filesystem::path& file);
 /// The recipe of the embedded demo model, demo/recipe.json.

@@ -48,7 +48,8 @@ void Training::resume() {
   for (auto& [name, p] : parameters_) {
     const auto found = state.parameters.find(name);
     if (found == state.parameters.end() || !(found->second.shape() == p.shape()) || found->second.dtype() != DType::F32)
-      throw Error(fmt::format("{}: the state has no \"{}\" of F32 {}; start anew in another folder", folder_.string(), name, p.shape().str()));
+      throw Error(fmt::format("{}: the state has no \"{}\" of F32 {}; start anew in another folder", folder_.string(),
+                              name, p.shape().str()));
     std::ranges::copy(found->second.values<float>(), p.data<float>());
   }
   learner_.optimiser().restore(state.step, state.first, state.second);
@@ -71,7 +72,8 @@ std::vector<std::vector<Pair>> Training::batches_of(std::int64_t step) {
   std::vector<std::vector<Pair>> batches;
   for (int i = 0; i < recipe_.step.accumulate; ++i) {
     batches.emplace_back();
-    for (const int at : batches_(step * recipe_.step.accumulate + i)) batches.back().push_back(data_.pairs[static_cast<std::size_t>(at)]);
+    for (const int at : batches_(step * recipe_.step.accumulate + i))
+      batches.back().push_back(data_.pairs[static_cast<std::size_t>(at)]);
   }
   return batches;
 }
@@ -87,9 +89,10 @@ void Training::run(const Hooks& hooks) {
     const StepReport r = learner_.step(step_, batches_of(step_), rate);
     if (!std::isfinite(r.loss)) {
       throw Error(fmt::format("the loss of step {} is {}: no number to learn from. {}", step_ + 1, r.loss,
-                              saved_step_ < 0 ? std::string("No checkpoint was written yet; lower learning_rate")
-                                              : fmt::format("{} holds the state after step {}; lower learning_rate and resume",
-                                                            folder_.string(), saved_step_)));
+                              saved_step_ < 0
+                                  ? std::string("No checkpoint was written yet; lower learning_rate")
+                                  : fmt::format("{} holds the state after step {}; lower learning_rate and resume",
+                                                folder_.string(), saved_step_)));
     }
     ++step_, ++counted;
     sums.loss += r.loss, sums.norm += r.norm, tokens += r.tokens;
@@ -97,7 +100,8 @@ void Training::run(const Hooks& hooks) {
     if (stop || last || step_ % recipe_.report_every == 0) {
       const auto n = static_cast<double>(counted);
       const double elapsed = seconds_since(start), each = elapsed / static_cast<double>(step_ - first);
-      hooks.report({step_, steps, sums.loss / n, sums.norm / n, rate, static_cast<double>(tokens) / seconds_since(since), elapsed,
+      hooks.report({step_, steps, sums.loss / n, sums.norm / n, rate,
+                    static_cast<double>(tokens) / seconds_since(since), elapsed,
                     each * static_cast<double>(steps - step_)});
       sums = {}, since = Clock::now(), tokens = counted = 0;
     }

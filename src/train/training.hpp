@@ -14,8 +14,8 @@
 namespace fovea::train {
 
 struct Progress {
-  std::int64_t step = 0, steps = 0;      // taken, in all
-  double loss = 0, norm = 0;             // means since the last report
+  std::int64_t step = 0, steps = 0;  // taken, in all
+  double loss = 0, norm = 0;         // means since the last report
   double learning_rate = 0;
   double tokens_per_second = 0;          // source and target tokens, since the last report
   double seconds = 0, seconds_left = 0;  // since run() began
@@ -33,8 +33,8 @@ class Training {
   Training(const Recipe& recipe, std::string recipe_text, std::filesystem::path folder);
   /// Goes on from the state in the folder, bitwise as if it had never stopped.
   void resume();
-  /// Until the recipe's steps are done, or until hooks.stop. The folder holds model and state then; and every checkpoint_every steps.
-  /// Error when the loss is no number: says the step, and where the last good checkpoint is.
+  /// Until the recipe's steps are done, or until hooks.stop. The folder holds model and state then; and every
+  /// checkpoint_every steps. Error when the loss is no number: says the step, and where the last good checkpoint is.
   void run(const Hooks& hooks);
 
   std::int64_t step() const { return step_; }

@@ -7,7 +7,7 @@
 namespace fovea::testing {
 namespace {
 
-const Words kCommands{"look", "measure", "translate", "embed", "run", "attend", "explain", "bench", "info"};
+const Words kCommands{"look", "measure", "translate", "embed", "run", "attend", "explain", "bench", "train", "info"};
 
 TEST(Usage, FirstScreenNamesEveryCommand) {
   const Outcome bare = fovea({}), asked = fovea({"--help"}), word = fovea({"help"});
@@ -38,7 +38,7 @@ TEST(Usage, EveryCommandHasHelpThatEndsWithExamples) {
 
 TEST(Usage, UnknownWordsGetTheNearestOne) {
   expect_error(fovea({"atend"}), 2,
-               {"unknown command 'atend'", "did you mean attend?", "look, measure, translate, embed, run, attend, explain, bench, info"});
+               {"unknown command 'atend'", "did you mean attend?", "look, measure, translate, embed, run, attend, explain, bench, train, info"});
   expect_error(fovea({"prune"}), 2, {"unknown command 'prune'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
   expect_error(fovea({"explain", "--casual"}), 2,
@@ -57,11 +57,16 @@ TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
   expect_error(fovea({"run", "fill-masks", "x"}), 2, {"did you mean fill-mask?"});
 }
 
-TEST(Usage, TheDemoModelIsNotPartOfThisBuild) {
-  const std::vector<Words> lines{Words{"look", "x"}, Words{"embed", "x"}, Words{"run", "classify", "x"},
-                                 Words{"measure", "x", "--cut", "0:1"},
-                                 Words{"look", "x", "--model", "demo"}, Words{"info", "--model", "demo"}};
-  for (const Words& line : lines) expect_error(fovea(line), 1, {"demo", "--model FOLDER"});
+TEST(Usage, TheDemoModelIsTheDefault) {
+  const std::string sentence = "The cat sat on the mat.";
+  for (const Words& line : {Words{"look", sentence}, Words{"measure", sentence, "--cut", "cat:mat"}, Words{"translate", sentence}}) {
+    Words named = line;
+    named.insert(named.end(), {"--model", "demo"});
+    const Outcome o = fovea(line);
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_EQ(fovea(named).status, 0);
+    EXPECT_FALSE(o.out.empty());
+  }
 }
 
 TEST(Usage, TextsMayBeNamedLikeCommandsAndStartWithDashes) {

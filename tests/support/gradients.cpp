@@ -42,7 +42,7 @@ double loss(const Differentiable& c, const std::vector<Tensor>& inputs) {
 std::vector<Tensor> inputs_of(const Differentiable& c) {
   Rng random(3);
   std::vector<Tensor> inputs;
-  for (const Input& input : c.inputs) {
+  for (const Argument& input : c.inputs) {
     Tensor t(input.single ? DType::F32 : DType::F64, input.shape);
     for (std::int64_t i = 0; i < t.elements(); ++i)
       set(t, i, (random.chance(0.5) ? 1 : -1) * std::round(random.uniform(16, 1024)) / 1024);

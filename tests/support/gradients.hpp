@@ -11,7 +11,7 @@
 namespace fovea::testing {
 
 /// What an operator differentiates by. `single`: it takes this one in F32 whatever the precision of the others.
-struct Input {
+struct Argument {
   Shape shape;
   bool single = false;
 };
@@ -19,7 +19,7 @@ struct Input {
 /// f in the precision of its inputs; what it computes may have any shape.
 struct Differentiable {
   std::string name;
-  std::vector<Input> inputs;
+  std::vector<Argument> inputs;
   std::function<Tensor(std::span<const Tensor>)> f;
   friend void PrintTo(const Differentiable& c, std::ostream* out) { *out << c.name; }
 };

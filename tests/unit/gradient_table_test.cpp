@@ -25,7 +25,7 @@ namespace fovea {
 namespace {
 
 using testing::Differentiable;
-using testing::Input;
+using testing::Argument;
 using In = std::span<const Tensor>;
 
 constexpr double kDifferences = 1e-6, kSingle = 1e-5;
@@ -66,8 +66,8 @@ Tensor post_norm_layer(In x) {
   return layer_norm(add(linear(hidden, x[12], x[13]), attended), x[14], x[15], kEps);
 }
 
-std::vector<Input> layer_inputs() {
-  const Input x{{9, 8}}, square{{8, 8}}, row{{8}}, up{{12, 8}}, hidden{{12}}, down{{8, 12}};
+std::vector<Argument> layer_inputs() {
+  const Argument x{{9, 8}}, square{{8, 8}}, row{{8}}, up{{12, 8}}, hidden{{12}}, down{{8, 12}};
   return {x, square, row, square, square, row, square, row, row, row, up, hidden, down, row, row, row};
 }
 
