@@ -38,7 +38,8 @@ struct PlainAdamW {
   std::vector<double> p, m, v;
   double decay;
 
-  PlainAdamW(const Tensor& parameter, const AdamWSettings& s) : settings(s), decay(parameter.shape().rank() > 1 ? s.weight_decay : 0) {
+  PlainAdamW(const Tensor& parameter, const AdamWSettings& s)
+      : settings(s), decay(parameter.shape().rank() > 1 ? s.weight_decay : 0) {
     for (const float x : parameter.values<float>()) p.push_back(double{x});
     m.resize(p.size()), v.resize(p.size());
   }
@@ -57,7 +58,8 @@ struct PlainAdamW {
 };
 
 TEST(AdamW, FollowsItsFormulaWithDecayOfMatricesAlone) {
-  for (const AdamWSettings& settings : {AdamWSettings{.weight_decay = 0.1}, AdamWSettings{.beta2 = 0.999999, .weight_decay = 0}}) {
+  for (const AdamWSettings& settings :
+       {AdamWSettings{.weight_decay = 0.1}, AdamWSettings{.beta2 = 0.999999, .weight_decay = 0}}) {
     Rng rng(7);
     // More than one chunk of the parallel loop, and no whole number of them.
     const NamedTensors parameters{{"matrix", random_tensor(rng, {130, 131})}, {"bias", random_tensor(rng, {33})}};
@@ -96,7 +98,11 @@ TEST(AdamW, RefusesMomentsOfSomethingElse) {
   const NamedTensors parameters{{"w", Tensor(DType::F32, {2, 3})}};
   AdamW optimiser(parameters, {});
   EXPECT_TRUE(refuses([&] { optimiser.restore(1, {}, parameters); }, {"first moment", "\"w\"", "[2, 3]"}));
-  EXPECT_TRUE(refuses([&] { optimiser.restore(1, parameters, {{"w", Tensor(DType::F32, {3, 2})}}); }, {"second moment", "\"w\""}));
+  EXPECT_TRUE(refuses(
+      [&] {
+        optimiser.restore(1, parameters, {{"w", Tensor(DType::F32, {3, 2})}});
+      },
+      {"second moment", "\"w\""}));
 }
 
 TEST(AdamW, NormIsOfAllTensorsTogether) {
@@ -130,7 +136,7 @@ TEST(Schedule, InverseRootFallsFromTheEndOfTheWarmUp) {
   const Schedule s{.peak = 2, .warmup = 4, .steps = 100, .hold = 0.3, .fall = Fall::InverseRoot};
   EXPECT_DOUBLE_EQ(s(1), 1.0);
   EXPECT_DOUBLE_EQ(s(3), 2.0);
-  EXPECT_DOUBLE_EQ(s(15), 1.0);   // 2 · √(4 / 16)
+  EXPECT_DOUBLE_EQ(s(15), 1.0);  // 2 · √(4 / 16)
   EXPECT_DOUBLE_EQ(s(63), 0.5);
 }
 
@@ -145,13 +151,15 @@ std::vector<Pair> random_pairs(int count) {
   Rng rng(11);
   std::vector<Pair> pairs;
   for (int i = 0; i < count; ++i)
-    pairs.push_back({std::vector<int>(static_cast<std::size_t>(rng.in(1, 40))), std::vector<int>(static_cast<std::size_t>(rng.in(1, 40)))});
+    pairs.push_back({std::vector<int>(static_cast<std::size_t>(rng.in(1, 40))),
+                     std::vector<int>(static_cast<std::size_t>(rng.in(1, 40)))});
   return pairs;
 }
 
 std::int64_t tokens_of(const std::vector<Pair>& pairs, const std::vector<int>& batch) {
   std::int64_t n = 0;
-  for (const int i : batch) n += std::ssize(pairs[static_cast<std::size_t>(i)].source) + std::ssize(pairs[static_cast<std::size_t>(i)].target);
+  for (const int i : batch)
+    n += std::ssize(pairs[static_cast<std::size_t>(i)].source) + std::ssize(pairs[static_cast<std::size_t>(i)].target);
   return n;
 }
 
@@ -255,7 +263,9 @@ TEST(MarianStart, DependsOnSeedAndNameAlone) {
   MarianSizes deep = small;
   deep.encoder_layers = 3;
   const std::string name = "model.encoder.layers.0.fc1.weight", other = "model.decoder.layers.0.fc1.weight";
-  const auto bits = [](const Tensor& t) { return std::vector<float>(t.values<float>().begin(), t.values<float>().end()); };
+  const auto bits = [](const Tensor& t) {
+    return std::vector<float>(t.values<float>().begin(), t.values<float>().end());
+  };
   EXPECT_EQ(bits(MarianStart(small, 1).tensor(name)), bits(MarianStart(deep, 1).tensor(name)));
   EXPECT_NE(bits(MarianStart(small, 1).tensor(name)), bits(MarianStart(small, 2).tensor(name)));
   EXPECT_NE(bits(MarianStart(small, 1).tensor(name)), bits(MarianStart(small, 1).tensor(other)));
