@@ -38,6 +38,7 @@ std::string duration(double seconds) {
 
 /// The recipe with what the command line changes, and the text that identifies it in checkpoints.
 std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
+  if (o.recipe != "demo") train::read_recipe(o.recipe);  // complains of what the file says before anything is put in
   Json json = o.recipe == "demo" ? Json::parse(train::demo_recipe_text()) : Json(io::read_json(o.recipe));
   if (o.steps) json["training"]["steps"] = *o.steps;
   if (o.seed) json["training"]["seed"] = *o.seed;

@@ -42,6 +42,8 @@ void AdamW::step(const NamedTensors& gradients, double learning_rate, double fac
   ++steps_;
   const auto t = static_cast<double>(steps_);
   const auto b1 = static_cast<float>(settings_.beta1), b2 = static_cast<float>(settings_.beta2);
+  // 1 − β from the double: near 1, β as a float has lost some of it.
+  const auto rest1 = static_cast<float>(1 - settings_.beta1), rest2 = static_cast<float>(1 - settings_.beta2);
   const auto unbias1 = static_cast<float>(1 / (1 - std::pow(settings_.beta1, t)));
   const auto unbias2 = static_cast<float>(1 / (1 - std::pow(settings_.beta2, t)));
   const auto rate = static_cast<float>(learning_rate), times = static_cast<float>(factor);
@@ -57,8 +59,8 @@ void AdamW::step(const NamedTensors& gradients, double learning_rate, double fac
       const std::int64_t end = std::min(n, (chunk + 1) * kChunk);
       for (std::int64_t i = chunk * kChunk; i < end; ++i) {
         const float slope = times * g[i];
-        m[i] = b1 * m[i] + (1 - b1) * slope;
-        v[i] = b2 * v[i] + (1 - b2) * slope * slope;
+        m[i] = b1 * m[i] + rest1 * slope;
+        v[i] = b2 * v[i] + rest2 * slope * slope;
         p[i] -= rate * (m[i] * unbias1) / (std::sqrt(v[i] * unbias2) + eps) + decay * p[i];
       }
     });

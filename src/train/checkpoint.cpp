@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/output_file.hpp"
+#include "io/quote.hpp"
 #include "io/safetensors.hpp"
 #include "io/safetensors_writer.hpp"
 
@@ -34,6 +35,23 @@ NamedTensors tensors_below(const io::SafeTensors& file, const std::string& scope
   for (const std::string& name : file.names())
     if (name.starts_with(scope)) tensors.emplace(name.substr(scope.size()), file.tensor(name));
   return tensors;
+}
+
+/// " (training.steps was 100 and is 200)"; empty when the texts are no JSON.
+std::string first_difference(const std::string& was, const std::string& is) {
+  const auto then = nlohmann::json::parse(was, nullptr, false), now = nlohmann::json::parse(is, nullptr, false);
+  if (then.is_discarded() || now.is_discarded()) return "";
+  const nlohmann::json changes = nlohmann::json::diff(then, now);
+  if (changes.empty()) return "";
+  const nlohmann::json::json_pointer at(changes[0].at("path").get<std::string>());
+  std::string key = at.to_string().substr(at.empty() ? 0 : 1);
+  std::ranges::replace(key, '/', '.');
+  const auto value = [&](const nlohmann::json& recipe) {
+    return recipe.contains(at)
+               ? io::escaped(recipe.at(at).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+               : "not set";
+  };
+  return fmt::format(" ({} was {} and is {})", io::escaped(key), value(then), value(now));
 }
 
 }  // namespace
@@ -71,6 +89,11 @@ void write_state(const std::filesystem::path& folder, const State& state, const 
   io::write_safetensors(folder / kStateFile, named, {{"step", std::to_string(state.step)}, {"recipe", recipe}});
 }
 
+void check_writable(const std::filesystem::path& folder) {
+  make_folder(folder);
+  const io::OutputFile probe(folder / kStateFile);  // is never committed, so leaves nothing
+}
+
 bool has_state(const std::filesystem::path& folder) { return std::filesystem::exists(folder / kStateFile); }
 
 State read_state(const std::filesystem::path& folder, const std::string& recipe) {
@@ -83,8 +106,8 @@ State read_state(const std::filesystem::path& folder, const std::string& recipe)
                             path.string()));
   if (from->second != recipe)
     throw Error(
-        fmt::format("{}: was made by another recipe than this; resume with that one, or start anew in another folder",
-                    path.string()));
+        fmt::format("{}: was made by another recipe than this{}; resume with that one, or start anew in another folder",
+                    path.string(), first_difference(from->second, recipe)));
   State state;
   const std::string& digits = step->second;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), state.step);

@@ -22,7 +22,9 @@ struct State {
 
 /// `folder`/training.safetensors.
 void write_state(const std::filesystem::path& folder, const State& state, const std::string& recipe);
-/// Error when the file is damaged, or of another recipe than `recipe`, saying how the two differ in a key.
+/// Error when nothing can be written there: better known before hours of learning than after them.
+void check_writable(const std::filesystem::path& folder);
+/// Error when the file is damaged, or of another recipe than `recipe`, saying which key differs.
 State read_state(const std::filesystem::path& folder, const std::string& recipe);
 bool has_state(const std::filesystem::path& folder);
 

@@ -1,5 +1,6 @@
 #include "train/data.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -46,6 +47,10 @@ Data from_files(const TextFiles& files, int positions) {
       throw Error(fmt::format(
           "{}: line {} has {} tokens and the model {} positions; shorten it, or raise positions in the recipe",
           file.string(), line + 1, ids.size(), positions));
+    if (ids.empty() || ids.back() != demo::kEnd)
+      throw Error(fmt::format(
+          "{}: does not end a text with token {} (line {} of {}); expected a tokenizer that adds </s> as token {}",
+          files.tokenizer.string(), int{demo::kEnd}, line + 1, file.string(), int{demo::kEnd}));
     return ids;
   };
   for (std::size_t i = 0; i < sources.size(); ++i)
@@ -62,6 +67,11 @@ Data data_of(const Recipe& recipe) {
   for (const demo::SentencePair& s : corpus.pairs) {
     Pair p{{s.english.begin(), s.english.end()}, {s.french.begin(), s.french.end()}};
     p.source.push_back(demo::kEnd), p.target.push_back(demo::kEnd);
+    const std::size_t longest = std::max(p.source.size(), p.target.size());
+    if (std::cmp_greater(longest, recipe.model.positions))
+      throw Error(fmt::format(
+          "the demo language has a sentence of {} tokens and the model {} positions; raise positions in the recipe",
+          longest, recipe.model.positions));
     data.pairs.push_back(std::move(p));
   }
   return data;

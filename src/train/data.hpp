@@ -15,7 +15,7 @@ struct Data {
 };
 
 /// Error when the two files have different numbers of lines (naming both), a line is empty, or a text has more tokens
-/// than the model has positions.
+/// than the model has positions, or the tokenizer does not end a text with token 1.
 Data data_of(const Recipe& recipe);
 
 }  // namespace fovea::train

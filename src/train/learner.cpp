@@ -30,8 +30,14 @@ Learner::Learner(std::shared_ptr<const models::EncoderDecoder> model, NamedTenso
 double Learner::add_gradients(std::int64_t index, const std::vector<Pair>& batch, double weight) {
   demo::Draw draw(settings_.seed, 0x7368696674, static_cast<std::uint64_t>(index));
   const bool shifted = settings_.shift > 0 && draw.chance(settings_.shift_chance);
-  const int source_shift = shifted ? draw.below(settings_.shift + 1) : 0,
-            target_shift = shifted ? draw.below(settings_.shift + 1) : 0;
+  const auto shift_of = [&](std::vector<int> Pair::*side) {
+    if (!shifted) return 0;
+    std::int64_t longest = 0;
+    for (const Pair& p : batch) longest = std::max(longest, std::ssize(p.*side));
+    const auto room = std::max<std::int64_t>(model_->summary().positions - longest, 0);
+    return draw.below(static_cast<int>(std::min<std::int64_t>(settings_.shift, room)) + 1);
+  };
+  const int source_shift = shift_of(&Pair::source), target_shift = shift_of(&Pair::target);
   const int start = model_->target_tokens().start;
   std::vector<models::Sequence> sources, targets;
   std::vector<int> expected;  // [target tokens]
@@ -72,6 +78,7 @@ StepReport Learner::step(std::int64_t step, std::span<const std::vector<Pair>> b
     if (!std::isfinite(report.loss)) return report;
   }
   report.norm = global_norm(gradients_);
+  if (!std::isfinite(report.norm)) return report;
   const double factor = settings_.clip > 0 && report.norm > settings_.clip ? settings_.clip / report.norm : 1;
   optimiser_.step(gradients_, learning_rate, factor);
   return report;

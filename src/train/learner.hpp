@@ -13,11 +13,12 @@ namespace fovea::train {
 struct StepSettings {
   float label_smoothing = 0.05f;
   double clip = 1;  // of the gradient's global norm; 0: none
-  int shift =
-      24;  // texts begin at a position of 0 … shift in `shift_chance` of the steps, so that a model learns places
-  double shift_chance = 0.45;  // beyond its longest text
-  int accumulate = 1;          // batches whose gradients are added up before an update
-  std::uint64_t seed = 1;      // of dropout and of shifts
+  // Texts begin at a position of 0 … shift, as far as positions go, in `shift_chance` of the steps, so that a model
+  // learns places beyond its longest text.
+  int shift = 24;
+  double shift_chance = 0.45;
+  int accumulate = 1;      // batches whose gradients are added up before an update
+  std::uint64_t seed = 1;  // of dropout and of shifts
 };
 
 struct StepReport {
@@ -32,7 +33,8 @@ class Learner {
   Learner(std::shared_ptr<const models::EncoderDecoder> model, NamedTensors parameters, const AdamWSettings& optimiser,
           const StepSettings& settings);
 
-  /// What is drawn depends on (seed, step) alone. A loss that is no number is reported and changes nothing.
+  /// What is drawn depends on (seed, step) alone. A loss or gradient that is no number is reported and changes
+  /// nothing.
   StepReport step(std::int64_t step, std::span<const std::vector<Pair>> batches, double learning_rate);
   AdamW& optimiser() { return optimiser_; }
 

@@ -62,7 +62,7 @@ void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r)
   const Section data(recipe, "data", file, {"language", "pairs", "seed", "source", "target", "tokenizer"});
   data.read("pairs", r.pairs, {1, 10'000'000});
   data.read_seed(r.data_seed);
-  if (data.has("source") || data.has("target")) {
+  if (data.has("source") || data.has("target") || data.has("tokenizer")) {
     const auto path = [&](const char* key) { return file.parent_path() / data.text(key); };
     r.files = TextFiles{path("source"), path("target"), path("tokenizer")};
   } else if (const std::string language = data.text_or("language", "demo"); language != "demo") {

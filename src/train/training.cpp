@@ -45,13 +45,16 @@ Training::Training(const Recipe& recipe, std::string recipe_text, std::filesyste
 
 void Training::resume() {
   const State state = read_state(folder_, recipe_text_);
-  for (auto& [name, p] : parameters_) {
-    const auto found = state.parameters.find(name);
-    if (found == state.parameters.end() || !(found->second.shape() == p.shape()) || found->second.dtype() != DType::F32)
-      throw Error(fmt::format("{}: the state has no \"{}\" of F32 {}; start anew in another folder", folder_.string(),
-                              name, p.shape().str()));
-    std::ranges::copy(found->second.values<float>(), p.data<float>());
-  }
+  const auto check = [&](const NamedTensors& stored, const char* what) {  // of everything, before anything changes
+    for (const auto& [name, p] : parameters_) {
+      const auto found = stored.find(name);
+      if (found == stored.end() || !(found->second.shape() == p.shape()) || found->second.dtype() != DType::F32)
+        throw Error(fmt::format("{}: the state has no {} \"{}\" of F32 {}; start anew in another folder",
+                                folder_.string(), what, name, p.shape().str()));
+    }
+  };
+  check(state.parameters, "parameter"), check(state.first, "first moment"), check(state.second, "second moment");
+  for (auto& [name, p] : parameters_) std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
   learner_.optimiser().restore(state.step, state.first, state.second);
   step_ = saved_step_ = state.step;
 }
@@ -79,6 +82,7 @@ std::vector<std::vector<Pair>> Training::batches_of(std::int64_t step) {
 }
 
 void Training::run(const Hooks& hooks) {
+  check_writable(folder_);
   const Clock::time_point start = Clock::now();
   const std::int64_t steps = recipe_.schedule.steps, first = step_;
   Progress sums;
@@ -87,8 +91,10 @@ void Training::run(const Hooks& hooks) {
   while (step_ < steps) {
     const double rate = recipe_.schedule(step_);
     const StepReport r = learner_.step(step_, batches_of(step_), rate);
-    if (!std::isfinite(r.loss)) {
-      throw Error(fmt::format("the loss of step {} is {}: no number to learn from. {}", step_ + 1, r.loss,
+    if (!std::isfinite(r.loss) || !std::isfinite(r.norm)) {
+      const bool loss = !std::isfinite(r.loss);
+      throw Error(fmt::format("the {} of step {} is {}: no number to learn from. {}", loss ? "loss" : "gradient's norm",
+                              step_ + 1, loss ? r.loss : r.norm,
                               saved_step_ < 0
                                   ? std::string("No checkpoint was written yet; lower learning_rate")
                                   : fmt::format("{} holds the state after step {}; lower learning_rate and resume",

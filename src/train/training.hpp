@@ -34,7 +34,8 @@ class Training {
   /// Goes on from the state in the folder, bitwise as if it had never stopped.
   void resume();
   /// Until the recipe's steps are done, or until hooks.stop. The folder holds model and state then; and every
-  /// checkpoint_every steps. Error when the loss is no number: says the step, and where the last good checkpoint is.
+  /// checkpoint_every steps. Error when nothing can be written to the folder, before the first step; and when the loss
+  /// or its gradient is no number: says the step, and where the last good checkpoint is.
   void run(const Hooks& hooks);
 
   std::int64_t step() const { return step_; }

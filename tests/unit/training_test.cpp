@@ -1,0 +1,397 @@
+// Training as a whole, on models small enough for a test: that it learns, that it goes on bitwise as if it had never
+// stopped, what it writes, and what it refuses.
+#include "train/training.hpp"
+
+#include <cmath>
+#include <csignal>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/threads.hpp>
+
+#include "demo/corpus.hpp"
+#include "demo/tokenizer.hpp"
+#include "io/safetensors.hpp"
+#include "support/errors.hpp"
+#include "support/random.hpp"
+#include "support/scratch.hpp"
+#include "train/checkpoint.hpp"
+
+namespace fovea::train {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::bytes_of;
+using testing::has;
+using testing::message_of;
+using testing::refuses;
+using testing::Rng;
+using testing::Scratch;
+
+// ------------------------------------------------------------------------------------------------------------- learner
+
+/// A Marian over a vocabulary of 20 that learns from batches that a test makes.
+struct Small {
+  std::shared_ptr<models::Marian> model;
+  NamedTensors parameters;
+  std::unique_ptr<Learner> learner;
+
+  explicit Small(const StepSettings& settings, const AdamWSettings& optimiser = {}) {
+    const MarianSizes sizes{20, 16, 32, 64, 2, 1, 1, 0.0};
+    const MarianStart start(sizes, 1);
+    const nn::Weights weights(start, nn::Purpose::Training);
+    model = std::make_shared<models::Marian>(
+        models::marian_config(nlohmann::json::parse(marian_config_json(sizes).dump()), "small"), weights);
+    parameters = weights.trainable();
+    learner = std::make_unique<Learner>(model, parameters, optimiser, settings);
+  }
+};
+
+/// Random texts, and the same backwards.
+std::vector<Pair> backwards(int count, std::uint64_t seed) {
+  Rng rng(seed);
+  std::vector<Pair> pairs;
+  for (int i = 0; i < count; ++i) {
+    Pair p;
+    for (int n = rng.in(1, 8); n > 0; --n) p.source.push_back(rng.in(3, 19));
+    p.target.assign(p.source.rbegin(), p.source.rend());
+    p.source.push_back(1), p.target.push_back(1);
+    pairs.push_back(std::move(p));
+  }
+  return pairs;
+}
+
+constexpr StepSettings kPlain{.label_smoothing = 0, .clip = 0, .shift = 0, .shift_chance = 0};
+
+TEST(Learner, LearnsABatchByHeart) {
+  Small small(StepSettings{.label_smoothing = 0, .shift = 0});
+  const std::vector<std::vector<Pair>> batches{backwards(8, 2)};
+  const double before = small.learner->step(0, batches, 3e-3).loss;
+  double after = before;
+  for (int step = 1; step < 300 && after >= 0.1; ++step) after = small.learner->step(step, batches, 3e-3).loss;
+  EXPECT_GT(before, 2);
+  EXPECT_LT(after, 0.1);
+}
+
+TEST(Learner, BatchesAddedUpAreOneLargeBatch) {
+  const std::vector<Pair> first = backwards(5, 3), second = backwards(3, 4);
+  std::vector<Pair> both = first;
+  both.insert(both.end(), second.begin(), second.end());
+  Small parts(kPlain), whole(kPlain);
+  const StepReport a = parts.learner->step(0, std::vector{first, second}, 1e-3),
+                   b = whole.learner->step(0, std::vector{both}, 1e-3);
+  EXPECT_NEAR(a.loss, b.loss, 1e-5);
+  EXPECT_NEAR(a.norm, b.norm, 1e-5);
+  EXPECT_EQ(a.tokens, b.tokens);
+  double most = 0;
+  for (const auto& [name, moment] : whole.learner->optimiser().first()) {  // a tenth of the gradient
+    const auto mine = parts.learner->optimiser().first().at(name).values<float>(), other = moment.values<float>();
+    for (std::size_t i = 0; i < other.size(); ++i) {
+      EXPECT_NEAR(mine[i], other[i], 1e-6) << name;
+      most = std::max(most, std::abs(double{other[i]}));
+    }
+  }
+  EXPECT_GT(most, 1e-3);
+}
+
+TEST(Learner, ClipsTheGradientToItsNorm) {
+  const std::vector<std::vector<Pair>> batches{backwards(5, 3)};
+  Small free(kPlain), clipped(StepSettings{.label_smoothing = 0, .clip = 0.01, .shift = 0});
+  const double norm = free.learner->step(0, batches, 1e-3).norm;
+  EXPECT_EQ(clipped.learner->step(0, batches, 1e-3).norm, norm);  // reported as it was
+  EXPECT_NEAR(global_norm(free.learner->optimiser().first()), 0.1 * norm, 1e-5);
+  EXPECT_NEAR(global_norm(clipped.learner->optimiser().first()), 0.1 * 0.01, 1e-7);
+}
+
+TEST(Learner, ShiftsNoTextBeyondThePositions) {
+  Small small(StepSettings{.shift = 1000, .shift_chance = 1});
+  for (int step = 0; step < 20; ++step)
+    EXPECT_TRUE(std::isfinite(
+        small.learner->step(step, std::vector{backwards(3, static_cast<std::uint64_t>(step))}, 1e-3).loss));
+}
+
+/// Every value that a step could have changed.
+std::vector<float> all_values(const Small& small) {
+  std::vector<float> all;
+  for (const NamedTensors* kind :
+       {&small.parameters, &small.learner->optimiser().first(), &small.learner->optimiser().second()})
+    for (const auto& [name, t] : *kind) all.insert(all.end(), t.values<float>().begin(), t.values<float>().end());
+  return all;
+}
+
+TEST(Learner, AGradientThatIsNoNumberChangesNothing) {
+  Small small(kPlain);
+  const auto fill = [&](const char* name, float factor, float plus) {
+    for (float& x : small.parameters.at(name).values<float>()) x = factor * x + plus;
+  };
+  // Keys of 0 and values of a usual size keep the loss finite; what goes back to the keys' weights is beyond f32.
+  fill("model.encoder.layers.0.final_layer_norm.weight", 1e20f, 0);
+  fill("model.decoder.layers.0.encoder_attn.k_proj.weight", 0, 0);
+  fill("model.decoder.layers.0.encoder_attn.q_proj.bias", 0, 1e30f);
+  fill("model.decoder.layers.0.encoder_attn.v_proj.weight", 1e-20f, 0);
+  const std::vector<float> before = all_values(small);
+  const StepReport report = small.learner->step(0, std::vector{backwards(5, 3)}, 1e-3);
+  EXPECT_TRUE(std::isfinite(report.loss)) << report.loss;
+  EXPECT_FALSE(std::isfinite(report.norm)) << report.norm;
+  EXPECT_EQ(all_values(small), before);
+  EXPECT_EQ(small.learner->optimiser().steps(), 0);
+}
+
+// ------------------------------------------------------------------------------------------------------------ training
+
+/// Two files of demo sentences, the demo's tokenizer, and a recipe that reads them.
+struct Texts {
+  Scratch scratch;
+  Recipe recipe;
+
+  Texts() {
+    static const demo::Corpus corpus = demo::make_corpus(1, 200);
+    std::string english, french;
+    for (const demo::SentencePair& p : corpus.pairs)
+      english += demo::english_text(p) + "\n", french += demo::french_text(p) + "\n";
+    recipe.files = TextFiles{scratch.write("a.en", english), scratch.write("a.fr", french),
+                             scratch.write("tokenizer.json", demo::tokenizer_json())};
+    recipe.model = {.vocabulary = 0,
+                    .positions = 64,
+                    .width = 32,
+                    .feed_forward = 64,
+                    .heads = 2,
+                    .encoder_layers = 1,
+                    .decoder_layers = 1};
+    recipe.schedule = {.peak = 3e-3, .warmup = 2, .steps = 6};
+    recipe.step = {.shift = 8, .accumulate = 2};
+    recipe.tokens_per_batch = 250;
+    recipe.optimiser.weight_decay = 0.01;
+  }
+  fs::path folder(const char* name) const { return scratch / name; }
+  Training training(const char* name, const std::string& text = "recipe") const { return {recipe, text, folder(name)}; }
+};
+
+/// Stops after step n.
+Hooks until(const Training& t, std::int64_t n) {
+  Hooks hooks;
+  hooks.stop = [&t, n] { return t.step() == n; };
+  return hooks;
+}
+
+std::string state_after(const Texts& texts, const char* name, int threads, std::initializer_list<int> stops) {
+  set_threads(threads);
+  for (const int stop : stops) {
+    Training t = texts.training(name);
+    if (has_state(texts.folder(name))) t.resume();
+    t.run(until(t, stop));
+    EXPECT_EQ(t.step(), stop);
+  }
+  return bytes_of(texts.folder(name) / "training.safetensors");
+}
+
+TEST(Training, GoesOnBitwiseAsIfItHadNeverStoppedOnAnyNumberOfThreads) {
+  const Texts texts;
+  const int before = threads();
+  const std::string whole = state_after(texts, "whole", 1, {5}), parts = state_after(texts, "parts", 2, {1, 3, 5});
+  set_threads(before);
+  ASSERT_FALSE(whole.empty());
+  EXPECT_TRUE(whole == parts);  // parameters, moments, step: every byte
+  EXPECT_TRUE(bytes_of(texts.folder("whole") / "model.safetensors") ==
+              bytes_of(texts.folder("parts") / "model.safetensors"));
+}
+
+TEST(Training, ReportsWhatItDoes) {
+  Texts texts;
+  texts.recipe.report_every = 4;
+  texts.recipe.schedule.steps = 10;
+  Training t = texts.training("out");
+  std::vector<Progress> seen;
+  Hooks hooks;
+  hooks.report = [&](const Progress& p) { seen.push_back(p); };
+  t.run(hooks);
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0].step, 4), EXPECT_EQ(seen[1].step, 8), EXPECT_EQ(seen[2].step, 10);
+  for (const Progress& p : seen) {
+    EXPECT_EQ(p.steps, 10);
+    EXPECT_EQ(p.learning_rate, texts.recipe.schedule(p.step - 1));
+    EXPECT_GT(p.loss, 0), EXPECT_GT(p.norm, 0), EXPECT_GT(p.tokens_per_second, 0);
+  }
+  EXPECT_LT(seen[2].loss, seen[0].loss);
+  EXPECT_EQ(seen[2].seconds_left, 0);
+}
+
+Tensor logits_of(const models::EncoderDecoder& model, const Pair& pair) {
+  std::vector<int> written{model.target_tokens().start};
+  written.insert(written.end(), pair.target.begin(), pair.target.end() - 1);
+  const std::vector<models::Sequence> source{{pair.source, {}}}, target{{written, {}}};
+  return model.vocabulary_logits(model.decode(model.encode(source), target).hidden);
+}
+
+TEST(Training, WritesTheModelThatItTrained) {
+  const Texts texts;
+  Training t = texts.training("out");
+  t.run({});
+  const io::SafeTensors state(texts.folder("out") / "training.safetensors"),
+      weights(texts.folder("out") / "model.safetensors");
+  int parameters = 0;
+  for (const std::string& name : state.names()) {
+    if (!name.starts_with("parameter.")) continue;
+    ++parameters;
+    EXPECT_TRUE(std::ranges::equal(state.tensor(name).values<float>(), weights.tensor(name.substr(10)).values<float>()))
+        << name;
+  }
+  EXPECT_EQ(parameters + 1, std::ssize(weights.names()));  // and final_logits_bias
+  t.finish(DType::F32);
+  EXPECT_FALSE(has_state(texts.folder("out")));
+  const auto loaded = models::load_encoder_decoder(texts.folder("out"));
+  for (const Pair& pair : std::span(t.data().pairs).first(5)) {
+    const Tensor mine = logits_of(t.model(), pair), theirs = logits_of(*loaded, pair);
+    ASSERT_EQ(mine.shape().str(), theirs.shape().str());
+    for (std::size_t i = 0; i < mine.values<float>().size(); ++i)
+      ASSERT_NEAR(mine.values<float>()[i], theirs.values<float>()[i], 1e-5);
+  }
+  t.finish(DType::F16);
+  EXPECT_EQ(io::SafeTensors(texts.folder("out") / "model.safetensors").tensor("model.shared.weight").dtype(),
+            DType::F16);
+  EXPECT_NO_THROW(models::load_encoder_decoder(texts.folder("out")));
+}
+
+// ---------------------------------------------------------------------------------------------------------- what fails
+
+TEST(TrainingData, EveryComplaintNamesFileAndLine) {
+  const Texts texts;
+  const auto refused = [&](const char* english, const char* french, const std::vector<std::string_view>& parts) {
+    Recipe r = texts.recipe;
+    r.files->source = texts.scratch.write("b.en", english), r.files->target = texts.scratch.write("b.fr", french);
+    r.model.positions = 6;
+    return refuses([&] { data_of(r); }, parts);
+  };
+  EXPECT_TRUE(refused("the\nthe\nthe\n", "le\nle\n", {"b.en has 3 lines", "b.fr has 2"}));
+  EXPECT_TRUE(refused("the\n\nthe\n", "le\nle\nle\n", {"b.en: line 2 is empty"}));
+  EXPECT_TRUE(refused("the\nthe\n", "le\r\n\r\n", {"b.fr: line 2 is empty"}));
+  EXPECT_TRUE(refused("the\nthe\n", "le\nle le le le le le\n", {"b.fr: line 2 has 7 tokens", "6 positions"}));
+  Recipe r = texts.recipe;
+  r.files->source = texts.scratch / "none.en";
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"none.en", "cannot be read"}));
+  r = texts.recipe;
+  auto endless = nlohmann::json::parse(demo::tokenizer_json());
+  endless["post_processor"] = nullptr;
+  r.files->tokenizer = texts.scratch.write("endless.json", endless.dump());
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"endless.json: does not end a text with token 1"}));
+  r = texts.recipe;
+  r.files.reset(), r.pairs = 50, r.model.positions = 10;
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"demo language", "10 positions"}));
+}
+
+TEST(TrainingData, FilesAndTheLanguageItselfGiveTheSameIds) {
+  const Texts texts;
+  Recipe r = texts.recipe;
+  const Data from_files = data_of(r);
+  r.files.reset(), r.pairs = 200, r.data_seed = 1;
+  const Data made = data_of(r);
+  EXPECT_EQ(from_files.vocabulary, made.vocabulary);
+  EXPECT_EQ(from_files.tokenizer_json, made.tokenizer_json);
+  ASSERT_EQ(from_files.pairs.size(), made.pairs.size());
+  for (std::size_t i = 0; i < made.pairs.size(); ++i) {
+    EXPECT_EQ(from_files.pairs[i].source, made.pairs[i].source) << i;
+    EXPECT_EQ(from_files.pairs[i].target, made.pairs[i].target) << i;
+  }
+}
+
+TEST(Checkpoint, OfAnotherRecipeOrDamagedIsRefusedInALine) {
+  const Texts texts;
+  const fs::path state = texts.folder("out") / "training.safetensors";
+  {
+    Training t = texts.training("out", R"({"training": {"seed": 1, "steps": 6}})");
+    t.run(until(t, 1));
+  }
+  const auto resumed = [&](const std::string& text) { texts.training("out", text).resume(); };
+  EXPECT_NO_THROW(resumed(R"({"training": {"seed": 1, "steps": 6}})"));
+  EXPECT_TRUE(refuses([&] { resumed(R"({"training": {"seed": 1, "steps": 7}})"); },
+                      {"training.safetensors", "another recipe", "training.steps was 6 and is 7"}));
+  EXPECT_TRUE(refuses([&] { resumed(R"({"training": {"steps": 6}})"); }, {"training.seed was 1 and is not set"}));
+  const std::string whole = bytes_of(state), text = R"({"training": {"seed": 1, "steps": 6}})";
+  const auto damaged = [&](const std::string& bytes) {
+    texts.scratch.write("out/training.safetensors", bytes);
+    return [&] { resumed(text); };
+  };
+  std::string flipped = whole;
+  flipped[flipped.find("F32")] = 'G';
+  EXPECT_TRUE(refuses(damaged(flipped), {"training.safetensors"}));
+  flipped = whole;
+  flipped[3] = static_cast<char>(flipped[3] ^ 0x40);  // of the header's length
+  EXPECT_TRUE(refuses(damaged(flipped), {"training.safetensors"}));
+  EXPECT_TRUE(refuses(damaged(whole.substr(0, whole.size() - 100)), {"training.safetensors"}));
+  EXPECT_TRUE(refuses(damaged(""), {"training.safetensors"}));
+  std::string renamed = whole;  // the same length: only this name is another
+  renamed.replace(renamed.find("\"second.model.shared"), 20, "\"second.model.sharex");
+  EXPECT_TRUE(refuses(damaged(renamed), {"out", "second moment \"model.shared.weight\""}));
+  const std::string number = "\"step\":\"1\"";
+  ASSERT_NE(whole.find(number), whole.npos);
+  std::string lettered = whole;
+  lettered[lettered.find(number) + 8] = 'x';
+  EXPECT_TRUE(refuses(damaged(lettered), {"step is \"x\"", "a whole number"}));
+  EXPECT_NO_THROW(damaged(whole)());
+}
+
+TEST(Checkpoint, AFullDiskKeepsTheOldOne) {
+  const Texts texts;
+  Training t = texts.training("out");
+  t.run(until(t, 1));
+  const fs::path state = texts.folder("out") / "training.safetensors",
+                 model = texts.folder("out") / "model.safetensors";
+  const std::string old_state = bytes_of(state), old_model = bytes_of(model);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit little{1 << 16, before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &little);
+  const std::string message = message_of([&] { t.run(until(t, 2)); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_TRUE(has(message, "training.safetensors: cannot") && has(message, "what was there before is untouched"))
+      << message;
+  EXPECT_TRUE(bytes_of(state) == old_state);
+  EXPECT_TRUE(bytes_of(model) == old_model);
+  Training again = texts.training("out");
+  again.resume();
+  EXPECT_EQ(again.step(), 1);
+}
+
+TEST(Checkpoint, AFolderThatCannotBeWrittenIsKnownBeforeTheFirstStep) {
+  const Texts texts;
+  Training beneath_a_file(texts.recipe, "recipe", texts.scratch / "a.en" / "out");
+  EXPECT_TRUE(refuses([&] { beneath_a_file.run({}); }, {"a.en/out: cannot be made a folder"}));
+  EXPECT_EQ(beneath_a_file.step(), 0);
+
+  Training t = texts.training("out");
+  t.run(until(t, 1));
+  const std::string old = bytes_of(texts.folder("out") / "training.safetensors");
+  const bool root = geteuid() == 0;
+  fs::permissions(texts.scratch.path(), fs::perms(0755));
+  fs::permissions(texts.folder("out"), fs::perms(0555));
+  if (root) ASSERT_EQ(seteuid(65534), 0);  // nobody: root may write anywhere
+  const std::string message = message_of([&] { t.run(until(t, 2)); });
+  if (root) ASSERT_EQ(seteuid(0), 0);
+  fs::permissions(texts.folder("out"), fs::perms(0755));
+  EXPECT_TRUE(has(message, "training.safetensors: cannot be created: Permission denied")) << message;
+  EXPECT_EQ(t.step(), 1);
+  EXPECT_TRUE(bytes_of(texts.folder("out") / "training.safetensors") == old);
+}
+
+TEST(Training, StopsWhenTheLossIsNoNumberAndSaysWhereItWasGood) {
+  Texts texts;
+  texts.recipe.schedule.peak = 1e38;
+  texts.recipe.schedule.warmup = 0;
+  Training none = texts.training("none");
+  EXPECT_TRUE(
+      refuses([&] { none.run({}); }, {"of step 2 is", "no number", "No checkpoint was written yet", "learning_rate"}));
+  EXPECT_FALSE(has_state(texts.folder("none")));
+  texts.recipe.checkpoint_every = 1;
+  Training some = texts.training("some");
+  EXPECT_TRUE(
+      refuses([&] { some.run({}); }, {"of step 2 is", "some holds the state after step 1", "lower learning_rate"}));
+}
+
+}  // namespace
+}  // namespace fovea::train
