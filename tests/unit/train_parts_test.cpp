@@ -320,23 +320,39 @@ TEST(Recipe, SaysWhatItSays) {
   ASSERT_TRUE(r.files.has_value());
   EXPECT_EQ(r.files->source, "folder/a.en");
   EXPECT_EQ(r.files->target, "/b.fr");
-  EXPECT_EQ(r.model.width, 48), EXPECT_EQ(r.model.heads, 3), EXPECT_EQ(r.model.feed_forward, 96);
-  EXPECT_EQ(r.model.encoder_layers, 2), EXPECT_EQ(r.model.decoder_layers, 3), EXPECT_EQ(r.model.positions, 40);
+  EXPECT_EQ(r.model.width, 48);
+  EXPECT_EQ(r.model.heads, 3);
+  EXPECT_EQ(r.model.feed_forward, 96);
+  EXPECT_EQ(r.model.encoder_layers, 2);
+  EXPECT_EQ(r.model.decoder_layers, 3);
+  EXPECT_EQ(r.model.positions, 40);
   EXPECT_EQ(r.model.dropout, 0.2);
-  EXPECT_EQ(r.seed, 5u), EXPECT_EQ(r.step.seed, 5u), EXPECT_EQ(r.step.accumulate, 2), EXPECT_EQ(r.tokens_per_batch, 99);
-  EXPECT_EQ(r.schedule.steps, 7), EXPECT_EQ(r.schedule.warmup, 3), EXPECT_EQ(r.schedule.peak, 0.5);
+  EXPECT_EQ(r.seed, 5u);
+  EXPECT_EQ(r.step.seed, 5u);
+  EXPECT_EQ(r.step.accumulate, 2);
+  EXPECT_EQ(r.tokens_per_batch, 99);
+  EXPECT_EQ(r.schedule.steps, 7);
+  EXPECT_EQ(r.schedule.warmup, 3);
+  EXPECT_EQ(r.schedule.peak, 0.5);
   EXPECT_EQ(r.schedule.fall, Fall::Cosine);
-  EXPECT_EQ(r.optimiser.beta1, 0.8), EXPECT_EQ(r.optimiser.beta2, 0.7), EXPECT_EQ(r.optimiser.eps, 1e-6);
-  EXPECT_EQ(r.optimiser.weight_decay, 0.25), EXPECT_EQ(r.step.clip, 0), EXPECT_EQ(r.step.label_smoothing, 0.125f);
-  EXPECT_EQ(r.step.shift, 4), EXPECT_EQ(r.step.shift_chance, 0.75);
-  EXPECT_EQ(r.report_every, 6), EXPECT_EQ(r.checkpoint_every, 8);
+  EXPECT_EQ(r.optimiser.beta1, 0.8);
+  EXPECT_EQ(r.optimiser.beta2, 0.7);
+  EXPECT_EQ(r.optimiser.eps, 1e-6);
+  EXPECT_EQ(r.optimiser.weight_decay, 0.25);
+  EXPECT_EQ(r.step.clip, 0);
+  EXPECT_EQ(r.step.label_smoothing, 0.125f);
+  EXPECT_EQ(r.step.shift, 4);
+  EXPECT_EQ(r.step.shift_chance, 0.75);
+  EXPECT_EQ(r.report_every, 6);
+  EXPECT_EQ(r.checkpoint_every, 8);
 }
 
 TEST(Recipe, OfTheDemoIsTheFileInTheTree) {
   const Recipe r = demo_recipe();
   EXPECT_FALSE(r.files.has_value());
   EXPECT_EQ(r.pairs, 220'000);
-  EXPECT_EQ(r.model.encoder_layers, 4), EXPECT_EQ(r.model.decoder_layers, 1);
+  EXPECT_EQ(r.model.encoder_layers, 4);
+  EXPECT_EQ(r.model.decoder_layers, 1);
   EXPECT_EQ(testing::bytes_of(FOVEA_SOURCE "/demo/recipe.json"), demo_recipe_text());
   EXPECT_EQ(read_recipe(FOVEA_SOURCE "/demo/recipe.json").schedule.steps, r.schedule.steps);
   EXPECT_TRUE(refuses([] { read_recipe("no/such.json"); }, {"no/such.json"}));

@@ -83,7 +83,7 @@ TEST(Learner, BatchesAddedUpAreOneLargeBatch) {
   both.insert(both.end(), second.begin(), second.end());
   Small parts(kPlain), whole(kPlain);
   const StepReport a = parts.learner->step(0, std::vector{first, second}, 1e-3),
-                   b = whole.learner->step(0, std::vector{both}, 1e-3);
+                   b = whole.learner->step(0, std::vector<std::vector<Pair>>{both}, 1e-3);
   EXPECT_NEAR(a.loss, b.loss, 1e-5);
   EXPECT_NEAR(a.norm, b.norm, 1e-5);
   EXPECT_EQ(a.tokens, b.tokens);
@@ -111,7 +111,8 @@ TEST(Learner, ShiftsNoTextBeyondThePositions) {
   Small small(StepSettings{.shift = 1000, .shift_chance = 1});
   for (int step = 0; step < 20; ++step)
     EXPECT_TRUE(std::isfinite(
-        small.learner->step(step, std::vector{backwards(3, static_cast<std::uint64_t>(step))}, 1e-3).loss));
+        small.learner->step(step, std::vector<std::vector<Pair>>{backwards(3, static_cast<std::uint64_t>(step))}, 1e-3)
+            .loss));
 }
 
 /// Every value that a step could have changed.
@@ -134,7 +135,7 @@ TEST(Learner, AGradientThatIsNoNumberChangesNothing) {
   fill("model.decoder.layers.0.encoder_attn.q_proj.bias", 0, 1e30f);
   fill("model.decoder.layers.0.encoder_attn.v_proj.weight", 1e-20f, 0);
   const std::vector<float> before = all_values(small);
-  const StepReport report = small.learner->step(0, std::vector{backwards(5, 3)}, 1e-3);
+  const StepReport report = small.learner->step(0, std::vector<std::vector<Pair>>{backwards(5, 3)}, 1e-3);
   EXPECT_TRUE(std::isfinite(report.loss)) << report.loss;
   EXPECT_FALSE(std::isfinite(report.norm)) << report.norm;
   EXPECT_EQ(all_values(small), before);
@@ -210,11 +211,15 @@ TEST(Training, ReportsWhatItDoes) {
   hooks.report = [&](const Progress& p) { seen.push_back(p); };
   t.run(hooks);
   ASSERT_EQ(seen.size(), 3u);
-  EXPECT_EQ(seen[0].step, 4), EXPECT_EQ(seen[1].step, 8), EXPECT_EQ(seen[2].step, 10);
+  EXPECT_EQ(seen[0].step, 4);
+  EXPECT_EQ(seen[1].step, 8);
+  EXPECT_EQ(seen[2].step, 10);
   for (const Progress& p : seen) {
     EXPECT_EQ(p.steps, 10);
     EXPECT_EQ(p.learning_rate, texts.recipe.schedule(p.step - 1));
-    EXPECT_GT(p.loss, 0), EXPECT_GT(p.norm, 0), EXPECT_GT(p.tokens_per_second, 0);
+    EXPECT_GT(p.loss, 0);
+    EXPECT_GT(p.norm, 0);
+    EXPECT_GT(p.tokens_per_second, 0);
   }
   EXPECT_LT(seen[2].loss, seen[0].loss);
   EXPECT_EQ(seen[2].seconds_left, 0);
@@ -370,9 +375,11 @@ TEST(Checkpoint, AFolderThatCannotBeWrittenIsKnownBeforeTheFirstStep) {
   const bool root = geteuid() == 0;
   fs::permissions(texts.scratch.path(), fs::perms(0755));
   fs::permissions(texts.folder("out"), fs::perms(0555));
-  if (root) ASSERT_EQ(seteuid(65534), 0);  // nobody: root may write anywhere
+  if (root) {
+    ASSERT_EQ(seteuid(65534), 0);  // nobody: root may write anywhere
+  }
   const std::string message = message_of([&] { t.run(until(t, 2)); });
-  if (root) ASSERT_EQ(seteuid(0), 0);
+  if (root) { ASSERT_EQ(seteuid(0), 0); }
   fs::permissions(texts.folder("out"), fs::perms(0755));
   EXPECT_TRUE(has(message, "training.safetensors: cannot be created: Permission denied")) << message;
   EXPECT_EQ(t.step(), 1);
