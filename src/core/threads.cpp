@@ -35,11 +35,10 @@ class Order {
   std::atomic<std::int64_t> ended_{0};
 };
 
-/// Arenas are kept: a new one costs more than a small loop, and its workers would have to find it first.
+/// Arenas are kept: a new one costs more than a small loop, and its workers would have to find it first. Each thread has its own: in a
+/// shared one that is full, oneTBB hands the caller's loop to somebody else, which a thread sanitizer takes for a race.
 oneapi::tbb::task_arena& arena_of(int threads) {
-  static std::mutex mutex;
-  static auto& arenas = *new std::map<int, oneapi::tbb::task_arena>;  // outlives whatever still runs when the program ends
-  const std::lock_guard lock(mutex);
+  thread_local std::map<int, oneapi::tbb::task_arena> arenas;
   return arenas.try_emplace(threads, threads).first->second;
 }
 
