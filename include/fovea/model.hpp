@@ -50,7 +50,8 @@ class Run {
   /// Removes edges or a token's values, runs the model again from the lowest layer that they touch, and says what that
   /// did, beside what removing random sets of equal weight does. Error when nothing would be left to a query.
   Effect measure(const MeasureQuery& query) const;
-  /// The same for each of these links alone, in one batch.
+  /// The same for each of these links alone, in one batch. Where a link is all that its query sees, nothing can be
+  /// measured: before, after and effect are NaN, and there are no draws.
   std::vector<Effect> measure(std::span<const Link> links, int draws = 20, std::uint64_t seed = 0) const;
   /// Measures every pair, or every single edge, without a control. Error when that would be more than about 8 million
   /// tokens to run, with the number.

@@ -79,10 +79,10 @@ Variant cut_of(const Original& run, std::string_view text, const MeasureQuery& q
   return cut;
 }
 
-Variant cut_of(const Original& run, const Link& link) {
-  Variant cut{{{link.layer, link.head, link.query, link.key}}, {link.query}};
-  refuse_empty_rows(run, cut);
-  return cut;
+Variant cut_of(const Link& link) { return {{{link.layer, link.head, link.query, link.key}}, {link.query}}; }
+
+bool leaves_nothing(const Original& run, const Link& link) {
+  return HeadRows(*run.records[static_cast<std::size_t>(link.layer)], kSequence, link.head).visible(link.query) < 2;
 }
 
 }  // namespace fovea::look

@@ -23,7 +23,9 @@ struct Original {
 /// What a query means in this run. Error naming the token when it is not there, when nothing is asked for, and when a
 /// query would see no key any more.
 Variant cut_of(const Original& run, std::string_view text, const MeasureQuery& query);
-Variant cut_of(const Original& run, const Link& link);
+Variant cut_of(const Link& link);
+/// Whether the link is all that its query sees, as a causal model's first token sees itself: it cannot be cut.
+bool leaves_nothing(const Original& run, const Link& link);
 
 /// Reads variants from reruns: those of one lowest layer together, as sequences of one batch, from that layer on.
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants);

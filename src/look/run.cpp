@@ -1,5 +1,6 @@
 // A run that can be looked into: every question goes to the functions beside this file.
 #include <algorithm>
+#include <limits>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -71,6 +72,14 @@ void check_draws(int draws) {
     throw Error(fmt::format("draws {}: a control has {} to {}", draws, kLeast, kMost));
 }
 
+Effect unmeasured(const look::Original& run, const look::Metric& metric, const Link& link) {
+  Effect e;
+  e.metric = metric.name();
+  e.before = e.after = e.effect = e.control.mean = e.control.sd = std::numeric_limits<double>::quiet_NaN();
+  look::describe(run, look::cut_of(link), e);
+  return e;
+}
+
 }  // namespace
 
 Effect Run::measure(const MeasureQuery& query) const {
@@ -85,9 +94,21 @@ std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::ui
   check_draws(draws);
   if (links.empty()) return {};
   const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), links.front().kind)};
+  const auto metric = look::choose_metric(*model_, *result_, tokens, {}, {});
+  std::vector<Effect> effects;
   std::vector<look::Variant> cuts;
-  for (const Link& link : links) cuts.push_back(look::cut_of(run, link));
-  return look::measure(run, *look::choose_metric(*model_, *result_, tokens, {}, {}), cuts, draws, seed);
+  std::vector<std::size_t> places;  // of the cuts among the effects
+  for (const Link& link : links) {
+    effects.emplace_back();
+    if (look::leaves_nothing(run, link)) {
+      effects.back() = unmeasured(run, *metric, link);
+      continue;
+    }
+    cuts.push_back(look::cut_of(link)), places.push_back(effects.size() - 1);
+  }
+  std::vector<Effect> measured = look::measure(run, *metric, cuts, draws, seed);
+  for (std::size_t i = 0; i < places.size(); ++i) effects[places[i]] = std::move(measured[i]);
+  return effects;
 }
 
 Survey Run::survey(const SurveyQuery& query) const {

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include <fovea/threads.hpp>
 
 namespace fovea::train {
@@ -13,13 +11,8 @@ namespace {
 
 constexpr std::int64_t kChunk = 1 << 14;
 
-void copy_into(const NamedTensors& from, NamedTensors& to, const char* what) {
-  for (auto& [name, tensor] : to) {
-    const auto found = from.find(name);
-    if (found == from.end() || !(found->second.shape() == tensor.shape()) || found->second.dtype() != DType::F32)
-      throw Error(fmt::format("the {} of \"{}\" is missing or not F32 {}", what, name, tensor.shape().str()));
-    std::ranges::copy(found->second.values<float>(), tensor.data<float>());
-  }
+void copy_into(const NamedTensors& from, NamedTensors& to) {
+  for (auto& [name, tensor] : to) std::ranges::copy(from.at(name).values<float>(), tensor.data<float>());
 }
 
 }  // namespace
@@ -33,8 +26,7 @@ AdamW::AdamW(NamedTensors parameters, const AdamWSettings& settings)
 }
 
 void AdamW::restore(std::int64_t steps, const NamedTensors& first, const NamedTensors& second) {
-  copy_into(first, first_, "first moment");
-  copy_into(second, second_, "second moment");
+  copy_into(first, first_), copy_into(second, second_);
   steps_ = steps;
 }
 

@@ -96,6 +96,11 @@ void check_writable(const std::filesystem::path& folder) {
 
 bool has_state(const std::filesystem::path& folder) { return std::filesystem::exists(folder / kStateFile); }
 
+void remove_state(const std::filesystem::path& folder) {
+  std::error_code error;  // a folder that keeps it is still a model
+  std::filesystem::remove(folder / kStateFile, error);
+}
+
 State read_state(const std::filesystem::path& folder, const std::string& recipe) {
   const std::filesystem::path path = folder / kStateFile;
   const io::SafeTensors file(path);

@@ -1,8 +1,7 @@
 #include "train/data.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,14 +9,20 @@
 #include "demo/corpus.hpp"
 #include "demo/lexicon.hpp"
 #include "demo/tokenizer.hpp"
+#include "io/input_file.hpp"
 #include "io/tokenizer.hpp"
 
 namespace fovea::train {
 namespace {
 
+constexpr std::int64_t kLargestFile = std::int64_t{4} << 30;
+
+std::string text_of(const std::filesystem::path& path) {
+  return io::read_text(io::InputFile::open(path), kLargestFile);
+}
+
 std::vector<std::string> lines_of(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in) throw Error(fmt::format("{}: cannot be read; expected a text file, one sentence a line", path.string()));
+  std::istringstream in(text_of(path));
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -28,11 +33,6 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
   return lines;
 }
 
-std::string text_of_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 Data from_files(const TextFiles& files, int positions) {
   const std::vector<std::string> sources = lines_of(files.source), targets = lines_of(files.target);
   if (sources.size() != targets.size())
@@ -40,7 +40,7 @@ Data from_files(const TextFiles& files, int positions) {
         "{} has {} lines and {} has {}; expected as many: line n of one is the translation of line n of the other",
         files.source.string(), sources.size(), files.target.string(), targets.size()));
   const io::Tokenizer tokenizer = io::Tokenizer::load(files.tokenizer);
-  Data data{.pairs = {}, .tokenizer_json = text_of_file(files.tokenizer), .vocabulary = tokenizer.largest_id() + 1};
+  Data data{.pairs = {}, .tokenizer_json = text_of(files.tokenizer), .vocabulary = tokenizer.largest_id() + 1};
   const auto ids_of = [&](const std::string& text, const std::filesystem::path& file, std::size_t line) {
     std::vector<int> ids = tokenizer.encode(text).ids;
     if (std::ssize(ids) > positions)

@@ -23,7 +23,7 @@ class Section {
  public:
   Section(const json& recipe, const char* name, const std::filesystem::path& file,
           std::initializer_list<std::string_view> known)
-      : name_(name), file_(file) {
+      : file_(file) {
     if (*name == '\0')
       values_ = recipe;
     else if (recipe.contains(name))
@@ -53,7 +53,6 @@ class Section {
   }
 
  private:
-  const char* name_;
   const std::filesystem::path& file_;
   json values_;
 };
@@ -135,6 +134,5 @@ Recipe recipe_of(const json& recipe, const std::filesystem::path& file) {
 
 Recipe read_recipe(const std::filesystem::path& file) { return recipe_of(io::read_json(file), file); }
 std::string_view demo_recipe_text() { return tables::demo_recipe; }
-Recipe demo_recipe() { return recipe_of(io::parse_json(std::string(demo_recipe_text()), "demo"), "demo"); }
 
 }  // namespace fovea::train

@@ -38,9 +38,7 @@ struct Recipe {
 /// relative to its folder.
 Recipe recipe_of(const nlohmann::json& json, const std::filesystem::path& file);
 Recipe read_recipe(const std::filesystem::path& file);
-/// The recipe of the embedded demo model, demo/recipe.json.
-Recipe demo_recipe();
-/// What the demo's file says, word for word.
+/// The recipe of the embedded demo model, word for word as demo/recipe.json says it.
 std::string_view demo_recipe_text();
 
 }  // namespace fovea::train

@@ -67,8 +67,7 @@ void Training::save() {
 
 void Training::finish(DType dtype) {
   write_model(folder_, recipe_.model, data_.tokenizer_json, parameters_, buffers_, dtype);
-  std::error_code error;
-  std::filesystem::remove(folder_ / "training.safetensors", error);
+  remove_state(folder_);
 }
 
 std::vector<std::vector<Pair>> Training::batches_of(std::int64_t step) {

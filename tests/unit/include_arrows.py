@@ -11,8 +11,9 @@ import tempfile
 
 # layer → the layers right below it; what those stand on comes along.
 BELOW = {
-    "core": [],
-    "spec": [],
+    "error": [],
+    "core": ["error"],
+    "spec": ["error"],
     "kernels": ["core", "spec"],
     "ops": ["kernels"],
     "nn": ["ops"],
@@ -25,7 +26,8 @@ BELOW = {
     "apps": ["look", "train"],
 }
 PUBLIC = {
-    "core": ["dtype", "error", "tensor", "cpu", "threads"],
+    "error": ["error"],
+    "core": ["dtype", "tensor", "cpu", "threads"],
     "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score"],
     "ops": ["attention"],
     "look": ["look", "model", "fovea"],

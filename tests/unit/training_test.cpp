@@ -277,7 +277,7 @@ TEST(TrainingData, EveryComplaintNamesFileAndLine) {
   EXPECT_TRUE(refused("the\nthe\n", "le\nle le le le le le\n", {"b.fr: line 2 has 7 tokens", "6 positions"}));
   Recipe r = texts.recipe;
   r.files->source = texts.scratch / "none.en";
-  EXPECT_TRUE(refuses([&] { data_of(r); }, {"none.en", "cannot be read"}));
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"none.en", "cannot be opened"}));
   r = texts.recipe;
   auto endless = nlohmann::json::parse(demo::tokenizer_json());
   endless["post_processor"] = nullptr;
@@ -379,9 +379,7 @@ TEST(Checkpoint, AFolderThatCannotBeWrittenIsKnownBeforeTheFirstStep) {
     ASSERT_EQ(seteuid(65534), 0);  // nobody: root may write anywhere
   }
   const std::string message = message_of([&] { t.run(until(t, 2)); });
-  if (root) {
-    ASSERT_EQ(seteuid(0), 0);
-  }
+  if (root) { ASSERT_EQ(seteuid(0), 0); }
   fs::permissions(texts.folder("out"), fs::perms(0755));
   EXPECT_TRUE(has(message, "training.safetensors: cannot be created: Permission denied")) << message;
   EXPECT_EQ(t.step(), 1);
