@@ -1,11 +1,13 @@
 #include "models/bert.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "models/checkpoint.hpp"
 #include "models/common.hpp"
+#include "ops/embedding.hpp"
 
 namespace fovea::models {
 namespace {
@@ -17,18 +19,11 @@ constexpr nn::EncoderLayerNames kLayerNames{
     .feed_forward_norm = "output.LayerNorm",
 };
 
-/// Rows [rows, width] of hidden.
+/// The first row of each sequence, [sequences, width].
 Tensor first_rows(const Result& result) {
-  const std::int64_t width = result.hidden.shape()[1];
-  Tensor rows(DType::F32, {static_cast<std::int64_t>(result.ends.size()), width});
-  const float* from = result.hidden.data<float>();
-  float* to = rows.data<float>();
-  int begin = 0;
-  for (const int end : result.ends) {
-    std::copy_n(from + begin * width, width, to);
-    to += width, begin = end;
-  }
-  return rows;
+  std::vector<int> firsts;
+  for (int begin = 0; const int end : result.ends) firsts.push_back(std::exchange(begin, end));
+  return embedding(result.hidden, firsts);
 }
 
 /// What a checkpoint may hold that no forward pass of an encoder reads: buffers, and the next-sentence head.
@@ -169,8 +164,9 @@ Result Bert::forward(std::span<const Sequence> sequences, const Pass& pass) cons
     const nn::EncoderLayer& layer = layers_[static_cast<std::size_t>(i)];
     const AttentionSpec spec(packed(*ends), pass.mask ? pass.mask(i) : AnyMask());
     nn::AttentionTrace trace;
-    nn::ValueEdit edit;
-    if (pass.values) edit = [&pass, i](Tensor& v) { pass.values(i, v); };
+    nn::AttentionEdit edit;
+    if (pass.values) edit.values = [&pass, i](Tensor& v) { pass.values(i, v); };
+    if (pass.heads) edit.heads = [&pass, i](const Tensor& out) { return pass.heads(i, out); };
     x = layer(x, spec, pass.record_attention ? &trace : nullptr, edit);
     keep(static_cast<std::size_t>(i) + 1, x);
     if (pass.record_attention) {

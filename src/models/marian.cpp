@@ -158,8 +158,9 @@ Result Marian::encode(std::span<const Sequence> sources, const Pass& pass) const
     const nn::EncoderLayer& layer = encoder_[static_cast<std::size_t>(i)];
     const AttentionSpec spec(packed(*ends), pass.mask ? pass.mask(i) : AnyMask());
     nn::AttentionTrace trace;
-    nn::ValueEdit edit;
-    if (pass.values) edit = [&pass, i](Tensor& v) { pass.values(i, v); };
+    nn::AttentionEdit edit;
+    if (pass.values) edit.values = [&pass, i](Tensor& v) { pass.values(i, v); };
+    if (pass.heads) edit.heads = [&pass, i](const Tensor& out) { return pass.heads(i, out); };
     x = layer(x, spec, pass.record_attention ? &trace : nullptr, edit);
     keep(i + 1);
     if (pass.record_attention) {
@@ -193,9 +194,11 @@ Result Marian::decode(const Result& sources, std::span<const Sequence> targets, 
     const AttentionSpec self(packed(*ends), pass.mask ? AnyMask(causal() & pass.mask(i)) : AnyMask(causal()));
     const AttentionSpec cross(packed(*ends, *key_ends), pass.cross_mask ? pass.cross_mask(i) : AnyMask());
     nn::AttentionTrace self_trace, cross_trace;
-    nn::ValueEdit self_edit, cross_edit;
-    if (pass.values) self_edit = [&pass, i](Tensor& v) { pass.values(i, v); };
-    if (pass.cross_values) cross_edit = [&pass, i](Tensor& v) { pass.cross_values(i, v); };
+    nn::AttentionEdit self_edit, cross_edit;
+    if (pass.values) self_edit.values = [&pass, i](Tensor& v) { pass.values(i, v); };
+    if (pass.heads) self_edit.heads = [&pass, i](const Tensor& out) { return pass.heads(i, out); };
+    if (pass.cross_values) cross_edit.values = [&pass, i](Tensor& v) { pass.cross_values(i, v); };
+    if (pass.cross_heads) cross_edit.heads = [&pass, i](const Tensor& out) { return pass.cross_heads(i, out); };
     const bool record = pass.record_attention;
     x = layer(x, sources.hidden, {self, record ? &self_trace : nullptr, self_edit},
               {cross, record ? &cross_trace : nullptr, cross_edit});
