@@ -25,8 +25,8 @@ struct Removal {
 struct Variant {
   std::vector<Removal> removed;
   std::vector<int> queries;
-  std::vector<HeadAt> silenced = {};               // whole heads, whose output becomes …
-  std::shared_ptr<const HeadMeans> means = {};     // … this; null: zero
+  std::vector<HeadAt> silenced = {};            // whole heads, whose output becomes …
+  std::shared_ptr<const HeadMeans> means = {};  // … this; null: zero
 };
 
 int lowest_layer(const Variant& variant);

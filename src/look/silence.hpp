@@ -23,8 +23,8 @@ struct Silence {
   const float* stand_in = nullptr;
 };
 
-/// out F32 [1, tokens, heads, value_dim] with these heads silenced; out itself when there are none. Under a tape nothing goes back
-/// through what was put in their place (Michel et al. 2019, arXiv 1905.10650: a mask of heads).
+/// out F32 [1, tokens, heads, value_dim] with these heads silenced; out itself when there are none. Under a tape
+/// nothing goes back through what was put in their place (Michel et al. 2019, arXiv 1905.10650: a mask of heads).
 Tensor silenced(const Tensor& out, std::vector<Silence> heads);
 
 }  // namespace fovea::look
