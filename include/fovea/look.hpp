@@ -121,7 +121,7 @@ struct Survey {
     int query = -1, key = -1;                         // −1: all; a head's
     int layer = -1, head = -1;                        // −1: all that were chosen; a pair's
     double weight = 0, local_effect = 0, effect = 0;  // of a head, local_effect is the mean ‖W_O o_i‖: what it wrote
-    double gradient_effect = 0;                       // as in Effect; of a head, its importance and sign: Σ_i o_i·do_i
+    double gradient_effect = 0;  // as in Effect; of a head, its importance and sign: Σ_i o_i·do_i
   };
   std::string metric;
   std::vector<Item> items;  // pairs and edges from each word to each token; the largest |effect| first

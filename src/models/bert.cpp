@@ -1,6 +1,7 @@
 #include "models/bert.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -62,14 +63,17 @@ void Bert::load_embeddings(const nn::Weights& weights) {
 void Bert::load_layers(const nn::Weights& weights) {
   check_layers(weights, config_.layers, "num_hidden_layers");
   const int head_dim = config_.width / config_.heads;
-  const nn::EncoderLayerShape shape{
+  nn::EncoderLayerShape shape{
       .attention = {config_.width, config_.width, config_.heads, config_.heads, head_dim, head_dim},
       .feed_forward = config_.feed_forward,
       .activation = config_.activation,
       .eps = config_.eps,
       .order = nn::NormOrder::Post,
   };
-  for (int i = 0; i < config_.layers; ++i) layers_.emplace_back(weights / i, kLayerNames, shape);
+  for (int i = 0; i < config_.layers; ++i) {
+    shape.attention.heads = shape.attention.kv_heads = config_.heads_left[static_cast<std::size_t>(i)];
+    layers_.emplace_back(weights / i, kLayerNames, shape);
+  }
 }
 
 void Bert::load_heads(const nn::Weights& weights, const nn::Weights& base) {
@@ -112,6 +116,7 @@ void Bert::summarize(const nn::Weights& weights) {
               .feed_forward = config_.feed_forward,
               .positions = config_.positions,
               .vocabulary = config_.vocabulary,
+              .pruned_heads = config_.layers * config_.heads - std::accumulate(config_.heads_left.begin(), config_.heads_left.end(), 0),
               .weights_dtype = {},
               .warnings = {}};
   describe_weights(summary_, weights, left_by_bert);
