@@ -18,6 +18,7 @@ struct Summary;
 }  // namespace models
 namespace look {
 struct ModelParts;
+class Metric;
 }
 
 /// A token of a text. begin and end are byte offsets into it; 0, 0 for what the tokenizer added ([CLS], …).
@@ -63,6 +64,7 @@ class Run {
  private:
   friend class Model;
   struct Heads;
+  std::vector<Tensor> slopes(const look::Metric& metric) const;
   Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result);
   std::shared_ptr<const look::ModelParts> model_;
   std::shared_ptr<const models::Result> result_;

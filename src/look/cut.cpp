@@ -1,5 +1,6 @@
 // From a question in words to what is removed: cut_of().
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <tuple>
@@ -46,13 +47,56 @@ void refuse_split_groups(const models::Summary& model, const std::vector<int>& h
         throw Error(fmt::format("head {} shares its values with head {}; zero both or neither", head, other));
 }
 
+Variant without_heads(const Original& run, const MeasureQuery& query) {
+  Variant cut;
+  for (const HeadAt& h : query.ablate) {
+    const std::vector<int> layer = chosen("layer", {h.layer}, static_cast<int>(run.records.size()));
+    const int heads = static_cast<int>(run.records[static_cast<std::size_t>(h.layer)]->q.shape()[2]);
+    if (h.head < 0 || h.head >= heads)
+      throw Error(fmt::format("head {}: layer {} has heads 0 to {}; choose among them", h.head, h.layer, heads - 1));
+    cut.silenced.push_back(h);
+  }
+  std::ranges::sort(cut.silenced);
+  const auto twice = std::ranges::unique(cut.silenced);
+  cut.silenced.erase(twice.begin(), twice.end());
+  cut.queries = words_of(run.tokens);
+  if (query.mean) cut.means = means_over(run, query.over);
+  return cut;
+}
+
 }  // namespace
+
+std::vector<int> heads_there(const Original& run, int layer, std::span<const int> heads) {
+  const auto count = run.records[static_cast<std::size_t>(layer)]->q.shape()[2];
+  std::vector<int> there;
+  std::ranges::copy_if(heads, std::back_inserter(there), [&](int h) { return h < count; });
+  return there;
+}
+
+std::vector<int> words_of(std::span<const Token> tokens) {
+  std::vector<int> words;
+  for (const Token& t : tokens)
+    if (!t.special) words.push_back(t.index);
+  return words.empty() ? all_below(static_cast<int>(tokens.size())) : words;
+}
+
+std::shared_ptr<const HeadMeans> means_over(const Original& run, const std::vector<std::string>& texts) {
+  if (texts.empty()) return std::make_shared<const HeadMeans>(head_means(run.records));
+  std::vector<models::Sequence> sequences;
+  for (const std::string& text : texts)
+    sequences.push_back(run.model.reader.read(text, {}, TooLong::Refuse, "a text to average over").sequence);
+  models::Pass pass;
+  pass.record_attention = true;
+  const models::Result result = run.model.encoder->forward(sequences, pass);
+  return std::make_shared<const HeadMeans>(head_means(records_of_kind(result.layers, run.records.front()->kind)));
+}
 
 Variant cut_of(const Original& run, std::string_view text, const MeasureQuery& query) {
   std::vector<Cut> cuts = query.cuts;
   if (!query.from.empty() || !query.to.empty()) cuts.insert(cuts.begin(), {query.from, query.to});
-  if (cuts.empty() == query.values.empty())
-    throw Error("measure: say either which edges to cut (from, to) or whose values to zero");
+  if (int{cuts.empty()} + int{query.values.empty()} + int{query.ablate.empty()} != 2)
+    throw Error("measure: say one of: which edges to cut (from, to), whose values to zero, which heads to ablate");
+  if (!query.ablate.empty()) return without_heads(run, query);
   const models::Summary& model = run.model.encoder->summary();
   const std::vector<int> layers = chosen("layer", query.layers, static_cast<int>(run.records.size()));
   const std::vector<int> heads = chosen("head", query.heads, model.heads);
@@ -70,8 +114,9 @@ Variant cut_of(const Original& run, std::string_view text, const MeasureQuery& q
   }
   Variant cut;
   for (const int layer : layers)
-    for (const int head : heads)
+    for (const int head : heads_there(run, layer, heads))
       for (const auto& [q, k] : edges) cut.removed.push_back({layer, head, q, k});
+  if (cut.removed.empty()) throw Error("measure: the layers chosen have none of the heads chosen");
   if (!query.values.empty()) cut.queries = all_below(static_cast<int>(run.tokens.size()));
   for (const auto& [q, k] : edges)
     if (q != kEveryQuery && (cut.queries.empty() || cut.queries.back() != q)) cut.queries.push_back(q);

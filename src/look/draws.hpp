@@ -77,4 +77,9 @@ class Draws {
   std::mt19937_64 random_;
 };
 
+/// The control of silenced heads: up to `draws` different random sets of as many heads, none of them the cut's own,
+/// silenced in the same way. Fewer where these layers have no more such sets.
+std::vector<Variant> head_draws(std::span<const models::LayerRecord* const> records, const Variant& cut, int draws,
+                                std::uint64_t seed);
+
 }  // namespace fovea::look

@@ -10,6 +10,9 @@
 
 #include "io/quote.hpp"
 #include "look/readout.hpp"
+#include "ops/embedding.hpp"
+#include "ops/pointwise.hpp"
+#include "ops/tape.hpp"
 
 namespace fovea::look {
 namespace {
@@ -63,6 +66,28 @@ double log_odds(std::span<const float> logits, std::size_t answer, std::optional
   return against ? p - log_probability(logits, *against) : p;
 }
 
+/// Σ of the rows' log_odds on a tape, logits [rows, classes]: d ln p_t = [t] − p, and in a difference of two p cancels.
+Tensor recorded_log_odds(const Tensor& logits, const std::vector<std::size_t>& answers,
+                         std::optional<std::size_t> against) {
+  Tensor value(DType::F32, {1}), slope(DType::F32, logits.shape());
+  double sum = 0;
+  const auto classes = static_cast<std::size_t>(logits.shape()[1]);
+  for (std::size_t r = 0; r < answers.size(); ++r) {
+    const std::span row = row_of(logits, r);
+    sum += log_odds(row, answers[r], against);
+    const std::span to = slope.values<float>().subspan(r * classes, classes);
+    if (!against) std::ranges::transform(softmax(row), to.begin(), [](double p) { return static_cast<float>(-p); });
+    to[answers[r]] += 1;
+    if (against) to[*against] -= 1;
+  }
+  *value.data<float>() = static_cast<float>(sum);
+  if (Tape* tape = Tape::current())
+    tape->record(value, {logits}, [logits, slope](Tape& t, const Tensor& dvalue) {
+      t.add(logits, scale(slope, static_cast<double>(*dvalue.data<float>())));
+    });
+  return value;
+}
+
 /// What a masked-language head says where words are hidden: with several masks, Σ ln p.
 class VocabularyMetric final : public Metric {
  public:
@@ -93,6 +118,9 @@ class VocabularyMetric final : public Metric {
     }
     return all;
   }
+  Tensor recorded(const models::Result& result) const override {
+    return recorded_log_odds(model_.encoder->vocabulary_logits(embedding(result.hidden, masks_)), answers_, against_);
+  }
 
  private:
   const ModelParts& model_;
@@ -116,6 +144,9 @@ class ClassMetric final : public Metric {
       all[i] = {log_odds(row, answer_, against_), model_.encoder->labels()[likeliest(row)]};
     }
     return all;
+  }
+  Tensor recorded(const models::Result& result) const override {
+    return recorded_log_odds(model_.encoder->class_logits(result), {answer_}, against_);
   }
 
  private:

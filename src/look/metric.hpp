@@ -27,6 +27,9 @@ class Metric {
   virtual std::span<const int> positions() const = 0;
   /// One reading a variant: sequence i of the result is variants[i].
   virtual std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const = 0;
+  /// The number of a run of one text, F32 [1], made by operators: a tape can go back from it to what the model
+  /// computed. Empty where that would give zeros: a cosine distance is flat where nothing is removed.
+  virtual Tensor recorded(const models::Result&) const { return {}; }
 };
 
 /// What this model and text can be asked: the word at the text's one or more masks, the class, or else the queries'

@@ -1,11 +1,13 @@
 // What is taken out of a model's attention, and the forward pass in which it is missing.
 #pragma once
 #include <compare>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include <fovea/mask.hpp>
 
+#include "look/silence.hpp"
 #include "models/encoder.hpp"
 
 namespace fovea::look {
@@ -23,6 +25,8 @@ struct Removal {
 struct Variant {
   std::vector<Removal> removed;
   std::vector<int> queries;
+  std::vector<HeadAt> silenced = {};            // whole heads, whose output becomes …
+  std::shared_ptr<const HeadMeans> means = {};  // … this; null: zero
 };
 
 int lowest_layer(const Variant& variant);

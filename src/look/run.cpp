@@ -11,6 +11,7 @@
 #include "look/links.hpp"
 #include "look/measure.hpp"
 #include "look/model_parts.hpp"
+#include "look/slopes.hpp"
 #include "look/statistics.hpp"
 #include "look/words.hpp"
 
@@ -82,11 +83,18 @@ Effect unmeasured(const look::Original& run, const look::Metric& metric, const L
 
 }  // namespace
 
+std::vector<Tensor> Run::slopes(const look::Metric& metric) const {
+  models::Sequence sequence;
+  for (const Token& t : tokens) sequence.ids.push_back(t.id);
+  return look::slopes_of(*model_->encoder, sequence, metric);
+}
+
 Effect Run::measure(const MeasureQuery& query) const {
   check_draws(query.draws);
-  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
+  look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
   const look::Variant cut = look::cut_of(run, text, query);
   const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
+  run.slopes = slopes(*metric);
   return look::measure(run, *metric, {&cut, 1}, query.draws, query.seed).front();
 }
 
@@ -112,8 +120,9 @@ std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::ui
 }
 
 Survey Run::survey(const SurveyQuery& query) const {
-  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
+  look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
   const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
+  run.slopes = slopes(*metric);
   return look::survey(run, *metric, text, query);
 }
 

@@ -161,9 +161,9 @@ Result Marian::decode(const Result& sources, std::span<const Sequence> targets, 
     const nn::DecoderLayer& layer = decoder_[static_cast<std::size_t>(i)];
     const AnyMask seen = pass.mask ? AnyMask(causal() & pass.mask(i)) : AnyMask(causal());
     const AnyMask read = pass.cross_mask ? pass.cross_mask(i) : AnyMask();
-    Stack::Attending self(stack, "decoder", i, AttentionSpec(packed(ends), seen), pass.values);
-    Stack::Attending cross(stack, "cross", i, AttentionSpec(packed(ends, *key_ends), read), pass.cross_values,
-                           key_ends);
+    Stack::Attending self(stack, "decoder", i, AttentionSpec(packed(ends), seen), {pass.values, pass.heads});
+    Stack::Attending cross(stack, "cross", i, AttentionSpec(packed(ends, *key_ends), read),
+                           {pass.cross_values, pass.cross_heads}, key_ends);
     Tensor y = layer(x, sources.hidden, self.pass(), cross.pass());
     self.keep(layer.self_attention());
     cross.keep(layer.cross_attention());

@@ -9,10 +9,11 @@ Stack::Stack(const Pass& pass, std::span<const Sequence> sequences) : pass_(pass
   result_.ends = *ends_;
 }
 
-Stack::Attending::Attending(Stack& stack, const char* kind, int layer, AttentionSpec spec, const ValuesOfPass& values,
+Stack::Attending::Attending(Stack& stack, const char* kind, int layer, AttentionSpec spec, const Changes& changes,
                             Ends key_ends)
     : stack_(stack), kind_(kind), layer_(layer), spec_(std::move(spec)), key_ends_(std::move(key_ends)) {
-  if (values) edit_ = [&values, layer](Tensor& v) { values(layer, v); };
+  if (changes.values) edit_.values = [&values = changes.values, layer](Tensor& v) { values(layer, v); };
+  if (changes.heads) edit_.heads = [&heads = changes.heads, layer](const Tensor& out) { return heads(layer, out); };
 }
 
 void Stack::Attending::keep(const nn::AttentionBlock& block) {
@@ -44,7 +45,7 @@ Result run_encoder(std::span<const nn::EncoderLayer> layers, std::int64_t width,
   const auto run = [&](int i, const Tensor& x) {
     const nn::EncoderLayer& layer = layers[static_cast<std::size_t>(i)];
     const AnyMask mask = pass.mask ? pass.mask(i) : AnyMask();
-    Stack::Attending self(stack, "encoder", i, AttentionSpec(packed(*stack.ends()), mask), pass.values);
+    Stack::Attending self(stack, "encoder", i, AttentionSpec(packed(*stack.ends()), mask), {pass.values, pass.heads});
     const nn::AttentionPass given = self.pass();
     Tensor y = layer(x, given.spec, given.trace, given.edit);
     self.keep(layer.attention());

@@ -14,7 +14,11 @@ class Stack {
  public:
   using Embed = std::function<Tensor(std::int64_t tokens)>;         // → [tokens, width], the input of layer 0
   using Layer = std::function<Tensor(int layer, const Tensor& x)>;  // [tokens, width] → the same
-  using ValuesOfPass = std::function<void(int layer, Tensor& v)>;   // as in Pass
+  /// What a pass changes in one kind of attention, as in Pass.
+  struct Changes {
+    const std::function<void(int layer, Tensor& v)>& values;
+    const std::function<Tensor(int layer, const Tensor& out)>& heads;
+  };
 
   /// Borrows `pass`. Sequences lie one after another along time.
   Stack(const Pass& pass, std::span<const Sequence> sequences);
@@ -23,8 +27,8 @@ class Stack {
   /// One attention of one layer: what it is given goes to the layer by pass(), and keep() records what came of it.
   class Attending {
    public:
-    /// Borrows all but `spec`. `key_ends`: as in LayerRecord.
-    Attending(Stack& stack, const char* kind, int layer, AttentionSpec spec, const ValuesOfPass& values,
+    /// Borrows all but `spec`, and of `changes` what it holds. `key_ends`: as in LayerRecord.
+    Attending(Stack& stack, const char* kind, int layer, AttentionSpec spec, const Changes& changes,
               Ends key_ends = nullptr);
     nn::AttentionPass pass() { return {spec_, stack_.pass_.record_attention ? &trace_ : nullptr, edit_}; }
     void keep(const nn::AttentionBlock& block);
@@ -34,7 +38,7 @@ class Stack {
     const char* kind_;
     int layer_;
     AttentionSpec spec_;
-    nn::ValueEdit edit_;
+    nn::AttentionEdit edit_;
     Ends key_ends_;
     nn::AttentionTrace trace_;
   };
