@@ -269,7 +269,7 @@ Result Recurrent::decode(const Result& sources, std::span<const Sequence> target
     const TimeFirst padded(*ends), source(sources.ends);
     Tensor values = sources.hidden;
     std::function<void(Tensor&)> edit;
-    if (pass.cross_values) edit = [&](Tensor& v) { pass.cross_values(0, v), values = v; };
+    if (pass.cross_values) edit = [&](Tensor& v) { pass.cross_values(0, v), values = v.reshape(values.shape()); };
     std::function<std::vector<std::uint8_t>(int)> hidden;
     const AnyMask mask = pass.cross_mask ? pass.cross_mask(0) : AnyMask();
     if (pass.cross_mask) hidden = [&](int step) { return hidden_at(mask, step, padded, source); };
