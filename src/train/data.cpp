@@ -58,20 +58,29 @@ Data from_files(const TextFiles& files, int positions) {
   return data;
 }
 
+bool too_long(const Pair& p, const Recipe& recipe) {
+  return recipe.longest > 0 && std::cmp_greater(std::max(p.source.size(), p.target.size()), recipe.longest);
+}
+
 }  // namespace
 
 Data data_of(const Recipe& recipe) {
-  if (recipe.files) return from_files(*recipe.files, recipe.model.positions);
+  if (recipe.files) {
+    Data data = from_files(*recipe.files, recipe.positions());
+    std::erase_if(data.pairs, [&](const Pair& p) { return too_long(p, recipe); });
+    return data;
+  }
   Data data{.pairs = {}, .tokenizer_json = demo::tokenizer_json(), .vocabulary = demo::lexicon().words.size()};
   const demo::Corpus corpus = demo::make_corpus(recipe.data_seed, recipe.pairs);
   for (const demo::SentencePair& s : corpus.pairs) {
     Pair p{{s.english.begin(), s.english.end()}, {s.french.begin(), s.french.end()}};
     p.source.push_back(demo::kEnd), p.target.push_back(demo::kEnd);
     const std::size_t longest = std::max(p.source.size(), p.target.size());
-    if (std::cmp_greater(longest, recipe.model.positions))
+    if (too_long(p, recipe)) continue;
+    if (std::cmp_greater(longest, recipe.positions()))
       throw Error(fmt::format(
           "the demo language has a sentence of {} tokens and the model {} positions; raise positions in the recipe",
-          longest, recipe.model.positions));
+          longest, recipe.positions()));
     data.pairs.push_back(std::move(p));
   }
   return data;

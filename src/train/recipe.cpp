@@ -58,9 +58,10 @@ class Section {
 };
 
 void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r) {
-  const Section data(recipe, "data", file, {"language", "pairs", "seed", "source", "target", "tokenizer"});
+  const Section data(recipe, "data", file, {"language", "pairs", "seed", "longest", "source", "target", "tokenizer"});
   data.read("pairs", r.pairs, {1, 10'000'000});
   data.read_seed(r.data_seed);
+  data.read("longest", r.longest, {0, 1 << 20});
   if (data.has("source") || data.has("target") || data.has("tokenizer")) {
     const auto path = [&](const char* key) { return file.parent_path() / data.text(key); };
     r.files = TextFiles{path("source"), path("target"), path("tokenizer")};
@@ -70,10 +71,12 @@ void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r)
   }
 }
 
-void read_model(const json& recipe, const std::filesystem::path& file, MarianSizes& m) {
-  const Section model(recipe, "model", file,
-                      {"width", "feed_forward", "heads", "encoder_layers", "decoder_layers", "positions", "dropout"});
-  constexpr int kMost = 1 << 16;
+constexpr int kMost = 1 << 16;
+
+void read_marian(const json& recipe, const std::filesystem::path& file, MarianSizes& m) {
+  const Section model(
+      recipe, "model", file,
+      {"family", "width", "feed_forward", "heads", "encoder_layers", "decoder_layers", "positions", "dropout"});
   model.read("width", m.width, {2, kMost});
   model.read("feed_forward", m.feed_forward, {1, kMost});
   model.read("heads", m.heads, {1, kMost});
@@ -84,6 +87,31 @@ void read_model(const json& recipe, const std::filesystem::path& file, MarianSiz
   if (m.width % m.heads != 0)
     throw Error(
         fmt::format("{}: width is {} and heads is {}; expected a multiple of it", file.string(), m.width, m.heads));
+}
+
+void read_recurrent(const json& recipe, const std::filesystem::path& file, RecurrentSizes& m) {
+  const Section model(recipe, "model", file, {"family", "attention", "width", "positions", "dropout"});
+  const std::string attention = model.text_or("attention", "additive");
+  if (attention != "additive" && attention != "none")
+    throw Error(
+        fmt::format("{}: attention is {}; expected \"additive\" or \"none\"", file.string(), io::in_quotes(attention)));
+  m.attention = attention == "additive";
+  model.read("width", m.width, {2, kMost});
+  model.read("positions", m.positions, {2, 1 << 20});
+  model.read("dropout", m.dropout, {0, 0.99});
+  if (m.width % 2 != 0)
+    throw Error(
+        fmt::format("{}: width is {}; expected an even number, half of it for each direction", file.string(), m.width));
+}
+
+void read_model(const json& recipe, const std::filesystem::path& file, Recipe& r) {
+  const auto model = recipe.find("model");
+  const bool named = model != recipe.end() && model->is_object() && model->contains("family");
+  const std::string family = named ? io::required<std::string>(*model, "family", file) : "marian";
+  if (family == "recurrent") return read_recurrent(recipe, file, r.recurrent.emplace());
+  if (family == "marian") return read_marian(recipe, file, r.model);
+  throw Error(
+      fmt::format("{}: family is {}; expected \"marian\" or \"recurrent\"", file.string(), io::in_quotes(family)));
 }
 
 Fall fall_of(const std::string& name, const std::filesystem::path& file) {
@@ -127,7 +155,7 @@ Recipe recipe_of(const json& recipe, const std::filesystem::path& file) {
   const Section all(recipe, "", file, {"data", "model", "training"});
   Recipe r;
   read_data(recipe, file, r);
-  read_model(recipe, file, r.model);
+  read_model(recipe, file, r);
   read_training(recipe, file, r);
   return r;
 }

@@ -11,6 +11,7 @@
 #include "train/adamw.hpp"
 #include "train/learner.hpp"
 #include "train/marian_start.hpp"
+#include "train/recurrent_start.hpp"
 #include "train/schedule.hpp"
 
 namespace fovea::train {
@@ -24,8 +25,13 @@ struct Recipe {
   std::optional<TextFiles> files;  // nothing: the demo language
   int pairs = 220'000;             // of the demo language
   std::uint64_t data_seed = 1;
+  int longest = 0;  // pairs with a text of more tokens, its end included, are left out; 0: none is
 
-  MarianSizes model;  // vocabulary: as the tokenizer has it
+  // Either's vocabulary is as the tokenizer has it.
+  MarianSizes model;
+  std::optional<RecurrentSizes> recurrent;  // instead of a Marian
+  int positions() const { return recurrent ? recurrent->positions : model.positions; }
+
   std::uint64_t seed = 1;
   Schedule schedule;
   AdamWSettings optimiser;
