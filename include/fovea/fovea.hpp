@@ -4,6 +4,7 @@
 #include <fovea/cpu.hpp>
 #include <fovea/look.hpp>
 #include <fovea/mask.hpp>
+#include <fovea/merge.hpp>
 #include <fovea/model.hpp>
 #include <fovea/score.hpp>
 #include <fovea/tensor.hpp>
