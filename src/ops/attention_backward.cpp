@@ -37,6 +37,10 @@ void add_up(const GradientProblem& g, const GradientPlan& plan, const Problem& p
         for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
       }
       const auto put = [&](Tensor& to, int from, int dims) {
+        if (to.dtype() == DType::F32) {
+          std::copy_n(sum.begin() + from, dims, to.data<float>() + (row * p.kv_heads + head) * dims);
+          return;
+        }
         for (int d = 0; d < dims; ++d)
           store_element(to.dtype(), to.raw(), (row * p.kv_heads + head) * dims + d,
                         static_cast<double>(sum[static_cast<std::size_t>(from + d)]));

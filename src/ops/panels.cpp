@@ -117,7 +117,15 @@ void multiply(const double* a, std::int64_t rows, const Panels& b, const double*
 
 void multiply_turned(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
                      float* c) {
-  multiply(transposed(a, rows, depth).data<float>(), depth, pack(b, rows, columns), nullptr, c);
+  constexpr std::int64_t kRun = 192;  // rows of C at once
+  const KernelTable& kernels = active_table();
+  const std::int64_t runs = (depth + kRun - 1) / kRun;
+  parallel_for(runs * ((columns + kWidth - 1) / kWidth), [&](std::int64_t piece) {
+    const std::int64_t column = piece / runs * kWidth, row = piece % runs * kRun;
+    kernels.linear_turned(static_cast<int>(rows), static_cast<int>(std::min(kRun, depth - row)), a + row, depth,
+                          b + column, columns, c + row * columns + column, columns,
+                          static_cast<int>(std::min(kWidth, columns - column)));
+  });
 }
 void multiply_turned(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
                      double* c) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/registry.hpp"
 #include "ops/cut.hpp"
 
 namespace fovea {
@@ -12,13 +13,17 @@ namespace {
 
 thread_local Tape* standing = nullptr;
 
+void add_run(const float* from, float* to, std::int64_t n) { active_table().add(from, to, n); }
+void add_run(const double* from, double* to, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
 template <class T>
 void add_values(Tensor& to, const Tensor& from) {
   T* sum = to.data<T>();
   const T* more = from.data<T>();
-  for_runs(to.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) sum[i] += more[i];
-  });
+  for_runs(to.elements(), kElementsAtOnce,
+           [&](std::int64_t first, std::int64_t last) { add_run(more + first, sum + first, last - first); });
 }
 
 }  // namespace
@@ -56,9 +61,12 @@ void Tape::add(const Tensor& t, Tensor gradient) {
   }
   const auto at = gradients_.find(t.raw());
   if (at == gradients_.end()) {
-    gradients_.emplace(t.raw(), gradient.unique() ? std::move(gradient) : gradient.clone());
+    // Two tensors may share one until more is added to either; what a caller takes away is its own.
+    const bool own = gradient.unique() || !tracked_.at(t.raw());
+    gradients_.emplace(t.raw(), own ? std::move(gradient) : gradient.clone());
     return;
   }
+  if (!at->second.unique()) at->second = at->second.clone();
   if (t.dtype() == DType::F64)
     add_values<double>(at->second, gradient);
   else
@@ -69,6 +77,7 @@ Tensor Tape::sum(const Tensor& t) {
   if (!tracks(t)) return {};
   const auto [at, first] = gradients_.try_emplace(t.raw());
   if (first) at->second = Tensor(t.dtype(), t.shape());
+  if (!at->second.unique()) at->second = at->second.clone();
   return at->second.reshape(t.shape());
 }
 
