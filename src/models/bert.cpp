@@ -6,6 +6,7 @@
 
 #include "models/checkpoint.hpp"
 #include "models/common.hpp"
+#include "models/stack.hpp"
 
 namespace fovea::models {
 namespace {
@@ -153,33 +154,8 @@ Tensor Bert::embed(std::span<const Sequence> sequences, std::int64_t tokens) con
 
 Result Bert::forward(std::span<const Sequence> sequences, const Pass& pass) const {
   check(sequences);
-  Result result;
-  const Ends ends = ends_of(sequences);
-  keep_for_backward(ends);
-  result.ends = *ends;
-  if (pass.record_hidden) result.hidden_states.resize(layers_.size() + 1);
-  const auto keep = [&](std::size_t layer, const Tensor& x) {
-    if (pass.record_hidden) result.hidden_states[layer] = x;
-  };
-  const std::int64_t tokens = ends->empty() ? 0 : ends->back();
-  const std::optional<Tensor> start = start_of(pass, config_.layers, tokens, config_.width);
-  Tensor x = start ? *start : embed(sequences, tokens);  // [tokens, width]
-  keep(static_cast<std::size_t>(pass.first_layer), x);
-  for (int i = pass.first_layer; i < config_.layers; ++i) {
-    const nn::EncoderLayer& layer = layers_[static_cast<std::size_t>(i)];
-    const AttentionSpec spec(packed(*ends), pass.mask ? pass.mask(i) : AnyMask());
-    nn::AttentionTrace trace;
-    nn::ValueEdit edit;
-    if (pass.values) edit = [&pass, i](Tensor& v) { pass.values(i, v); };
-    x = layer(x, spec, pass.record_attention ? &trace : nullptr, edit);
-    keep(static_cast<std::size_t>(i) + 1, x);
-    if (pass.record_attention) {
-      result.layers.push_back({"encoder", i, trace.q, trace.k, trace.v, std::move(trace.attention),
-                               layer.attention().output_weight(), ends, nullptr});
-    }
-  }
-  result.hidden = x;
-  return result;
+  return run_encoder(layers_, config_.width, sequences, pass,
+                     [&](std::int64_t tokens) { return embed(sequences, tokens); });
 }
 
 // -------------------------------------------------------------------------------------------------------------------- heads

@@ -113,6 +113,16 @@ Tensor combined(const char* op, Tensor x, const Tensor& y, F f) {
 constexpr auto kSum = [](auto a, auto b) { return a + b; };
 constexpr auto kProduct = [](auto a, auto b) { return a * b; };
 
+/// z = f(x, y), recorded: back(tape, x, y, dz) adds to the gradients of x and y.
+template <class F, class Back>
+Tensor recorded(const char* op, Tensor x, const Tensor& y, F f, Back back) {
+  Tape* tape = Tape::current();
+  const Tensor left = tape ? x : Tensor();  // on a tape `combined` works on a copy
+  Tensor z = combined(op, std::move(x), y, f);
+  if (tape) tape->record(z, {left, y}, [left, y, back](Tape& t, const Tensor& dz) { back(t, left, y, dz); });
+  return z;
+}
+
 }  // namespace
 
 Activation activation_of(std::string_view name) {
@@ -159,27 +169,18 @@ Tensor activate(Tensor x, Activation a) {
 }
 
 Tensor add(Tensor x, const Tensor& y) {
-  Tape* tape = Tape::current();
-  const Tensor left = tape ? x : Tensor();
-  Tensor z = combined("add", std::move(x), y, kSum);
-  if (tape)
-    tape->record(z, {left, y}, [left, y](Tape& t, const Tensor& dz) {
-      t.add(left, dz);
-      t.add(y, dz);
-    });
-  return z;
+  return recorded("add", std::move(x), y, kSum, [](Tape& t, const Tensor& left, const Tensor& right, const Tensor& dz) {
+    t.add(left, dz);
+    t.add(right, dz);
+  });
 }
 
 Tensor multiply(Tensor x, const Tensor& y) {
-  Tape* tape = Tape::current();
-  const Tensor left = tape ? x : Tensor();
-  Tensor z = combined("multiply", std::move(x), y, kProduct);
-  if (tape)
-    tape->record(z, {left, y}, [left, y](Tape& t, const Tensor& dz) {
-      if (t.tracks(left)) t.add(left, combined("multiply", dz, y, kProduct));
-      if (t.tracks(y)) t.add(y, combined("multiply", dz, left, kProduct));
-    });
-  return z;
+  return recorded("multiply", std::move(x), y, kProduct,
+                  [](Tape& t, const Tensor& left, const Tensor& right, const Tensor& dz) {
+                    if (t.tracks(left)) t.add(left, combined("multiply", dz, right, kProduct));
+                    if (t.tracks(right)) t.add(right, combined("multiply", dz, left, kProduct));
+                  });
 }
 
 Tensor scale(Tensor x, double factor) {
