@@ -57,7 +57,7 @@ struct KernelTable {
   /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64].
   void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
                  int columns) noexcept;
-  /// c [outs, ldc], its first `columns` ≤ 64, = aᵀ · b, of a [rows, lda], `outs` columns of it, and b [rows, ldb].
+  /// c [outs, ldc], its first `columns`, = aᵀ · b, of a [rows, lda], `outs` columns of it, and b [rows, ldb].
   void (*linear_turned)(int rows, int outs, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
                         float* c, std::ptrdiff_t ldc, int columns) noexcept;
   /// to [columns, rows] = fromᵀ, from [rows, columns], with these distances between rows.
@@ -78,6 +78,8 @@ struct KernelTable {
                             float* dx, float* dgain) noexcept;
   /// y [rows, width] = e^(x − lse), lse [rows]; either may be null, y may be x.
   void (*row_softmax)(const float* x, int rows, int width, float* y, float* lse) noexcept;
+  /// y [width] = factor · e^(x − lse) − less.
+  void (*row_slope)(const float* x, int width, float lse, float factor, float less, float* y) noexcept;
   /// Element-wise halves of recurrent cells; the formulas are in generic/gates.hpp.
   void (*gru)(int rows, int width, const float* x, const float* s, const float* state, float* gates,
               float* out) noexcept;
@@ -96,8 +98,8 @@ struct KernelTable {
   /// Random words [4 · blocks] of blocks first, first + 1, … of a stream; the same on every instruction set.
   void (*philox)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::int64_t blocks,
                  std::uint32_t* words) noexcept;
-  /// y [n] = x · factor where a word of the stream, from block `first` on, is `fall` or more, else 0.
-  void (*drop)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::uint32_t fall, float factor,
+  /// y [n] = x · factor where a half word of the stream, from block `first` on, is `fall` or more, else 0.
+  void (*drop)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::uint16_t fall, float factor,
                const float* x, std::int64_t n, float* y) noexcept;
   /// One step over n parameters p, with slopes g and moments m, v.
   void (*adamw)(const AdamWStep&, const float* g, float* p, float* m, float* v, std::int64_t n) noexcept;

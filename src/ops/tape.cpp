@@ -5,18 +5,12 @@
 
 #include <fmt/format.h>
 
-#include "kernels/registry.hpp"
 #include "ops/cut.hpp"
 
 namespace fovea {
 namespace {
 
 thread_local Tape* standing = nullptr;
-
-void add_run(const float* from, float* to, std::int64_t n) { active_table().add(from, to, n); }
-void add_run(const double* from, double* to, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] += from[i];
-}
 
 template <class T>
 void add_values(Tensor& to, const Tensor& from) {

@@ -44,23 +44,28 @@ inline void linear_turned(int rows, int outs, const float* a, std::ptrdiff_t lda
   constexpr int kMost = 192;
   float left[kDepthAtOnce * kMost];    // [64, 192] of a, where its rows lie so far apart that each is a page of its own
   float right[kDepthAtOnce * kPanel];  // [64, 64] of b
-  float sums[kMost * kPanel];          // [192, 64], where c's rows are shorter than a panel
-  const bool far = lda > 512, straight = columns == kPanel;
-  const std::ptrdiff_t stride = straight ? ldc : kPanel;
+  float sums[kMost * kPanel];          // [192, 64], where c's rows end within a panel
+  const bool far = lda > 512;
+  const int whole = columns / kPanel * kPanel, rest = columns - whole;
   for (int o = 0; o < outs; o += kMost) {
     const int n = outs - o < kMost ? outs - o : kMost;
-    float* to = straight ? c + o * ldc : sums;
+    float* to = c + o * ldc;
     for (int i = 0; i < n; ++i)
-      for (int j = 0; j < kPanel; j += kLanes) store(to + i * stride + j, 0.0f);
+      for (int j = 0; j < columns; ++j) to[i * ldc + j] = 0;
+    for (int i = 0; i < n * kPanel && rest; ++i) sums[i] = 0;
     for (int r = 0; r < rows; r += kDepthAtOnce) {
       const int depth = rows - r < kDepthAtOnce ? rows - r : kDepthAtOnce;
-      copy_block<kPanel>(b + r * ldb, ldb, depth, columns, right);
+      const float* near = far ? left : a + r * lda + o;
+      const std::ptrdiff_t stride = far ? kMost : lda;
       if (far) copy_block<kMost>(a + r * lda + o, lda, depth, n, left);
-      product<true, Left::Turned>(n, kPanel, depth, far ? left : a + r * lda + o, far ? kMost : lda, right, kPanel, to,
-                                  stride);
+      for (int j = 0; j < columns; j += kPanel) {
+        copy_block<kPanel>(b + r * ldb + j, ldb, depth, j < whole ? kPanel : rest, right);
+        product<true, Left::Turned>(n, kPanel, depth, near, stride, right, kPanel, j < whole ? to + j : sums,
+                                    j < whole ? ldc : kPanel);
+      }
     }
-    for (int i = 0; i < n && !straight; ++i)
-      for (int j = 0; j < columns; ++j) c[(o + i) * ldc + j] = sums[i * kPanel + j];
+    for (int i = 0; i < n && rest; ++i)
+      for (int j = 0; j < rest; ++j) to[i * ldc + whole + j] = sums[i * kPanel + j];
   }
 }
 

@@ -69,13 +69,16 @@ struct GradientPiece {
         float* q = s.queries + std::ptrdiff_t{r} * d;
         float* o = s.dout + std::ptrdiff_t{r} * v;
         widen_row(p.q, p.q_offset(w.batch, seg.head, t), p.head_dim, q);
-        float poison = 0;
-        for (int j = 0; j < p.head_dim; ++j) q[j] *= scale, poison += q[j] * 0;
+        Vec poison = 0.0f;  // 0, or NaN where a row holds what is not finite
+        for (int j = 0; j < d; j += kLanes) {
+          const Vec x = load(q + j) * scale;
+          store(q + j, x), poison = fma(x, 0.0f, poison);
+        }
         const std::int64_t at = p.lse_offset(w.batch, seg.head, t);
         s.lse[r] = p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at];
         s.delta[r] = g.delta[at] = read_dout(seg.head, t, o);
-        for (int j = 0; j < p.value_dim; ++j) poison += o[j] * 0;
-        if (!(poison == 0)) strip_finite[r / kStrip] = false;
+        for (int j = 0; j < v; j += kLanes) poison = fma(load(o + j), 0.0f, poison);
+        if (!(reduce_add(poison) == 0)) strip_finite[r / kStrip] = false;
       }
     });
   }
@@ -96,14 +99,13 @@ struct GradientPiece {
   /// to [value_dim] = a row of dout; returns Σ dout·out.
   float read_dout(int head, int t, float* to) const {
     widen_row(g.dout, offset(g.dout, head, t), p.value_dim, to);
-    float sum = 0;
+    Vec sum = 0.0f;
     for (int d = 0; d < p.value_dim; d += kLanes) {
-      float out[kLanes];
-      const int n = at_most(kLanes, p.value_dim - d);
-      widen_row(p.out, p.out_offset(w.batch, head, t) + d * p.out.dim, n, out);
-      for (int j = 0; j < n; ++j) sum += to[d + j] * out[j];
+      float out[kLanes] = {};
+      widen_row(p.out, p.out_offset(w.batch, head, t) + d * p.out.dim, at_most(kLanes, p.value_dim - d), out);
+      sum = fma(load(to + d), load(out), sum);
     }
-    return sum;
+    return reduce_add(sum);
   }
   void weights_and_slopes(int tile, Range keys, int columns, int row, int rows, std::uint64_t* bits) const;
   void score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const;

@@ -32,6 +32,7 @@ constexpr KernelTable table() {
           rms_norm,
           rms_norm_backward,
           row_softmax,
+          row_slope,
           gru,
           gru_backward,
           lstm,

@@ -6,18 +6,20 @@
 
 namespace fovea::FOVEA_ISA {
 
-/// y [n] = x · factor where the stream's word, from block `first` on, is `fall` or more, else 0 (Srivastava et al.
-/// 2014).
-inline void drop(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::uint32_t fall, float factor,
+/// y [n] = x · factor where the stream's half word, from block `first` (of 8 halves) on, is `fall` or more, else 0
+/// (Srivastava et al. 2014).
+inline void drop(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::uint16_t fall, float factor,
                  const float* x, std::int64_t n, float* y) noexcept {
-  constexpr std::int64_t kRun = 1024;  // words drawn at a time: 4 KB
-  std::uint32_t words[kRun];
+  constexpr std::int64_t kRun = 2048;  // drawn at a time: 4 KB
+  std::uint32_t words[kRun / 2];
+  std::uint16_t halves[kRun];
   for (std::int64_t begin = 0; begin < n; begin += kRun) {
     const std::int64_t run = n - begin < kRun ? n - begin : kRun;
-    philox(seed, stream, first + static_cast<std::uint64_t>(begin / 4), (run + 3) / 4, words);
+    philox(seed, stream, first + static_cast<std::uint64_t>(begin / 8), (run + 7) / 8, words);
+    __builtin_memcpy(halves, words, sizeof halves);
     for (std::int64_t i = 0; i < run; ++i) {
       const float kept = x[begin + i] * factor;
-      y[begin + i] = words[i] >= fall ? kept : 0.0f;
+      y[begin + i] = halves[i] >= fall ? kept : 0.0f;
     }
   }
 }
