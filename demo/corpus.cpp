@@ -22,8 +22,8 @@ struct Share {
   Kind kind;
   int percent;
 };
-constexpr Share kMix[] = {{Kind::Coreference, 19}, {Kind::Fit, 6},       {Kind::Sense, 22},   {Kind::Possessive, 9},
-                          {Kind::Question, 8},     {Kind::Agreement, 8}, {Kind::Generic, 12}, {Kind::Long, 16}};
+constexpr Share kMix[] = {{Kind::Coreference, 18}, {Kind::Fit, 6},       {Kind::Sense, 20},  {Kind::Possessive, 8},
+                          {Kind::Question, 8},     {Kind::Agreement, 7}, {Kind::Generic, 8}, {Kind::Long, 25}};
 
 /// Sentences by a hash of 64 bits: of a quarter of a million, two that fall together by chance are one in half a
 /// billion.
