@@ -22,8 +22,8 @@ struct Share {
   Kind kind;
   int percent;
 };
-constexpr Share kMix[] = {{Kind::Coreference, 18}, {Kind::Fit, 6},       {Kind::Sense, 20},  {Kind::Possessive, 8},
-                          {Kind::Question, 8},     {Kind::Agreement, 7}, {Kind::Generic, 8}, {Kind::Long, 25}};
+constexpr Share kMix[] = {{Kind::Coreference, 18}, {Kind::Fit, 6},       {Kind::Sense, 24},  {Kind::Possessive, 8},
+                          {Kind::Question, 8},     {Kind::Agreement, 6}, {Kind::Generic, 6}, {Kind::Long, 24}};
 
 /// Sentences by a hash of 64 bits: of a quarter of a million, two that fall together by chance are one in half a
 /// billion.
