@@ -16,6 +16,7 @@
 #include "demo/corpus.hpp"
 #include "demo/tokenizer.hpp"
 #include "io/safetensors.hpp"
+#include "models/marian.hpp"
 #include "support/errors.hpp"
 #include "support/random.hpp"
 #include "support/scratch.hpp"
