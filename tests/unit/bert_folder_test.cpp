@@ -114,7 +114,7 @@ TEST(Bert, FoldersThatAreNoModelAreRefused) {
   EXPECT_TRUE(refuses([&] { load_encoder(folder.path()); }, {"config.json"}));
   folder.write("config.json", plain::config_of(size));
   EXPECT_TRUE(refuses([&] { load_encoder(folder.path()); }, {"model.safetensors"}));
-  EXPECT_EQ(families(), (std::vector<std::string>{"bert", "marian", "bart"}));
+  EXPECT_EQ(families(), (std::vector<std::string>{"bert", "marian", "bart", "fovea_recurrent"}));
 }
 
 // ------------------------------------------------------------------------------------------------------- what a folder

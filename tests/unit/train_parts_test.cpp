@@ -348,7 +348,7 @@ TEST(Recipe, SaysWhatItSays) {
 TEST(Recipe, OfTheDemoIsTheFileInTheTree) {
   const Recipe r = recipe_of(json::parse(demo_recipe_text()), "demo");
   EXPECT_FALSE(r.files.has_value());
-  EXPECT_EQ(r.pairs, 220'000);
+  EXPECT_EQ(r.pairs, 300'000);
   EXPECT_EQ(r.model.encoder_layers, 4);
   EXPECT_EQ(r.model.decoder_layers, 1);
   EXPECT_EQ(testing::bytes_of(FOVEA_SOURCE "/demo/recipe.json"), demo_recipe_text());
