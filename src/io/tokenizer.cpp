@@ -60,14 +60,24 @@ std::string absent(const std::filesystem::path& path) {
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (!is_there(path)) throw Error(absent(path));
-  const std::string json = read_text(InputFile::open(path), kLargestFile);
+  return from_json(read_text(InputFile::open(path), kLargestFile), path.string());
+}
+
+Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name) {
   FoveaTokenizer* made = nullptr;
-  check(fovea_tokenizer_create(json.data(), json.size(), &made), path.string() + ": cannot be read as a tokenizer",
+  check(fovea_tokenizer_create(json.data(), json.size(), &made), name + ": cannot be read as a tokenizer",
         "copy the tokenizer.json that the model was published with, or save it anew (save_pretrained)");
   Tokenizer tokenizer;
   tokenizer.handle_ = std::shared_ptr<const void>(made, [made](const void*) { fovea_tokenizer_free(made); });
-  tokenizer.file_ = path.string();
+  tokenizer.file_ = name;
   return tokenizer;
+}
+
+std::string Tokenizer::learn(std::string_view lines, int vocabulary) {
+  Text json;
+  check(fovea_tokenizer_train(lines.data(), lines.size(), static_cast<std::size_t>(vocabulary), &json.text),
+        "learning a tokenizer", "give texts in UTF-8, and a larger vocabulary");
+  return std::string(json.view());
 }
 
 Encoding Tokenizer::encode(std::string_view text, std::string_view pair, bool special) const {

@@ -21,8 +21,8 @@ std::string text_of(const std::filesystem::path& path) {
   return io::read_text(io::InputFile::open(path), kLargestFile);
 }
 
-std::vector<std::string> lines_of(const std::filesystem::path& path) {
-  std::istringstream in(text_of(path));
+std::vector<std::string> lines_of(const std::filesystem::path& path, const std::string& text) {
+  std::istringstream in(text);
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -34,13 +34,18 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
 }
 
 Data from_files(const TextFiles& files, int positions) {
-  const std::vector<std::string> sources = lines_of(files.source), targets = lines_of(files.target);
+  const std::string source = text_of(files.source), target = text_of(files.target);
+  const std::vector<std::string> sources = lines_of(files.source, source), targets = lines_of(files.target, target);
   if (sources.size() != targets.size())
     throw Error(fmt::format(
         "{} has {} lines and {} has {}; expected as many: line n of one is the translation of line n of the other",
         files.source.string(), sources.size(), files.target.string(), targets.size()));
-  const io::Tokenizer tokenizer = io::Tokenizer::load(files.tokenizer);
-  Data data{.pairs = {}, .tokenizer_json = text_of(files.tokenizer), .vocabulary = tokenizer.largest_id() + 1};
+  const bool given = !files.tokenizer.empty();
+  const std::string name = given ? files.tokenizer.string() : "the tokenizer that was learnt",
+                    json = given ? text_of(files.tokenizer)
+                                 : io::Tokenizer::learn(source + "\n" + target, files.vocabulary);
+  const io::Tokenizer tokenizer = io::Tokenizer::from_json(json, name);
+  Data data{.pairs = {}, .tokenizer_json = json, .vocabulary = tokenizer.largest_id() + 1};
   const auto ids_of = [&](const std::string& text, const std::filesystem::path& file, std::size_t line) {
     std::vector<int> ids = tokenizer.encode(text).ids;
     if (std::ssize(ids) > positions)
@@ -50,7 +55,7 @@ Data from_files(const TextFiles& files, int positions) {
     if (ids.empty() || ids.back() != demo::kEnd)
       throw Error(fmt::format(
           "{}: does not end a text with token {} (line {} of {}); expected a tokenizer that adds </s> as token {}",
-          files.tokenizer.string(), int{demo::kEnd}, line + 1, file.string(), int{demo::kEnd}));
+          name, int{demo::kEnd}, line + 1, file.string(), int{demo::kEnd}));
     return ids;
   };
   for (std::size_t i = 0; i < sources.size(); ++i)

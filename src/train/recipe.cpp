@@ -58,15 +58,21 @@ class Section {
 };
 
 void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r) {
-  const Section data(recipe, "data", file, {"language", "pairs", "seed", "longest", "source", "target", "tokenizer"});
+  const Section data(recipe, "data", file,
+                     {"language", "pairs", "seed", "longest", "source", "target", "tokenizer", "vocabulary"});
   data.read("pairs", r.pairs, {1, 10'000'000});
   data.read_seed(r.data_seed);
   data.read("longest", r.longest, {0, 1 << 20});
-  if (data.has("source") || data.has("target") || data.has("tokenizer")) {
+  if (data.has("source") || data.has("target") || data.has("tokenizer") || data.has("vocabulary")) {
     const auto path = [&](const char* key) { return file.parent_path() / data.text(key); };
-    r.files = TextFiles{path("source"), path("target"), path("tokenizer")};
+    r.files = TextFiles{path("source"), path("target"), data.has("tokenizer") ? path("tokenizer") : ""};
+    if (data.has("tokenizer") && data.has("vocabulary"))
+      throw Error(fmt::format(
+          "{}: \"vocabulary\" is of a tokenizer that is learnt, and \"tokenizer\" names one; give one of them",
+          file.string()));
+    data.read("vocabulary", r.files->vocabulary, {4, 1 << 20});
   } else if (const std::string language = data.text_or("language", "demo"); language != "demo") {
-    throw Error(fmt::format("{}: language is {}; expected \"demo\", or source, target and tokenizer, which name files",
+    throw Error(fmt::format("{}: language is {}; expected \"demo\", or source and target, which name files",
                             file.string(), io::in_quotes(language)));
   }
 }

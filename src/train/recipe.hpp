@@ -16,9 +16,11 @@
 
 namespace fovea::train {
 
-/// Two line-aligned text files, and the tokenizer.json that reads both.
+/// Two line-aligned text files, and the tokenizer.json that reads both; empty: one of at most `vocabulary` tokens is
+/// learnt from them.
 struct TextFiles {
   std::filesystem::path source, target, tokenizer;
+  int vocabulary = 8000;
 };
 
 struct Recipe {

@@ -298,7 +298,9 @@ TEST(Recipe, EveryComplaintNamesFileAndKey) {
       {R"({"training": {"schedule": 1}})", {"\"schedule\"", "a string"}},
       {R"({"data": {"language": "Latin"}})", {"language", "\"Latin\"", "\"demo\""}},
       {R"({"data": {"source": "a.en", "tokenizer": "t.json"}})", {"\"target\""}},
-      {R"({"data": {"source": "a.en", "target": "a.fr"}})", {"\"tokenizer\""}},
+      {R"({"data": {"source": "a.en", "target": "a.fr", "tokenizer": "t.json", "vocabulary": 9}})", {"\"tokenizer\""}},
+      {R"({"data": {"source": "a.en", "target": "a.fr", "vocabulary": 3}})", {"\"vocabulary\"", "3", "from 4"}},
+      {R"({"data": {"vocabulary": 9}})", {"\"source\""}},
       {R"({"data": {"tokenizer": "t.json"}})", {"\"source\""}},
   };
   for (const auto& c : cases) {

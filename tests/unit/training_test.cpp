@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <sstream>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "demo/corpus.hpp"
 #include "demo/tokenizer.hpp"
 #include "io/safetensors.hpp"
+#include "io/tokenizer.hpp"
 #include "models/marian.hpp"
 #include "support/errors.hpp"
 #include "support/random.hpp"
@@ -287,6 +289,26 @@ TEST(TrainingData, EveryComplaintNamesFileAndLine) {
   r = texts.recipe;
   r.files.reset(), r.pairs = 50, r.model.positions = 10;
   EXPECT_TRUE(refuses([&] { data_of(r); }, {"demo language", "10 positions"}));
+}
+
+TEST(TrainingData, WithoutATokenizerOneIsLearntFromTheFiles) {
+  const Texts texts;
+  Recipe r = texts.recipe;
+  r.files->tokenizer.clear(), r.files->vocabulary = 300, r.model.positions = 200;
+  const Data data = data_of(r);
+  EXPECT_EQ(data.vocabulary, 300);
+  ASSERT_EQ(data.pairs.size(), 200u);
+  const auto tokenizer = io::Tokenizer::from_json(data.tokenizer_json, "learnt");
+  std::istringstream english(testing::bytes_of(r.files->source));
+  std::string line;
+  for (const Pair& p : data.pairs) {
+    std::getline(english, line);
+    EXPECT_EQ(tokenizer.decode(p.source), line);
+    EXPECT_EQ(p.target.back(), 1);
+  }
+  EXPECT_EQ(data_of(r).tokenizer_json, data.tokenizer_json);  // a training that goes on must find the ids it left
+  r.files->vocabulary = 20;
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"vocabulary of 20", "different characters"}));
 }
 
 TEST(TrainingData, FilesAndTheLanguageItselfGiveTheSameIds) {
