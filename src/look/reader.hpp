@@ -44,6 +44,8 @@ class Reader {
   std::string written(std::span<const int> ids, std::vector<Token>& tokens) const;
   /// A token as text; empty for an id that the model has and the tokenizer doesn't.
   std::string spelled(int id) const;
+  /// A token in its own spelling; empty as above.
+  std::string piece(int id) const;
   /// The one token of a word. Error when it takes several, naming them, or when the vocabulary doesn't have it.
   int word(std::string_view text) const;
   /// As special_tokens_map.json or tokenizer_config.json names it, else [MASK] or <mask> where the tokenizer has one.

@@ -53,26 +53,26 @@ AnyMask mask_of(std::span<const Variant* const> variants, int layer, int heads) 
   return cut.empty() ? AnyMask() : AnyMask(EdgeMask(std::move(cut), static_cast<int>(variants.size()), heads));
 }
 
-/// v [1, variants · tokens, kv_heads, value_dim]
-void zero_values(std::span<const Variant* const> variants, int layer, int heads, int tokens, Tensor& v) {
+/// v [1, variants · keys, kv_heads, value_dim]
+void zero_values(std::span<const Variant* const> variants, int layer, int heads, int keys, Tensor& v) {
   const int kv_heads = static_cast<int>(v.shape()[2]);
   const std::int64_t dim = v.shape()[3];
   for (std::size_t b = 0; b < variants.size(); ++b)
     for (const Removal& r : variants[b]->removed) {
       if (r.layer != layer || r.query != kEveryQuery) continue;
-      const std::int64_t row = static_cast<std::int64_t>(b) * tokens + r.key;
+      const std::int64_t row = static_cast<std::int64_t>(b) * keys + r.key;
       std::fill_n(v.data<float>() + (row * kv_heads + r.head / (heads / kv_heads)) * dim, dim, 0.0f);
     }
 }
 
 }  // namespace
 
-models::Pass pass_without(std::span<const Variant* const> variants, const models::Summary& model, int tokens) {
+models::Pass pass_without(std::span<const Variant* const> variants, int heads, int keys) {
   models::Pass pass;
-  pass.mask = [=, heads = model.heads](int layer) { return mask_of(variants, layer, heads); };
+  pass.mask = [=](int layer) { return mask_of(variants, layer, heads); };
   const auto zeroes = [](const Removal& r) { return r.query == kEveryQuery; };
   if (std::ranges::any_of(variants, [&](const Variant* v) { return std::ranges::any_of(v->removed, zeroes); }))
-    pass.values = [=, heads = model.heads](int layer, Tensor& v) { zero_values(variants, layer, heads, tokens, v); };
+    pass.values = [=](int layer, Tensor& v) { zero_values(variants, layer, heads, keys, v); };
   return pass;
 }
 

@@ -46,8 +46,8 @@ class EdgeMask {
 };
 
 /// The pass in which sequence i of the batch lacks what variants[i] says; its first layer and start are left to the
-/// caller. Every sequence has `tokens` tokens. Borrows the variants. A head's values are its group's: where heads share
-/// them, all query heads of a group must be named.
-models::Pass pass_without(std::span<const Variant* const> variants, const models::Summary& model, int tokens);
+/// caller. Every sequence has `keys` keys, and the attention `heads` heads. Borrows the variants. A head's values are
+/// its group's: where heads share them, all query heads of a group must be named.
+models::Pass pass_without(std::span<const Variant* const> variants, int heads, int keys);
 
 }  // namespace fovea::look

@@ -11,7 +11,6 @@
 #include "look/choice.hpp"
 #include "look/measure.hpp"
 #include "look/rows.hpp"
-#include "look/words.hpp"
 
 namespace fovea::look {
 namespace {
@@ -48,38 +47,58 @@ using Unit = SurveyQuery::Unit;
 /// Each word, or what the query names; a row's only key cannot go, so a row that has but one is left out.
 std::vector<int> queries_of(const Original& run, std::string_view text, const SurveyQuery& query) {
   std::vector<int> queries;
-  if (!query.token.empty()) queries = find_tokens(text, run.tokens, query.token);
-  for (const Token& t : run.tokens)
+  if (!query.token.empty()) queries = run.find_query(text, query.token);
+  for (const Token& t : run.queries())
     if (query.token.empty() && !t.special) queries.push_back(t.index);
   const HeadRows rows(*run.records.front(), kOnlySequence, 0);
   std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });
   return queries;
 }
 
+/// The keys that each of these queries sees; what a mask hides, it hides from all heads.
+std::vector<std::vector<int>> keys_of(const Original& run, const std::vector<int>& queries) {
+  const HeadRows rows(*run.records.front(), kOnlySequence, 0);
+  std::vector<std::vector<int>> keys;
+  for (const int q : queries) {
+    std::vector<int>& seen = keys.emplace_back();
+    rows.for_visible(q, [&](int first, int last) {
+      for (int k = first; k < last; ++k) seen.push_back(k);
+    });
+  }
+  return keys;
+}
+
 /// What is surveyed, item by item.
 struct Ground {
   Unit unit;
-  std::vector<int> queries, layers, heads;
-  std::size_t tokens;
+  std::vector<int> queries;
+  std::vector<std::vector<int>> seen;  // [queries]: the keys of each
+  std::vector<int> layers, heads;
+  std::size_t keys, tokens;  // of one rerun
 
   std::size_t size() const {
-    const std::size_t pairs = unit == Unit::Heads ? 1 : queries.size() * tokens;
+    std::size_t pairs = unit == Unit::Heads ? 1 : 0;
+    if (unit != Unit::Heads)
+      for (const std::vector<int>& k : seen) pairs += k.size();
     return unit == Unit::Pairs ? pairs : pairs * layers.size() * heads.size();
   }
   std::vector<Survey::Item> items() const {
     const std::vector<int> every{-1};
     std::vector<Survey::Item> all;
-    for (const int q : unit == Unit::Heads ? every : queries)
-      for (const int k : unit == Unit::Heads ? every : all_below(static_cast<int>(tokens)))
-        for (const int layer : unit == Unit::Pairs ? every : layers)
-          for (const int head : unit == Unit::Pairs ? every : heads) all.push_back({q, k, layer, head});
+    const auto add = [&](int q, int k) {
+      for (const int layer : unit == Unit::Pairs ? every : layers)
+        for (const int head : unit == Unit::Pairs ? every : heads) all.push_back({q, k, layer, head});
+    };
+    if (unit == Unit::Heads) add(-1, -1);
+    for (std::size_t i = 0; unit != Unit::Heads && i < queries.size(); ++i)
+      for (const int k : seen[i]) add(queries[i], k);
     return all;
   }
   Variant variant(const Survey::Item& item) const {
     if (unit == Unit::Edges) return {{{item.layer, item.head, item.query, item.key}}, {item.query}};
     Variant v{{}, unit == Unit::Heads ? queries : std::vector{item.query}};
     if (unit == Unit::Heads)
-      for (int key = 0; key < static_cast<int>(tokens); ++key)
+      for (int key = 0; key < static_cast<int>(keys); ++key)
         v.removed.push_back({item.layer, item.head, kEveryQuery, key});
     else
       for (const int layer : layers)
@@ -117,10 +136,14 @@ std::vector<std::size_t> large_in(const std::vector<double>& x, double share, co
 }  // namespace
 
 Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query) {
-  const models::Summary& model = run.model.encoder->summary();
-  const Ground ground{query.unit, queries_of(run, text, query),
+  const std::vector<int> queries = queries_of(run, text, query);
+  const Ground ground{query.unit,
+                      queries,
+                      keys_of(run, queries),
                       chosen("layer", query.layers, static_cast<int>(run.records.size())),
-                      chosen("head", query.heads, model.heads), run.tokens.size()};
+                      chosen("head", query.heads, run.heads()),
+                      run.keys().size(),
+                      run.size()};
   refuse_hours(ground);
   Survey s;
   s.metric = metric.name();
