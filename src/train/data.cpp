@@ -64,7 +64,7 @@ Data from_files(const TextFiles& files, int positions) {
 }
 
 bool too_long(const Pair& p, const Recipe& recipe) {
-  return recipe.longest > 0 && std::cmp_greater(std::max(p.source.size(), p.target.size()), recipe.longest);
+  return recipe.longest > 0 && std::cmp_greater(p.source.size(), recipe.longest);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ struct Recipe {
   std::optional<TextFiles> files;  // nothing: the demo language
   int pairs = 220'000;             // of the demo language
   std::uint64_t data_seed = 1;
-  int longest = 0;  // pairs with a text of more tokens, its end included, are left out; 0: none is
+  int longest = 0;  // pairs whose source has more tokens, its end included, are left out; 0: none is
 
   // Either's vocabulary is as the tokenizer has it.
   MarianSizes model;
