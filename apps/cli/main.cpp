@@ -15,7 +15,7 @@ namespace fovea::cli {
 
 std::span<const Command* const> commands() {
   static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kTranslate, &kEmbed, &kRun,
-                                            &kAttend, &kExplain, &kBench, &kTrain, &kInfo};
+                                            &kAttend, &kExplain, &kBench, &kTrain, &kPrune, &kInfo};
   return kAll;
 }
 
