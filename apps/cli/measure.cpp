@@ -167,8 +167,10 @@ void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) 
   const auto begun = Clock::now();
   const Run run = model(o.text, o.model.truncate, &cut);
   ModelFlags::report_cut(cut);
+  o.writes = run.writes();
   if (!o.all.empty()) return run_survey(o, run, seconds_since(begun));
-  note(fmt::format("running the model {} times over {} tokens", 1 + o.query.draws, run.tokens.size()));
+  note(fmt::format("running the model {} times over {} tokens", 1 + o.query.draws,
+                   run.tokens.size() + run.target_tokens().size()));
   const auto start = Clock::now();
   const Effect effect = run.measure(o.query);
   o.common.json ? print_json(to_json(effect)) : print_measure(o, run, effect, seconds_since(start));
@@ -182,7 +184,7 @@ Job declare(Flags& flags) {
       .add_option(
           "--cut", o->cut,
           "edges, masked before the softmax: FROM looks, TO is looked at; a word, its k-th occurrence as word#k, "
-          "or an index")
+          "or an index; with --kind cross FROM is a written word, with --kind decoder both are")
       ->type_name("FROM:TO[,FROM:TO…]")
       ->group(kWhat);
   flags.add_option("--values", o->query.values, "instead: the values of this token become zero for all who look at it")
@@ -213,9 +215,10 @@ Job declare(Flags& flags) {
       ->group(kWhat);
   o->PartFlags::declare(flags, kWhat);
   flags
-      .add_option(
-          "--target", o->query.target,
-          "log-probability of this word at the text's [MASK], or of this label, instead of the model's own answer")
+      .add_option("--target", o->query.target,
+                  "log-probability of this word at the text's [MASK], of this label, or of this written word at its "
+                  "step, instead "
+                  "of the model's own answer")
       ->type_name("WORD")
       ->group(kNumber);
   flags.add_option("--against", o->query.against, "with --target: the log-odds of the target against this one")
@@ -248,23 +251,27 @@ Job declare(Flags& flags) {
   o->model.declare(flags);
   o->common.declare(flags);
   flags.footer(
-      "Without --target: the log-probability of the model's own answer where it has one to give (a word at [MASK], a "
-      "label), else the cosine distance of FROM's final vector. The effect is before − after. It is called measurable "
+      "Without --target: the log-probability of the model's own answer where it has one to give (a translation, a word "
+      "at [MASK], a label), else the cosine distance of FROM's final vector. The effect is before − after. It is "
+      "called measurable "
       "when at most 1 in 20 of random removals would do as much.");
   return [o, text, controls] { run_measure(*o, *text, controls); };
 }
 
 }  // namespace
 
-const Command kMeasure{"measure", "removes edges, runs the model again, and shows what that did",
-                       "[TEXT] --cut FROM:TO --model MODEL [options]",
-                       "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
-                       "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
-                       "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
-                       "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
-                       "  fovea measure --model build/models/minilm \"A river bank\" --all heads --svg heads.svg\n"
-                       "  fovea measure --model build/models/minilm \"A river bank\" --ablate 2.1,3.0 --mean\n"
-                       "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
-                       declare};
+const Command kMeasure{
+    "measure", "removes edges, runs the model again, and shows what that did",
+    "[TEXT] --cut FROM:TO --model MODEL [options]",
+    "  fovea measure \"The animal didn't cross the street because it was too tired\" --cut it:animal "
+    "--target il --against elle\n"
+    "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
+    "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
+    "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
+    "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
+    "  fovea measure --model build/models/minilm \"A river bank\" --all heads --svg heads.svg\n"
+    "  fovea measure --model build/models/minilm \"A river bank\" --ablate 2.1,3.0 --mean\n"
+    "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
+    declare};
 
 }  // namespace fovea::cli

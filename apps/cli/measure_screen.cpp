@@ -16,19 +16,20 @@ namespace {
 constexpr int kBar = 12;
 
 /// "bank (2)", "flooded (7–8)": a selector as the tokens that it means.
-std::string named(const Run& run, const std::string& selector) {
-  const std::vector<int> at = run.find(selector);
+std::string named(const std::vector<int>& at, const std::vector<Token>& tokens) {
   std::string text;
-  for (const int i : at) text += (text.empty() ? "" : " ") + run.tokens[static_cast<std::size_t>(i)].text;
+  for (const int i : at) text += (text.empty() ? "" : " ") + tokens[static_cast<std::size_t>(i)].text;
   return at.size() == 1 ? fmt::format("{} ({})", text, at.front())
                         : fmt::format("{} ({}–{})", text, at.front(), at.back());
 }
 
 std::string removed_text(const MeasureOptions& o, const Run& run) {
+  const auto query = [&](const std::string& word) { return named(run.find_query(word, o.kind), run.queries(o.kind)); };
+  const auto key = [&](const std::string& word) { return named(run.find_key(word, o.kind), run.keys(o.kind)); };
   std::string what;
   for (const Cut& c : o.query.cuts)
-    what += fmt::format("{}{} → {}", what.empty() ? "" : ", ", named(run, c.from), named(run, c.to));
-  if (!o.query.values.empty()) what = "the values of " + named(run, o.query.values);
+    what += fmt::format("{}{} → {}", what.empty() ? "" : ", ", query(c.from), key(c.to));
+  if (!o.query.values.empty()) what = "the values of " + key(o.query.values);
   if (!o.query.ablate.empty()) {
     std::vector<std::string> heads;
     for (const HeadAt& h : o.query.ablate) heads.push_back(fmt::format("{}·{}", h.layer, h.head));
@@ -75,7 +76,11 @@ void print_verdict(const MeasureOptions& o, const Effect& e) {
   std::string few;
   if (draws < o.query.draws)
     few = fmt::format(" Of {} {}, there are {}.", o.query.draws, alike(o), draws == 0 ? "none" : std::to_string(draws));
-  if (!e.output_before.empty())
+  if (!e.output_before.empty() && o.writes)
+    say(e.output_before == e.output_after ? "written anew without it: the same"
+                                          : fmt::format("written anew without it: {}", e.output_after),
+        4);
+  else if (!e.output_before.empty())
     say(e.output_before == e.output_after ? fmt::format("answer: {}, as before", e.output_after)
                                           : fmt::format("answer: {}; before: {}", e.output_after, e.output_before),
         8);
@@ -93,9 +98,19 @@ void print_verdict(const MeasureOptions& o, const Effect& e) {
 
 void print_next(const MeasureOptions& o, const Run& run) {
   if (!o.query.ablate.empty()) return suggest_next(o, run, {{"measure", {"--all", "heads"}}});
-  if (o.query.cuts.empty()) return suggest_next(o, run, {{"look", {"--measure"}}});
+  const auto with = [&](std::vector<std::string> words) {
+    if (!o.kind.empty()) words.insert(words.end(), {"--kind", o.kind});
+    if (words.front() != "--measure" && !o.query.target.empty())
+      words.insert(words.end(), {"--target", o.query.target});
+    if (words.front() != "--measure" && !o.query.against.empty())
+      words.insert(words.end(), {"--against", o.query.against});
+    return words;
+  };
+  if (o.query.cuts.empty()) return suggest_next(o, run, {{"look", with({"--measure"})}});
   const Cut& first = o.query.cuts.front();
-  suggest_next(o, run, {{"measure", {"--values", first.to}}, {"measure", {"--all", "pairs", "--token", first.from}}});
+  suggest_next(
+      o, run,
+      {{"measure", with({"--values", first.to})}, {"measure", with({"--all", "pairs", "--token", first.from})}});
 }
 
 }  // namespace
@@ -122,7 +137,9 @@ void print_subject(const Run& run) {
   say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
                   run.tokens.size()),
       2, Ink::Dim);
-  fmt::print("{}\n\n", fit(run.text, terminal().width));
+  fmt::print("{}\n", fit(run.text, terminal().width));
+  if (run.writes()) fmt::print("→ {}\n", fit(run.target_text(), terminal().width - 2));
+  fmt::print("\n");
 }
 
 std::string effect_number(double effect) {

@@ -15,7 +15,8 @@ struct MeasureOptions : PartFlags {
   Common common;
   ModelFlags model;
   std::string text, cut, all, token, ablate, over, svg;
-  MeasureQuery query;  // `cut`, layers and heads come in when the command runs
+  bool writes = false;  // the model writes texts
+  MeasureQuery query;   // `cut`, layers and heads come in when the command runs
 };
 
 /// Weight against effect, as a picture in a file.

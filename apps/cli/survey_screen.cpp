@@ -52,8 +52,9 @@ std::vector<std::string> scatter(const Survey& s) {
 /// One table with three groups of rows: three tables would not fit a screen.
 class Items {
  public:
-  Items(const Run& run, const Survey& survey)
-      : run_(run),
+  Items(const Run& run, const std::string& kind, const Survey& survey)
+      : queries_(run.queries(kind)),
+        keys_(run.keys(kind)),
         survey_(survey),
         links_(survey.items.empty() || survey.items.front().query >= 0),
         heads_(!survey.items.empty() && survey.items.front().layer >= 0),
@@ -64,8 +65,8 @@ class Items {
       const Survey::Item& x = survey_.items[i];
       std::vector<std::string> row{group};
       if (links_)
-        row.insert(row.end(),
-                   {fmt::format("{} ({})", text(x.query), x.query), fmt::format("→ {} ({})", text(x.key), x.key)});
+        row.insert(row.end(), {fmt::format("{} ({})", text(queries_, x.query), x.query),
+                               fmt::format("→ {} ({})", text(keys_, x.key), x.key)});
       if (heads_) row.push_back(fmt::format("{}·{}", x.layer, x.head));
       row.insert(row.end(), {fmt::format("{:.3f}", looked_of(x)), effect_number(x.effect)});
       table_.row(row);
@@ -75,7 +76,9 @@ class Items {
   void print() const { table_.print(); }
 
  private:
-  const std::string& text(int position) const { return run_.tokens[static_cast<std::size_t>(position)].text; }
+  static const std::string& text(const std::vector<Token>& tokens, int position) {
+    return tokens[static_cast<std::size_t>(position)].text;
+  }
   std::vector<Table::Column> columns() const {
     std::vector<Table::Column> c{{"", false, false, Ink::Bold}};
     if (links_) c.insert(c.end(), {{"from", false, true}, {"to", false, true}});
@@ -83,7 +86,7 @@ class Items {
     c.insert(c.end(), {{links_ ? "weight" : "wrote", true}, {"effect", true}});
     return c;
   }
-  const Run& run_;
+  const std::vector<Token>&queries_, &keys_;
   const Survey& survey_;
   bool links_, heads_;
   Table table_;
@@ -141,7 +144,7 @@ void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey,
   fmt::print("\n");
   std::vector<std::size_t> largest(n);
   std::iota(largest.begin(), largest.end(), std::size_t{0});
-  Items items(run, survey);
+  Items items(run, o.kind, survey);
   items.add("most effect", largest, kLargest);
   const char* looked = o.all == "heads" ? "written" : "weight";
   items.add(fmt::format("much {}, little effect", looked), survey.idle, kDisagreeing);
@@ -155,6 +158,9 @@ void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey,
     return suggest_next(
         o, run, {{"look", {"--layer", std::to_string(top.layer), "--head", std::to_string(top.head), "--measure"}}});
   std::vector<std::string> cut{"--cut", fmt::format("{}:{}", top.query, top.key)};
+  if (!o.kind.empty()) cut.insert(cut.end(), {"--kind", o.kind});
+  if (!o.query.target.empty()) cut.insert(cut.end(), {"--target", o.query.target});
+  if (!o.query.against.empty()) cut.insert(cut.end(), {"--against", o.query.against});
   if (top.layer >= 0) cut.insert(cut.end(), {"--layer", std::to_string(top.layer), "--head", std::to_string(top.head)});
   suggest_next(o, run, {{"measure", cut}});
 }

@@ -64,7 +64,8 @@ struct MeasureQuery {
   std::vector<std::string> over = {};        // … or over these texts
   std::vector<int> layers = {}, heads = {};  // empty: all
   std::string kind = {};                     // empty: the model's self-attention
-  /// Of a model that predicts tokens or labels: these are asked about instead of its own answer.
+  /// Of a model that predicts tokens or labels: these are asked about instead of its own answer. Of one that writes,
+  /// `target` is a word that it wrote (a selector, see Run::find), and is asked about at the step that wrote it.
   std::string target = {}, against = {};
   int draws = 20;  // of the control, at least 20
   std::uint64_t seed = 0;
@@ -93,7 +94,9 @@ struct Effect {
   /// estimate of `effect`. NaN where the metric has no slope (a cosine distance is flat where nothing is removed).
   double gradient_effect = 0;
   Control control;
-  std::string output_before, output_after;  // the model's answer; empty where it gives none
+  /// The model's answer, of one that writes the whole text, written anew without what was removed; empty where it gives
+  /// none.
+  std::string output_before, output_after;
   /// Whether at most 1 in 20 of random sets would do as much: (1 + draws not smaller) / (1 + draws) ≤ 0.05 (Phipson &
   /// Smyth 2010, doi 10.2202/1544-6115.1585). Without it: no measurable effect.
   bool measurable() const;

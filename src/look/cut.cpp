@@ -11,15 +11,14 @@
 #include "look/choice.hpp"
 #include "look/measure.hpp"
 #include "look/rows.hpp"
-#include "look/words.hpp"
 
 namespace fovea::look {
 namespace {
 
 constexpr int kSequence = 0;  // a run is one text
 
-std::string named(const Original& run, int position) {
-  return fmt::format("token {} ({})", position, io::in_quotes(run.tokens[static_cast<std::size_t>(position)].text));
+std::string named(std::span<const Token> tokens, int position) {
+  return fmt::format("token {} ({})", position, io::in_quotes(tokens[static_cast<std::size_t>(position)].text));
 }
 
 /// A row without a key has no softmax: it is refused, not given as zero.
@@ -34,13 +33,27 @@ void refuse_empty_rows(const Original& run, const Variant& cut) {
     throw Error(
         fmt::format("{} would have nothing left to look at in layer {} head {}: all {} keys that it sees are "
                     "cut; leave it at least one",
-                    named(run, query), layer, head, visible));
+                    named(run.queries(), query), layer, head, visible));
+  }
+}
+
+/// An edge that the model's own mask hides cannot be cut. What it hides, it hides from all heads.
+void refuse_hidden_edges(const Original& run, const std::set<std::pair<int, int>>& edges) {
+  const HeadRows rows(*run.records.front(), kSequence, 0);
+  for (const auto& [query, key] : edges) {
+    bool seen = query == kEveryQuery;
+    if (!seen) rows.for_visible(query, [&](int first, int last) { seen = seen || (first <= key && key < last); });
+    if (!seen)
+      throw Error(
+          fmt::format("{} never looks at {}: the step that writes a word reads only what was written before "
+                      "it; cut what it can see",
+                      named(run.queries(), query), named(run.keys(), key)));
   }
 }
 
 /// Where values are shared by a group of heads, they become zero for all of them or for none.
-void refuse_split_groups(const models::Summary& model, const std::vector<int>& heads) {
-  const int group = model.heads / model.kv_heads;
+void refuse_split_groups(const Original& run, const std::vector<int>& heads) {
+  const int group = run.group();
   for (const int head : heads)
     for (int other = head / group * group; other < (head / group + 1) * group; ++other)
       if (!std::ranges::binary_search(heads, other))
@@ -59,7 +72,7 @@ Variant without_heads(const Original& run, const MeasureQuery& query) {
   std::ranges::sort(cut.silenced);
   const auto twice = std::ranges::unique(cut.silenced);
   cut.silenced.erase(twice.begin(), twice.end());
-  cut.queries = words_of(run.tokens);
+  cut.queries = words_of(run.queries());
   if (query.mean) cut.means = means_over(run, query.over);
   return cut;
 }
@@ -82,6 +95,11 @@ std::vector<int> words_of(std::span<const Token> tokens) {
 
 std::shared_ptr<const HeadMeans> means_over(const Original& run, const std::vector<std::string>& texts) {
   if (texts.empty()) return std::make_shared<const HeadMeans>(head_means(run.records));
+  if (run.kind() != "encoder")
+    throw Error(
+        fmt::format("means over other texts are of the encoder's heads; those of \"{}\" are averaged over this "
+                    "text: give no texts",
+                    run.kind()));
   std::vector<models::Sequence> sequences;
   for (const std::string& text : texts)
     sequences.push_back(run.model.reader.read(text, {}, TooLong::Refuse, "a text to average over").sequence);
@@ -97,34 +115,37 @@ Variant cut_of(const Original& run, std::string_view text, const MeasureQuery& q
   if (int{cuts.empty()} + int{query.values.empty()} + int{query.ablate.empty()} != 2)
     throw Error("measure: say one of: which edges to cut (from, to), whose values to zero, which heads to ablate");
   if (!query.ablate.empty()) return without_heads(run, query);
-  const models::Summary& model = run.model.encoder->summary();
   const std::vector<int> layers = chosen("layer", query.layers, static_cast<int>(run.records.size()));
-  const std::vector<int> heads = chosen("head", query.heads, model.heads);
-  const auto find = [&](const std::string& selector) { return find_tokens(text, run.tokens, selector); };
+  const std::vector<int> heads = chosen("head", query.heads, run.heads());
 
   std::set<std::pair<int, int>> edges;  // query, key
   for (const auto& [from, to] : cuts) {
-    const std::vector<int> queries = find(from), keys = find(to);
+    const std::vector<int> queries = run.find_query(text, from), keys = run.find_key(text, to);
     for (const int q : queries)
       for (const int k : keys) edges.insert({q, k});
   }
   if (!query.values.empty()) {
-    refuse_split_groups(model, heads);
-    for (const int k : find(query.values)) edges.insert({kEveryQuery, k});
+    refuse_split_groups(run, heads);
+    for (const int k : run.find_key(text, query.values)) edges.insert({kEveryQuery, k});
   }
+  refuse_hidden_edges(run, edges);
   Variant cut;
   for (const int layer : layers)
     for (const int head : heads_there(run, layer, heads))
       for (const auto& [q, k] : edges) cut.removed.push_back({layer, head, q, k});
   if (cut.removed.empty()) throw Error("measure: the layers chosen have none of the heads chosen");
-  if (!query.values.empty()) cut.queries = all_below(static_cast<int>(run.tokens.size()));
+  if (!query.values.empty()) cut.queries = all_below(static_cast<int>(run.queries().size()));
   for (const auto& [q, k] : edges)
     if (q != kEveryQuery && (cut.queries.empty() || cut.queries.back() != q)) cut.queries.push_back(q);
   refuse_empty_rows(run, cut);
   return cut;
 }
 
-Variant cut_of(const Link& link) { return {{{link.layer, link.head, link.query, link.key}}, {link.query}}; }
+Variant cut_of(const Original& run, const Link& link) {
+  Variant cut{{{link.layer, link.head, link.query, link.key}}, {link.query}};
+  refuse_empty_rows(run, cut);
+  return cut;
+}
 
 bool leaves_nothing(const Original& run, const Link& link) {
   return HeadRows(*run.records[static_cast<std::size_t>(link.layer)], kSequence, link.head).visible(link.query) < 2;

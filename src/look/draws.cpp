@@ -55,9 +55,9 @@ void Draws::add_place(int query) {
   if (query != kEveryQuery && !is_read(query)) {
     const int queries = HeadRows(*setting_.records.front(), setting_.sequence, 0).queries();
     place.others.clear();
+    const std::vector<bool>& special = setting_.special_queries.empty() ? setting_.special : setting_.special_queries;
     for (int q = 0; q < queries; ++q)
-      if (setting_.special[static_cast<std::size_t>(q)] == setting_.special[static_cast<std::size_t>(query)] &&
-          !is_read(q))
+      if (special[static_cast<std::size_t>(q)] == special[static_cast<std::size_t>(query)] && !is_read(q))
         place.others.push_back(q);
   }
   std::set<int> layers;

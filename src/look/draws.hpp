@@ -30,10 +30,11 @@ class Draws {
   struct Setting {
     std::vector<const models::LayerRecord*> records;  // by layer
     int sequence = 0;
-    std::vector<bool> special;  // [tokens]
+    std::vector<bool> special;  // [keys]
     /// Queries whose final vectors the metric reads whatever is removed: they stay in a draw, and no other takes their
     /// place, since what they look at reaches the metric more directly than anything else does.
     std::vector<int> read;
+    std::vector<bool> special_queries = {};  // [queries]; empty: queries and keys are the same tokens
   };
   Draws(const Setting& setting, const Variant& cut, std::uint64_t seed);
 

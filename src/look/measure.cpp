@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "look/draws.hpp"
+#include "look/readout.hpp"
 #include "look/row_sums.hpp"
 
 namespace fovea {
@@ -55,9 +56,7 @@ class Tiers {
 
  private:
   using Heads = std::map<int, std::vector<int>>;
-  std::vector<double> nothing() const {
-    return std::vector<double>(static_cast<std::size_t>(run_.model.encoder->summary().width));
-  }
+  std::vector<double> nothing() const { return std::vector<double>(static_cast<std::size_t>(run_.width())); }
 
   void add_row(const models::LayerRecord& record, int query, const Heads& heads) {
     std::vector<double> change = nothing(), carried = nothing();  // [width]
@@ -150,23 +149,23 @@ class Tiers {
 
 // -------------------------------------------------------------------------------------------------------------- reruns
 
-/// Rows [n · tokens, width]: n copies of hidden, one below the other.
-Tensor repeated(const Tensor& hidden, std::size_t n) {
-  Tensor all(DType::F32, {hidden.shape()[0] * static_cast<std::int64_t>(n), hidden.shape()[1]});
-  float* to = all.data<float>();
-  for (std::size_t i = 0; i < n; ++i) to = std::ranges::copy(hidden.values<float>(), to).out;
-  return all;
+models::Sequence sequence_of_run(std::span<const Token> tokens) {
+  models::Sequence sequence;
+  for (const Token& t : tokens) sequence.ids.push_back(t.id);
+  return sequence;
 }
 
 std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants) {
+  const models::Sequence source = sequence_of_run(run.tokens);
+  if (run.writing) {
+    const Passage passage{source, sequence_of_run(run.writing->inputs), run.result, run.writing->result};
+    return metric.read(decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants), variants);
+  }
   const int layer = lowest_layer(*variants.front());
-  models::Sequence sequence;
-  for (const Token& t : run.tokens) sequence.ids.push_back(t.id);
-  const std::vector<models::Sequence> batch(variants.size(), sequence);
-  models::Pass pass = pass_without(variants, run.model.encoder->summary(), static_cast<int>(run.tokens.size()));
+  models::Pass pass = pass_without(variants, run.extent());
   const Tensor start = repeated(run.result.hidden_states[static_cast<std::size_t>(layer)], variants.size());
   pass.first_layer = layer, pass.start = &start;
-  return metric.read(run.model.encoder->forward(batch, pass), variants);
+  return metric.read(run.model.encoder->forward(std::vector(variants.size(), source), pass), variants);
 }
 
 /// The control's figures from the effects of its draws.
@@ -192,7 +191,7 @@ void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(r
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
                           const std::function<void(std::size_t)>& progress) {
   constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
-  const std::size_t most = std::max<std::size_t>(1, kTokens / run.tokens.size());
+  const std::size_t most = std::max<std::size_t>(1, kTokens / run.size());
   std::map<int, std::vector<std::size_t>> by_layer;
   for (std::size_t i = 0; i < variants.size(); ++i) by_layer[lowest_layer(variants[i])].push_back(i);
   std::vector<Answer> answers(variants.size());
@@ -215,30 +214,53 @@ std::vector<Answer> answers_before(const Original& run, const Metric& metric, st
   for (const Variant& v : variants) {
     const Variant* asked = &v;
     const bool same = !metric.positions().empty() && !answers.empty();  // asked at one place, whatever was removed
-    answers.push_back(same ? answers.front() : metric.read(run.result, {&asked, 1}).front());
+    answers.push_back(same ? answers.front() : metric.read(run.answering(), {&asked, 1}).front());
   }
   return answers;
 }
 
+namespace {
+
+Draws::Setting setting_of(const Original& run, const Metric& metric) {
+  Draws::Setting setting{run.records, kOnlySequence, special_among(run.keys()), {}, special_among(run.queries())};
+  const std::span read = metric.positions();
+  // A writing model is asked at steps of its decoder, which are none of the encoder's queries; and where all of them
+  // are read, none is more than another.
+  if (!run.writing || (run.kind() != "encoder" && read.size() < run.queries().size()))
+    setting.read.assign(read.begin(), read.end());
+  return setting;
+}
+
+/// Up to so many random removals like a cut. A step that looks at one word with nearly all of its weight, as a
+/// decoder's do, has no other of equal weight: then other steps' are taken.
+std::vector<Variant> draws_like(const Original& run, Draws::Setting setting, const Variant& cut, int draws,
+                                std::uint64_t seed) {
+  std::vector<Variant> found;
+  Draws control(setting, cut, seed);
+  while (std::ssize(found) < draws) {
+    std::optional<Variant> draw = control.next();
+    if (!draw) break;
+    found.push_back(std::move(*draw));
+  }
+  if (!found.empty() || !run.writing || setting.read.empty()) return found;
+  setting.read.clear();
+  return draws_like(run, std::move(setting), cut, draws, seed);
+}
+
+}  // namespace
+
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
                             std::uint64_t seed) {
-  Draws::Setting setting{run.records, kOnlySequence, {}, {metric.positions().begin(), metric.positions().end()}};
-  for (const Token& t : run.tokens) setting.special.push_back(t.special);
+  const Draws::Setting setting = setting_of(run, metric);
   std::vector<Variant> variants;   // each cut, then its draws
   std::vector<std::size_t> begin;  // of each cut, and the end
   for (const Variant& cut : cuts) {
     begin.push_back(variants.size());
     variants.push_back(cut);
-    if (!cut.silenced.empty()) {
+    if (!cut.silenced.empty())
       std::ranges::move(head_draws(run.records, cut, draws, seed), std::back_inserter(variants));
-      continue;
-    }
-    Draws control(setting, cut, seed);
-    for (int i = 0; i < draws; ++i) {
-      std::optional<Variant> draw = control.next();
-      if (!draw) break;
-      variants.push_back(std::move(*draw));
-    }
+    else
+      std::ranges::move(draws_like(run, setting, cut, draws, seed), std::back_inserter(variants));
   }
   begin.push_back(variants.size());
   const std::vector<Answer> answers = rerun(run, metric, variants);
@@ -251,6 +273,11 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
     e.metric = metric.name();
     e.before = before.value, e.after = after.value, e.effect = before.value - after.value;
     e.output_before = before.output, e.output_after = after.output;
+    if (run.writing) {
+      e.output_before = run.writing->text;
+      e.output_after =
+          rewritten(run.model, sequence_of_run(run.tokens), run.writing->how, run.kind(), run.extent(), cuts[i]);
+    }
     describe(run, cuts[i], e);
     std::vector<double> control;
     for (std::size_t d = begin[i] + 1; d < begin[i + 1]; ++d) control.push_back(before.value - answers[d].value);

@@ -9,22 +9,12 @@
 #include <fovea/model.hpp>
 
 #include "look/metric.hpp"
-#include "look/model_parts.hpp"
-#include "look/removal.hpp"
+#include "look/original.hpp"
 
 namespace fovea::look {
 
-/// A recorded run of one text, as reruns need it.
-struct Original {
-  const ModelParts& model;
-  const models::Result& result;  // with hidden states, and attention of every layer
-  std::span<const Token> tokens;
-  std::vector<const models::LayerRecord*> records;  // of the kind of attention that is cut, by layer
-  std::vector<Tensor> slopes = {};                  // of the metric, by layer, see slopes_of(); empty: not known
-};
-
 /// What a query means in this run. Error naming the token when it is not there, when nothing is asked for, and when a
-/// query would see no key any more.
+/// query would see no key any more, or never saw the one that is cut.
 Variant cut_of(const Original& run, std::string_view text, const MeasureQuery& query);
 Variant cut_of(const Original& run, const Link& link);
 /// Whether the link is all that its query sees, as a causal model's first token sees itself: it cannot be cut.

@@ -12,7 +12,6 @@
 #include "look/choice.hpp"
 #include "look/measure.hpp"
 #include "look/rows.hpp"
-#include "look/words.hpp"
 
 namespace fovea::look {
 namespace {
@@ -52,32 +51,50 @@ using Unit = SurveyQuery::Unit;
 
 /// Each word, or what the query names; a row's only key cannot go, so a row that has but one is left out.
 std::vector<int> queries_of(const Original& run, std::string_view text, const SurveyQuery& query) {
-  std::vector<int> queries = query.token.empty() ? words_of(run.tokens) : find_tokens(text, run.tokens, query.token);
+  std::vector<int> queries = query.token.empty() ? words_of(run.queries()) : run.find_query(text, query.token);
   if (query.unit == Unit::Heads) return queries;
   const HeadRows rows(*run.records.front(), kOnlySequence, 0);
   std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });
   return queries;
 }
 
+/// The keys that each of these queries sees; what a mask hides, it hides from all heads.
+std::vector<std::vector<int>> keys_of(const Original& run, const std::vector<int>& queries) {
+  const HeadRows rows(*run.records.front(), kOnlySequence, 0);
+  std::vector<std::vector<int>> keys;
+  for (const int q : queries) {
+    std::vector<int>& seen = keys.emplace_back();
+    rows.for_visible(q, [&](int first, int last) {
+      for (int k = first; k < last; ++k) seen.push_back(k);
+    });
+  }
+  return keys;
+}
+
 /// What is surveyed, item by item.
 struct Ground {
   Unit unit;
   std::vector<int> queries;
+  std::vector<std::vector<int>> seen;  // [queries]: the keys of each
   std::vector<HeadAt> heads;
-  std::size_t tokens;
+  std::size_t tokens;                      // of one rerun
   std::shared_ptr<const HeadMeans> means;  // that silenced heads put out; null: zero
 
   std::size_t size() const {
-    const std::size_t pairs = unit == Unit::Heads ? 1 : queries.size() * tokens;
+    std::size_t pairs = unit == Unit::Heads ? 1 : 0;
+    if (unit != Unit::Heads)
+      for (const std::vector<int>& k : seen) pairs += k.size();
     return unit == Unit::Pairs ? pairs : pairs * heads.size();
   }
   std::vector<Survey::Item> items() const {
-    const std::vector<int> every{-1};
     std::vector<Survey::Item> all;
-    for (const int q : unit == Unit::Heads ? every : queries)
-      for (const int k : unit == Unit::Heads ? every : all_below(static_cast<int>(tokens)))
-        for (const HeadAt& h : unit == Unit::Pairs ? std::vector{HeadAt{-1, -1}} : heads)
-          all.push_back({q, k, h.layer, h.head});
+    const auto add = [&](int q, int k) {
+      for (const HeadAt& h : unit == Unit::Pairs ? std::vector{HeadAt{-1, -1}} : heads)
+        all.push_back({q, k, h.layer, h.head});
+    };
+    if (unit == Unit::Heads) add(-1, -1);
+    for (std::size_t i = 0; unit != Unit::Heads && i < queries.size(); ++i)
+      for (const int k : seen[i]) add(queries[i], k);
     return all;
   }
   Variant variant(const Survey::Item& item) const {
@@ -118,9 +135,9 @@ std::vector<std::size_t> large_in(const std::vector<double>& x, double share, co
 }  // namespace
 
 Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query) {
-  const models::Summary& model = run.model.encoder->summary();
-  Ground ground{query.unit, queries_of(run, text, query), {}, run.tokens.size(), nullptr};
-  const std::vector<int> heads = chosen("head", query.heads, model.heads);
+  const std::vector<int> queries = queries_of(run, text, query);
+  Ground ground{query.unit, queries, keys_of(run, queries), {}, run.size(), nullptr};
+  const std::vector<int> heads = chosen("head", query.heads, run.heads());
   for (const int layer : chosen("layer", query.layers, static_cast<int>(run.records.size())))
     for (const int head : heads_there(run, layer, heads)) ground.heads.push_back({layer, head});
   refuse_hours(ground);
