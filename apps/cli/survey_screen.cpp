@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "chart.hpp"
+#include "io/output_file.hpp"
 #include "measure_screen.hpp"
 #include "table.hpp"
 
@@ -95,21 +97,43 @@ std::string title(const MeasureOptions& o, const Survey& s) {
       fmt::format("{} and {}", list_text("layer", "layers", o.layers), list_text("head", "heads", o.heads));
   if (o.all != "heads")
     return fmt::format("Weight against effect: {} {}, each alone, in {}", s.items.size(), o.all, where);
-  return fmt::format("What each head does: {} heads, each silenced alone (its output zero), in {}", s.items.size(),
-                     where);
+  return fmt::format("What each head does: {} heads, each silenced alone (its output {}), in {}", s.items.size(),
+                     o.query.mean ? "its mean" : "zero", where);
 }
 
 std::string correlation_text(const MeasureOptions& o, const Survey& s) {
   const char* metric = s.metric == "cosine_distance" ? "cosine distance"
                        : s.metric == "log_odds"      ? "log-odds"
                                                      : "log-probability";
-  const std::string what =
-      o.all == "heads" ? fmt::format("what it wrote {:.2f}", s.local_correlation)
-                       : fmt::format("weight {:.2f}, local effect {:.2f}", s.weight_correlation, s.local_correlation);
+  std::string what = o.all == "heads"
+                         ? fmt::format("what it wrote {:.2f}", s.local_correlation)
+                         : fmt::format("weight {:.2f}, local effect {:.2f}", s.weight_correlation, s.local_correlation);
+  if (!std::isnan(s.gradient_correlation)) what += fmt::format(", by the slope {:.2f}", s.gradient_correlation);
   return fmt::format("rank correlation with the size of the effect ({}): {}", metric, what);
 }
 
 }  // namespace
+
+void write_scatter(const MeasureOptions& o, const Run& run, const Survey& survey) {
+  const bool heads = o.all == "heads";
+  Series all{o.all, {}, Series::Style::Dots},
+      idle{heads ? "much written, little effect" : "much weight, little effect", {}, Series::Style::Dots},
+      light{heads ? "little written, much effect" : "little weight, much effect", {}, Series::Style::Dots};
+  const auto point = [&](std::size_t i) {
+    return std::pair(looked_of(survey.items[i]), std::abs(survey.items[i].effect));
+  };
+  for (std::size_t i = 0; i < survey.items.size(); ++i) all.points.push_back(point(i));
+  for (const std::size_t i : std::span(survey.idle).first(std::min(kDisagreeing, survey.idle.size())))
+    idle.points.push_back(point(i));
+  for (const std::size_t i : std::span(survey.light).first(std::min(kDisagreeing, survey.light.size())))
+    light.points.push_back(point(i));
+  Chart chart;
+  chart.title = run.text.size() > 80 ? title(o, survey) : fmt::format("{} — {}", run.text, correlation_text(o, survey));
+  chart.x_label = heads ? "what the head wrote" : "weight";
+  chart.y_label = fmt::format("|effect| ({})", survey.metric);
+  chart.series = {all, idle, light};
+  io::write_file(o.svg, chart_svg(chart));
+}
 
 void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey, double seconds) {
   print_subject(run);

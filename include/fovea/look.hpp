@@ -116,7 +116,7 @@ struct SurveyQuery {
   std::string target = {}, against = {};     // as in MeasureQuery
   bool mean = false;                         // of heads, as in MeasureQuery, …
   std::vector<std::string> over = {};        // … and over what
-  /// Hears how many of the items are measured, now and then.
+  /// Hears how many of the items are measured, now and then: of none first.
   std::function<void(std::size_t done, std::size_t all)> progress = {};
 };
 struct Survey {

@@ -151,6 +151,7 @@ Survey survey(const Original& run, const Metric& metric, std::string_view text, 
   const auto progress = [&](std::size_t done) {
     if (query.progress) query.progress(done, variants.size());
   };
+  progress(0);
   const std::vector<Answer> after = rerun(run, metric, variants, progress);
   parallel_for(std::ssize(s.items), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
