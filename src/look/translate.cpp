@@ -46,6 +46,10 @@ std::vector<Translation> Model::translate(std::span<const std::string> texts, co
         fmt::format("{}: this model only reads (model_type {}); to translate takes an encoder–decoder (marian, bart)",
                     parts_->folder.string(), summary().family));
   }
+  if (options.align && summary().heads == 0)
+    throw Error(fmt::format("{}: this model has no attention: it writes from one vector of the whole source, so that no "
+                            "word looks at another; ask for the translation alone",
+                            parts_->folder.string()));
   runtime::Generation how = runtime::generation_of(parts_->folder, parts_->writer->target_tokens(), summary());
   if (options.beams > 0) how.beams = options.beams;
   how.results = 1;
