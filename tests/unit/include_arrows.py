@@ -20,9 +20,9 @@ BELOW = {
     "models": ["nn", "io"],
     "runtime": ["models"],
     "demo": ["io"],
-    "train": ["runtime", "demo"],
     "look": ["runtime", "kernels"],
-    "apps": ["look", "train"],
+    "train": ["look", "demo"],
+    "apps": ["train"],
 }
 PUBLIC = {
     "core": ["dtype", "error", "tensor", "cpu", "threads"],
