@@ -63,7 +63,8 @@ std::pair<Json, Json> looked_into(const models::EncoderDecoder& model) {
                        {"error_rate", all.error_rate()},
                        {"sets", sets}};
   for (const train::Mechanism& m : train::measure_mechanism(model, 1 << 30))
-    mechanism.push_back({{"to", m.to},
+    mechanism.push_back({{"from", m.from},
+                         {"to", m.to},
                          {"sentences", m.sentences},
                          {"effect", m.effect},
                          {"flipped", m.flipped},
@@ -73,16 +74,17 @@ std::pair<Json, Json> looked_into(const models::EncoderDecoder& model) {
 }
 
 void print_mechanism(const Json& mechanism) {
-  Table table({{"without it →"},
+  Table table({{"without"},
                {"sentences", true},
                {"right − wrong falls by", true},
                {"flipped %", true},
                {"random removals", true}});
   const auto name = [](const std::string& to) {
-    return to == "noun" ? "its noun" : to == "other" ? "the other noun" : "what decides";
+    return to == "pronoun" ? "it" : to == "noun" ? "its noun" : to == "other" ? "the other noun" : "what decides";
   };
   for (const Json& m : mechanism)
-    table.row({name(m["to"]), m["sentences"].dump(), fmt::format("{:.2f}", m["effect"].get<double>()),
+    table.row({fmt::format("{} → {}", name(m["from"]), name(m["to"])), m["sentences"].dump(),
+               fmt::format("{:.2f}", m["effect"].get<double>()),
                fmt::format("{:.1f}", 100 * m["flipped"].get<double>() / std::max(1, m["sentences"].get<int>())),
                fmt::format("{:.3f} ({} draws)", m["control"].get<double>(), m["draws"].dump())});
   table.print();

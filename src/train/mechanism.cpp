@@ -14,12 +14,14 @@
 namespace fovea::train {
 namespace {
 
-struct Edge {
-  const char* to;
+struct Place {
+  const char* name;
   int demo::Mark::*token;
 };
-constexpr std::array kEdges{Edge{"noun", &demo::Mark::source}, Edge{"deciding", &demo::Mark::deciding},
-                            Edge{"other", &demo::Mark::other}};
+constexpr Place kPronoun{"pronoun", &demo::Mark::token}, kNoun{"noun", &demo::Mark::source},
+    kDeciding{"deciding", &demo::Mark::deciding}, kOther{"other", &demo::Mark::other};
+constexpr std::array kEdges{std::pair(kPronoun, kNoun), std::pair(kPronoun, kDeciding), std::pair(kPronoun, kOther),
+                            std::pair(kNoun, kDeciding)};
 
 look::Variant cut_everywhere(const std::vector<const models::LayerRecord*>& records, int query, int key) {
   look::Variant cut{{}, {query}};
@@ -44,7 +46,7 @@ class Sentence {
     std::vector<look::Variant> variants;
     std::vector<std::pair<std::size_t, bool>> what;  // of each variant: which edge, and whether it is a draw
     for (std::size_t e = 0; e < kEdges.size(); ++e) {
-      const look::Variant cut = cut_everywhere(records_, mark_.token, mark_.*kEdges[e].token);
+      const look::Variant cut = cut_everywhere(records_, mark_.*kEdges[e].first.token, mark_.*kEdges[e].second.token);
       variants.push_back(cut), what.emplace_back(e, false);
       std::vector<bool> special(source_.ids.size());
       special.back() = true;
@@ -114,7 +116,7 @@ class Sentence {
 std::vector<Mechanism> measure_mechanism(const models::EncoderDecoder& model, int most) {
   constexpr int kDraws = 5;  // of each sentence: hundreds of sentences make thousands
   std::array<Mechanism, kEdges.size()> all;
-  for (std::size_t e = 0; e < kEdges.size(); ++e) all[e].to = kEdges[e].to;
+  for (std::size_t e = 0; e < kEdges.size(); ++e) all[e].from = kEdges[e].first.name, all[e].to = kEdges[e].second.name;
   const auto& sets = demo::evaluation_sets();
   const auto set = std::ranges::find(sets, "coreference", &demo::EvaluationSet::name);
   for (std::size_t i = 0; i < std::min(set->pairs.size(), static_cast<std::size_t>(most)); ++i)
