@@ -194,8 +194,8 @@ Job declare(Flags& flags) {
 }  // namespace
 
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
-                    "  fovea look \"The animal didn't cross the street because it was too tired\" --token it\n"
-                    "  fovea look \"The animal didn't cross the street because it was too tired\" --kind cross\n"
+                    "  fovea look \"The cat sat on the mat.\" --token cat\n"
+                    "  fovea look \"The cat sat on the mat.\" --kind cross\n"
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
