@@ -93,6 +93,8 @@ struct AttentionSpec {
 };
 
 class Attention;
+struct Trace;
+struct TraceQuery;
 
 /// Gradients of Σ out ∘ dout, each rounded once to its input's dtype.
 struct Gradients {
@@ -138,6 +140,7 @@ class Attention {
  private:
   friend Attention attend(const TensorView&, const TensorView&, const TensorView&, AttentionSpec);
   friend Gradients backward(const Attention&, const TensorView&);
+  friend Trace trace(const Attention&, const TraceQuery&);
   TensorView q_, k_, v_;
   AttentionSpec spec_;
   std::string kernel_;
