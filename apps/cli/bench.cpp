@@ -2,7 +2,6 @@
 #include "bench.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <random>
@@ -17,6 +16,7 @@
 
 #include "attention_flags.hpp"
 #include "core/convert.hpp"
+#include "core/stopwatch.hpp"
 #include "kernels/probe.hpp"
 #include "table.hpp"
 
@@ -39,14 +39,13 @@ double on_all_threads(const std::function<double()>& probe) {
 }  // namespace
 
 Seconds time_runs(const std::function<void()>& work) {
-  using Clock = std::chrono::steady_clock;
   work();
   std::vector<double> each;
   double total = 0;
   while (each.size() < 3 || (total < 1 && each.size() < 1000)) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     work();
-    each.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    each.push_back(watch.seconds());
     total += each.back();
   }
   std::sort(each.begin(), each.end());
@@ -69,7 +68,7 @@ std::int64_t peak_rss_bytes() {
 
 namespace {
 
-struct Options {
+struct BenchOptions {
   Common common;
   AttentionFlags flags;
   ShapeFlags shape;
@@ -96,7 +95,7 @@ struct Report {
   std::int64_t peak_rss = 0;
 };
 
-Report measure(const Options& o) {
+Report measure(const BenchOptions& o) {
   Report r;
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
@@ -133,7 +132,7 @@ Report measure(const Options& o) {
 
 std::string ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_of(active_isa()), threads()); }
 
-Json to_json(const Options& o, const Report& r) {
+Json to_json(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   Json json{{"kernel", r.kernel},
             {"shape",
@@ -154,7 +153,7 @@ Json to_json(const Options& o, const Report& r) {
   return json;
 }
 
-void print(const Options& o, const Report& r) {
+void print(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
   say(fmt::format("kernel     {}, {} threads", r.kernel, threads()), 11);
@@ -172,7 +171,7 @@ void print(const Options& o, const Report& r) {
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
 }
 
-void run(const Options& o) {
+void run(const BenchOptions& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
@@ -183,8 +182,8 @@ void run(const Options& o) {
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_bench(Flags& flags) {
+  auto o = std::make_shared<BenchOptions>();
   flags.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")
       ->required()
       ->type_name("WHAT");
@@ -215,6 +214,6 @@ const Command kBench{"bench", "speed, beside the ceilings probed in the same run
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n",
-                     declare};
+                     declare_bench};
 
 }  // namespace fovea::cli

@@ -136,7 +136,7 @@ void run_look(LookOptions& o, const Flag& text) {
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 
-Job declare(Flags& flags) {
+Job declare_look(Flags& flags) {
   auto o = std::make_shared<LookOptions>();
   const Flag* text = declare_text(flags, o->text);
   flags
@@ -193,6 +193,6 @@ const Command kLook{"look", "runs a model on a text and shows what attended to w
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --html page.html\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
-                    declare};
+                    declare_look};
 
 }  // namespace fovea::cli
