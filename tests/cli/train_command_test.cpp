@@ -87,7 +87,7 @@ TEST(TrainCommand, AnInterruptionSavesAndTheSameCommandGoesOnToTheSameBytes) {
   recipe["training"]["steps"] = 300, recipe["training"]["checkpoint_every"] = 100;
   const std::string file = r.write("long.json", recipe);
   const auto command = [&](const char* out, const Words& more = {}) {
-    Words words{FOVEA_PROGRAM, "train", file, "-o", r / out, "--json"};
+    Words words{program(), "train", file, "-o", r / out, "--json"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   };
