@@ -119,6 +119,20 @@ TEST(TrainCommand, AnInterruptionSavesAndTheSameCommandGoesOnToTheSameBytes) {
   EXPECT_TRUE(bytes_of(r / "parts/model.safetensors") == bytes_of(r / "whole/model.safetensors"));
 }
 
+TEST(TrainCommand, WritesTheSentencesOfTheDemoLanguage) {
+  const Recipe r;
+  const Outcome o = fovea({"train", "demo", "--pairs", "30", "--write-sentences", r / "sets"});
+  ASSERT_EQ(o.status, 0) << o.err;
+  const Words train = lines_of(bytes_of(r / "sets/train.jsonl")),
+              held_out = lines_of(bytes_of(r / "sets/coreference.jsonl"));
+  EXPECT_EQ(train.size(), 30u);
+  EXPECT_GE(held_out.size(), 400u);
+  const json first = json::parse(held_out.front());
+  EXPECT_FALSE(first.at("text").get<std::string>().empty());
+  EXPECT_FALSE(first.at("held_out").empty());
+  expect_error(fovea({"train", r / "recipe.json", "--write-sentences", r / "none"}), 2, {"--write-sentences"});
+}
+
 TEST(TrainCommand, AModelThatIsDoneIsNotReplacedUnasked) {
   const Recipe r;
   json recipe = Recipe::recipe();
