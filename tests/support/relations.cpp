@@ -11,8 +11,8 @@ namespace fovea::testing {
 std::vector<Answer> everywhere(const Case& c) {
   const Truth truth(c);
   std::vector<Answer> all = {truth.answer};
-  for (const Isa isa : usable_isas()) {
-    const UseIsa use(name_of(isa));
+  for (const std::string& isa : isa_settings()) {
+    const UseIsa use(isa);
     all.push_back(answer_of(c, c.attend(), truth));
     EXPECT_TRUE(within_bound(all.back(), truth)) << c.str();
   }
@@ -77,8 +77,8 @@ std::vector<std::byte> bits_of_row(const Attention& a, RowAt r) {
 }
 
 void on_every_isa(const std::function<void()>& body) {
-  for (const Isa isa : usable_isas()) {
-    const UseIsa use(name_of(isa));
+  for (const std::string& isa : isa_settings()) {
+    const UseIsa use(isa);
     body();
   }
 }

@@ -25,8 +25,8 @@ BELOW = {
     "apps": ["look", "train"],
 }
 PUBLIC = {
-    "core": ["dtype", "error", "tensor", "cpu", "threads"],
-    "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score"],
+    "core": ["dtype", "error", "tensor", "paged", "cpu", "threads"],
+    "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score", "score_parameter"],
     "ops": ["attention", "merge"],
     "look": ["look", "model", "fovea"],
 }
