@@ -58,6 +58,8 @@ Seconds time_runs(const std::function<void()>& work) {
 double fma_ceiling(Isa isa) {
   return on_all_threads([isa] { return probe_fma_gflops(isa); });
 }
+Isa table_isa() { return std::min(active_isa(), Isa::Avx512); }
+std::string fma_ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_of(table_isa()), threads()); }
 double read_ceiling(std::int64_t bytes) {
   return on_all_threads([bytes] { return probe_read_gbps(bytes / threads()); });
 }
@@ -92,6 +94,7 @@ struct Report {
   std::string kernel;
   Seconds seconds;
   double gflops = 0, ceiling = 0, fraction = 0;
+  std::string ceiling_is;                  // what was probed
   double read_gbps = 0, ceiling_gbps = 0;  // decode only
   std::int64_t peak_rss = 0;
 };
@@ -120,7 +123,14 @@ Report measure(const Options& o) {
   const double products = o.backward ? 3 * p.head_dim + 2 * p.value_dim : 0;
   r.gflops = 2 * pairs * (p.head_dim + p.value_dim + products) / r.seconds.min * 1e-9;
   note("probing this machine's ceilings …");
-  r.ceiling = fma_ceiling(active_isa());
+  if (r.kernel == "flash_amx" || r.kernel == "flash_avx512bf16") {
+    const Isa isa = r.kernel == "flash_amx" ? Isa::Amx : Isa::Avx512Bf16;
+    r.ceiling = on_all_threads([isa] { return probe_bf16_gflops(isa); });
+    r.ceiling_is = fmt::format("bf16 products, {}, {} threads", name_of(isa), threads());
+  } else {
+    r.ceiling = fma_ceiling(active_isa());
+    r.ceiling_is = fma_ceiling_text();
+  }
   r.fraction = r.gflops / r.ceiling;
   if (o.decode) {
     const std::int64_t cache = k.bytes() + v.bytes();
@@ -130,8 +140,6 @@ Report measure(const Options& o) {
   }
   return r;
 }
-
-std::string ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_of(active_isa()), threads()); }
 
 Json to_json(const Options& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
@@ -147,7 +155,7 @@ Json to_json(const Options& o, const Report& r) {
             {"dtype", name_of(p.dtype)},
             {"seconds", {{"min", r.seconds.min}, {"median", r.seconds.median}}},
             {"gflops", r.gflops},
-            {"ceiling", {{"gflops", r.ceiling}, {"what", ceiling_text()}}},
+            {"ceiling", {{"gflops", r.ceiling}, {"what", r.ceiling_is}}},
             {"fraction", r.fraction}};
   if (o.decode) json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.ceiling_gbps;
   json["peak_rss_bytes"] = r.peak_rss;
@@ -166,7 +174,7 @@ void print(const Options& o, const Report& r) {
                     r.read_gbps, r.ceiling_gbps, threads()),
         11);
   say(fmt::format("speed      {:.1f} GFLOP/s over visible pairs; the ceiling is {:.1f} ({})", r.gflops, r.ceiling,
-                  ceiling_text()),
+                  r.ceiling_is),
       11);
   fmt::print("           {} {:.1f}% of what limits it\n", paint(Ink::Accent, bar(r.fraction, 30)), 100 * r.fraction);
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
@@ -176,16 +184,22 @@ void run(const Options& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
-  if (o.subject != "attention")
-    throw UsageError(fmt::format("{}: unknown subject; there are attention and model", o.subject));
   if (!o.model.empty()) throw UsageError("--model belongs to bench model");
+  if (o.subject == "gemm") {
+    const auto [rows, in, out] = o.shape.layer();
+    return bench_gemm({rows, in, out}, o.common.json);
+  }
+  if (o.subject != "attention")
+    throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm and model", o.subject));
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
 
 Job declare(Flags& flags) {
   auto o = std::make_shared<Options>();
-  flags.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")
+  flags
+      .add_option("SUBJECT", o->subject,
+                  "attention (one problem), gemm (a linear layer) or model (the forward pass of an encoder)")
       ->required()
       ->type_name("WHAT");
   o->shape.declare(flags);
@@ -202,18 +216,20 @@ Job declare(Flags& flags) {
   flags.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")
       ->type_name("N")
       ->group("Model");
-  flags.add_option("--isa", o->isa, "scalar, avx2 or avx512 (default: the best this machine has)")->type_name("ISA");
+  flags.add_option("--isa", o->isa, "scalar, avx2, avx512, avx512bf16 or amx (default: the best this machine has)")
+      ->type_name("ISA");
   o->common.declare(flags);
   return [o] { run(*o); };
 }
 
 }  // namespace
 
-const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|model [options]",
+const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|gemm|model [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
+                     "  fovea bench gemm --shape 256x384x1536\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n",
                      declare};
 

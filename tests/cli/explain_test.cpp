@@ -117,6 +117,18 @@ TEST(Bench, DecodeIsMeasuredAgainstReading) {
   EXPECT_NEAR(b["fraction"].get<double>(), b["read_gbps"].get<double>() / b["ceiling_gbps"].get<double>(), 1e-9);
 }
 
+TEST(Bench, GemmIsMeasuredBesideBothCeilings) {
+  const Json b = json_of(fovea({"bench", "gemm", "--shape", "40x96x130", "--json"}));
+  EXPECT_EQ(b["shape"], (Json{{"rows", 40}, {"in", 96}, {"out", 130}}));
+  const double seconds = b["seconds"]["min"].get<double>();
+  EXPECT_NEAR(b["gflops"].get<double>(), 2.0 * 40 * 96 * 130 / seconds * 1e-9, 1e-6);
+  EXPECT_NEAR(b["read_gbps"].get<double>(), 4.0 * 96 * 130 / seconds * 1e-9, 1e-6);
+  EXPECT_GT(b["ceiling"]["gflops"], 0);
+  EXPECT_GT(b["fraction"], 0);
+  expect_error(fovea({"bench", "gemm", "--shape", "1x2x3x4"}), 2, {"--shape", "RxIxO"});
+  expect_error(fovea({"bench", "gemm", "--kv", "3"}), 2, {"bench gemm", "--shape alone"});
+}
+
 TEST(Bench, BadProblemsAreOneLine) {
   expect_error(fovea({"bench"}), 2, {"SUBJECT"});
   expect_error(fovea({"bench", "attention", "--isa", "neon"}), 1, {"neon"});

@@ -38,7 +38,8 @@ TEST(Usage, EveryCommandHasHelpThatEndsWithExamples) {
 
 TEST(Usage, UnknownWordsGetTheNearestOne) {
   expect_error(fovea({"atend"}), 2,
-               {"unknown command 'atend'", "did you mean attend?", "look, measure, translate, embed, run, attend, explain, bench, train, info"});
+               {"unknown command 'atend'", "did you mean attend?",
+                "look, measure, translate, embed, run, attend, explain, bench, train, info"});
   expect_error(fovea({"prune"}), 2, {"unknown command 'prune'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
   expect_error(fovea({"explain", "--casual"}), 2,
@@ -52,14 +53,15 @@ TEST(Usage, UnknownWordsGetTheNearestOne) {
 }
 
 TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
-  expect_error(fovea({"bench", "gemm"}), 2, {"gemm", "attention and model"});
+  expect_error(fovea({"bench", "gemv"}), 2, {"gemv", "attention, gemm and model"});
   expect_error(fovea({"run", "translate", "x"}), 2, {"translate", "fill-mask and classify"});
   expect_error(fovea({"run", "fill-masks", "x"}), 2, {"did you mean fill-mask?"});
 }
 
 TEST(Usage, TheDemoModelIsTheDefault) {
   const std::string sentence = "The cat sat on the mat.";
-  for (const Words& line : {Words{"look", sentence}, Words{"measure", sentence, "--cut", "cat:mat"}, Words{"translate", sentence}}) {
+  for (const Words& line :
+       {Words{"look", sentence}, Words{"measure", sentence, "--cut", "cat:mat"}, Words{"translate", sentence}}) {
     Words named = line;
     named.insert(named.end(), {"--model", "demo"});
     const Outcome o = fovea(line);
