@@ -244,13 +244,13 @@ TEST(FusedBackward, IsBitwiseTheSameOnAnyNumberOfThreads) {
 TEST(FusedBackward, OfScoresIsBitwiseTheSameOnAnyNumberOfThreads) {
   Rng rng(8);
   Case c;
-  c.q = Input(DType::F32, {2, 520, 4, 8}), c.k = Input(DType::F32, {2, 70, 2, 8}),
-  c.v = Input(DType::F32, {2, 70, 2, 8});
+  c.q = Input(DType::F32, {2, 520, 4, 8}), c.k = Input(DType::F32, {2, 24, 2, 8}),
+  c.v = Input(DType::F32, {2, 24, 2, 8});
   for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
   const Input dout = random_dout(rng, c);
   // Large and small, shared by batch rows, by heads of a group, by queries, by none.
-  for (const Shape& shape : {Shape{2, 4, 520, 70}, Shape{1, 4, 520, 70}, Shape{1, 1, 520, 70}, Shape{2, 4, 1, 70},
-                             Shape{1, 1, 1, 70}, Shape{520, 70}}) {
+  for (const Shape& shape : {Shape{2, 4, 520, 24}, Shape{1, 4, 520, 24}, Shape{1, 1, 520, 24}, Shape{2, 4, 1, 24},
+                             Shape{1, 1, 1, 24}, Shape{520, 24}}) {
     Tensor values(DType::F32, shape);
     for (float& x : values.values<float>()) x = static_cast<float>(rng.normal());
     c.score = softcap(7) | bias(values) | alibi(alibi_slopes(4));
