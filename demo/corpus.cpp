@@ -14,7 +14,8 @@
 namespace fovea::demo {
 namespace {
 
-constexpr std::uint64_t kTrainStream = 1, kEvaluationStream = 2;
+constexpr std::uint64_t kTrainStream = 1, kEvaluationStream = 2, kOpenStream = 3;
+constexpr double kOpen = 0.12;  // of the training sentences end without their mark, as people type them
 constexpr std::uint64_t kEvaluationSeed = 5489;  // no parameter: figures of different runs are of the same sentences
 constexpr int kEvaluationSize = 400;
 
@@ -22,8 +23,8 @@ struct Share {
   Kind kind;
   int percent;
 };
-constexpr Share kMix[] = {{Kind::Coreference, 19}, {Kind::Fit, 6},       {Kind::Sense, 22},   {Kind::Possessive, 9},
-                          {Kind::Question, 8},     {Kind::Agreement, 8}, {Kind::Generic, 12}, {Kind::Long, 16}};
+constexpr Share kMix[] = {{Kind::Coreference, 18}, {Kind::Fit, 6},       {Kind::Sense, 24},  {Kind::Possessive, 8},
+                          {Kind::Question, 8},     {Kind::Agreement, 6}, {Kind::Generic, 6}, {Kind::Long, 24}};
 
 /// Sentences by a hash of 64 bits: of a quarter of a million, two that fall together by chance are one in half a
 /// billion.
@@ -64,6 +65,13 @@ bool length_between(const SentencePair& pair, int least, int most) {
 bool tells(const SentencePair& pair) {
   return std::all_of(pair.marks.begin(), pair.marks.end(),
                      [](const Mark& m) { return m.kind != MarkKind::Pronoun || m.wrong != kNoWord; });
+}
+
+/// Both languages without the mark at their ends.
+void leave_open(SentencePair& pair) {
+  const auto last = static_cast<std::int16_t>(pair.english.size() - 1);
+  pair.english.pop_back(), pair.french.pop_back();
+  std::erase_if(pair.links, [&](const Link& l) { return l.english == last; });
 }
 
 class SetMaker {
@@ -134,8 +142,9 @@ Corpus make_corpus(std::uint64_t seed, int pairs) {
     const Kind kind = kind_for(draw);
     const int target = 14 + draw.below(kLongest - 3 - 14 + 1);
     auto pair = grammar.sentence(draw, kind, target);
-    if (pair && length_between(*pair, kShortest, kLongest) && seen.insert(pair->english))
-      corpus.pairs.push_back(std::move(*pair));
+    if (!pair || !length_between(*pair, kShortest, kLongest) || !seen.insert(pair->english)) continue;
+    if (Draw(seed, kOpenStream, index).chance(kOpen)) leave_open(*pair);
+    corpus.pairs.push_back(std::move(*pair));
   }
   return corpus;
 }

@@ -17,6 +17,7 @@
 
 #include "attention_flags.hpp"
 #include "core/edit_distance.hpp"
+#include "io/input_file.hpp"
 #include "table.hpp"
 #include "utf8.hpp"
 
@@ -74,6 +75,21 @@ std::vector<std::string> stdin_lines() {
     lines.push_back(std::move(line));
   }
   if (lines.empty()) throw Error("there is no text: give it as an argument or on standard input, one text a line");
+  return lines;
+}
+
+std::vector<std::string> lines_of_file(const std::string& path) {
+  constexpr std::int64_t kMost = 64 << 20;
+  const std::string text = io::read_text(io::InputFile::open(path), kMost);
+  std::vector<std::string> lines;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (!line.empty()) check_utf8(line), lines.push_back(std::move(line));
+    at = end + 1;
+  }
+  if (lines.empty()) throw Error(fmt::format("{}: holds no text; expected one text a line", path));
   return lines;
 }
 

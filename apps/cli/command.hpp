@@ -26,7 +26,7 @@ struct Command {
   Job (*declare)(Flags&);  // declares the options, and returns what to do once they are parsed
 };
 
-extern const Command kLook, kMeasure, kTranslate, kEmbed, kRun, kAttend, kExplain, kBench, kTrain, kInfo;
+extern const Command kLook, kMeasure, kTranslate, kEmbed, kRun, kAttend, kExplain, kBench, kTrain, kPrune, kInfo;
 std::span<const Command* const> commands();
 
 /// --json and --threads, which the commands that compute have in common.
@@ -55,6 +55,8 @@ double short_decimal(float x);
 std::string text_or_stdin(const Flag& option, const std::string& value);
 /// Each line of stdin; Error when one is not UTF-8, or when there is none. Empty lines are skipped.
 std::vector<std::string> stdin_lines();
+/// The same of a file.
+std::vector<std::string> lines_of_file(const std::string& path);
 void check_utf8(std::string_view text);
 
 /// Ends the program with status 130 on SIGINT (143 on SIGTERM) from a thread of its own, whatever the others are doing.

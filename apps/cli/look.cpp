@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "alignment_table.hpp"
 #include "attention_flags.hpp"
 #include "look/export.hpp"
 #include "look_page.hpp"
@@ -56,16 +57,22 @@ Json to_json(const Run& run, const Findings& found) {
                      {"local_effect", l.local_effect}});
     if (!found.effects.empty()) links.back()["measured"] = measured_json(found.effects[i]);
   }
-  return {{"model",
-           {{"family", m.family},
-            {"layers", m.layers},
-            {"heads", m.heads},
-            {"kv_heads", m.kv_heads},
-            {"head_dim", m.head_dim}}},
-          {"tokens", tokens_json(run.tokens)},
-          {"heads", heads},
-          {"links", links},
-          {"proof", {{"max_abs_error", found.max_abs_error}}}};
+  Json json{{"model",
+             {{"family", m.family},
+              {"layers", m.layers},
+              {"heads", m.heads},
+              {"kv_heads", m.kv_heads},
+              {"head_dim", m.head_dim}}},
+            {"tokens", tokens_json(run.tokens)}};
+  if (run.writes())
+    json.update(
+        {{"target_tokens", tokens_json(run.target_tokens())}, {"target_inputs", tokens_json(run.target_inputs())}});
+  json.update({{"heads", heads}, {"links", links}});
+  if (run.writes()) json["alignment"] = alignment_json(run.alignment());
+  json["proof"]["max_abs_error"] = found.max_abs_error;
+  if (run.writes())
+    for (const char* kind : {"encoder", "decoder", "cross"}) json["proof"][kind] = run.max_abs_error(kind);
+  return json;
 }
 
 /// "A:B" → [A, B), within the tokens; all of them when absent.
@@ -83,22 +90,23 @@ Range rows_of(const std::string& text, int tokens) {
 
 void export_run(const LookOptions& o, const Run& run) {
   constexpr std::int64_t kMost = std::int64_t{1} << 30;  // beyond it, --force
-  const Range rows = rows_of(o.rows, static_cast<int>(run.tokens.size()));
-  const std::int64_t bytes = look::export_bytes(run, rows);
+  const Range rows = rows_of(o.rows, look::exported_queries(run, o.kind));
+  const std::int64_t bytes = look::export_bytes(run, rows, o.kind);
   if (bytes > kMost && !o.force) {
-    const int fit = look::queries_within(run, kMost);
+    const int fit = look::queries_within(run, kMost, o.kind);
     const std::string advice =
         fit > 0 ? fmt::format("--rows {}:{} would fit", rows.begin, rows.begin + fit) : "not even one row would fit";
     throw Error(fmt::format("--export would write {} ({} bytes), more than 1 GiB; {}, or insist with --force",
                             bytes_text(static_cast<double>(bytes)), bytes, advice));
   }
-  look::export_run(run, rows, o.export_file);
+  look::export_run(run, rows, o.export_file, o.kind);
   note(fmt::format("wrote {}", o.export_file));
 }
 
 Findings look_into(const LookOptions& o, const Run& run) {
   Findings f;
-  if (!o.token.empty()) f.queries = run.find(o.token);
+  f.kind = o.kind.empty() ? run.layers().front().kind : o.kind;
+  if (!o.token.empty()) f.queries = run.find_query(o.token, f.kind);
   LinkQuery query;
   query.token = o.token;
   query.top = o.top > 0 ? o.top : kLinks;
@@ -107,7 +115,7 @@ Findings look_into(const LookOptions& o, const Run& run) {
   f.links = run.links(query);
   if (o.measure) f.effects = run.measure(f.links);
   f.heads = view_heads(run, o.kind, o.layers, o.heads);
-  f.max_abs_error = run.max_abs_error();
+  f.max_abs_error = run.max_abs_error(o.kind);
   return f;
 }
 
@@ -133,7 +141,9 @@ Job declare(Flags& flags) {
   const Flag* text = declare_text(flags, o->text);
   flags
       .add_option("--token", o->token,
-                  "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all)")
+                  "the query to look from: a word, its k-th occurrence as word#k, or an index (default: all); with "
+                  "--kind decoder "
+                  "or cross, a word that was written")
       ->type_name("WORD[#k]|INDEX")
       ->group("What to look at");
   o->PartFlags::declare(flags, "What to look at");
@@ -154,7 +164,8 @@ Job declare(Flags& flags) {
       .add_option(
           "--export", o->export_file,
           "writes attention.KIND.LAYER [heads, queries, keys], lse.KIND.LAYER [heads, queries] and "
-          "hidden.KIND.LAYER [tokens, width], all F32, for every layer and head; hidden layer 0 is the embedding")
+          "hidden.KIND.LAYER [tokens, width], all F32, for every layer and head, of every kind or of --kind; hidden "
+          "layer 0 is the embedding")
       ->type_name("FILE.safetensors")
       ->group("Export");
   flags.add_option("--rows", o->rows, "export the queries A to B−1 only")->type_name("A:B")->group("Export");
@@ -175,6 +186,8 @@ Job declare(Flags& flags) {
 }  // namespace
 
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
+                    "  fovea look \"The animal didn't cross the street because it was too tired\" --token it\n"
+                    "  fovea look \"The animal didn't cross the street because it was too tired\" --kind cross\n"
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"

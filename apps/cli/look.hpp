@@ -22,8 +22,9 @@ struct LookOptions : PartFlags {
 
 /// What a run says, once it is asked.
 struct Findings {
+  std::string kind;             // of the links: what --kind says, or the self-attention over the text
   std::vector<int> queries;     // the positions that --token means; empty: all
-  std::vector<HeadView> heads;  // in the order (layer, head)
+  std::vector<HeadView> heads;  // of that kind, or of every one without --kind; in the order (kind, layer, head)
   std::vector<Link> links;      // largest weight first
   std::vector<Effect> effects;  // of the links, in their order, with --measure
   double max_abs_error = 0;

@@ -34,12 +34,14 @@ void measure(HeadView& view, const models::LayerRecord& record, const std::vecto
 }  // namespace
 
 std::string HeadView::name() const {
-  constexpr double kMost = 0.5;     // more than half of the mass
-  constexpr double kSink = 0.3;     // Gu et al. 2024, arXiv 2410.10781: above it a head counts as a sink
-  constexpr double kEvenly = 0.85;  // of ln n: close to uniform
-  if (statistics.previous > kMost) return "previous";
-  if (next > kMost) return "next";
-  if (self > kMost) return "self";
+  constexpr double kMost = 0.5;      // more than half of the mass
+  constexpr double kSink = 0.3;      // Gu et al. 2024, arXiv 2410.10781: above it a head counts as a sink
+  constexpr double kEvenly = 0.85;   // of ln n: close to uniform
+  if (statistics.kind != "cross") {  // whose queries and keys count different tokens
+    if (statistics.previous > kMost) return "previous";
+    if (next > kMost) return "next";
+    if (self > kMost) return "self";
+  }
   if (special > kMost || statistics.sink > kSink) return "sink";
   return statistics.normalised_entropy > kEvenly ? "diffuse" : "";
 }
@@ -53,7 +55,7 @@ std::vector<HeadView> view_heads(const Run& run, const std::string& kind, const 
     HeadView& view = views[static_cast<std::size_t>(i)];
     for (const models::LayerRecord& record : run.layers())
       if (record.kind == view.statistics.kind && record.layer == view.statistics.layer)
-        measure(view, record, run.tokens);
+        measure(view, record, run.keys(record.kind));
   });
   return views;
 }

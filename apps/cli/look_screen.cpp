@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "alignment_table.hpp"
 #include "look.hpp"
 #include "measure_screen.hpp"
 #include "models/encoder.hpp"
@@ -20,9 +21,9 @@ std::string head_name(int layer, int head) { return fmt::format("{}·{}", layer,
 std::string percent(double share) { return fmt::format("{:.0f}%", 100 * share); }
 
 /// The special tokens of the text, each once: "[CLS] and [SEP]".
-std::string special_names(const Run& run) {
+std::string special_names(const std::vector<Token>& tokens) {
   std::vector<std::string> names;
-  for (const Token& t : run.tokens)
+  for (const Token& t : tokens)
     if (t.special && std::find(names.begin(), names.end(), t.text) == names.end()) names.push_back(t.text);
   std::string all;
   for (std::size_t i = 0; i < names.size(); ++i)
@@ -54,20 +55,34 @@ void print_text(const Run& run, const Findings& found) {
   say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
                   run.tokens.size()),
       2, Ink::Dim);
+  const std::vector<Token>& queries = run.queries(found.kind);
   int begin = 0, end = 0;
   if (!found.queries.empty()) {
-    begin = run.tokens[static_cast<std::size_t>(found.queries.front())].begin;
-    end = run.tokens[static_cast<std::size_t>(found.queries.back())].end;
+    begin = queries[static_cast<std::size_t>(found.queries.front())].begin;
+    end = queries[static_cast<std::size_t>(found.queries.back())].end;
   }
-  fmt::print("{}\n\n", excerpt(run.text, begin, std::max(begin, end), terminal().width));
+  const auto line = [&](const std::string& text, bool marked, int width) {
+    return excerpt(text, marked ? begin : 0, marked ? std::max(begin, end) : 0, width);
+  };
+  const bool of_text = found.kind == "encoder";  // where the queries stand
+  fmt::print("{}\n", line(run.text, of_text, terminal().width));
+  if (run.writes()) fmt::print("→ {}\n", line(run.target_text(), !of_text, terminal().width - 2));
+  fmt::print("\n");
 }
 
 void print_heads(const Run& run, const Findings& found) {
-  std::vector<HeadView> heads = found.heads;
+  std::vector<HeadView> heads;
+  for (const HeadView& view : found.heads)
+    if (view.statistics.kind == found.kind) heads.push_back(view);
   rank_heads(heads);
   const std::size_t shown = std::min(heads.size(), kHeads);
   const bool wide = terminal().width >= kWide;
-  say(fmt::format("Heads worth a look ({} of {}; layer·head, from 0)", shown, heads.size()), 2, Ink::Bold);
+  say(fmt::format("{} worth a look ({} of {}; layer·head, from 0)",
+                  found.kind == "cross"     ? "Cross-attention heads"
+                  : found.kind == "decoder" ? "Decoder heads"
+                                            : "Heads",
+                  shown, heads.size()),
+      2, Ink::Bold);
   std::vector<Table::Column> columns{{"head", true, false, Ink::Accent},
                                      {"looks at"},
                                      {""},
@@ -78,7 +93,7 @@ void print_heads(const Run& run, const Findings& found) {
   if (wide) columns.insert(columns.end(), {{"self", true}, {"next", true}, {"confidence", true}, {"entropy", true}});
   columns.push_back({"mostly"});
   Table table(columns);
-  const double most = std::log(static_cast<double>(std::max<std::size_t>(run.tokens.size(), 2)));
+  const double most = std::log(static_cast<double>(std::max<std::size_t>(run.keys(found.kind).size(), 2)));
   for (std::size_t i = 0; i < shown; ++i) {
     const HeadStatistics& s = heads[i].statistics;
     std::vector<std::string> row{head_name(s.layer, s.head),
@@ -103,11 +118,12 @@ void print_heads(const Run& run, const Findings& found) {
 std::string effect_text(double effect) { return std::isinf(effect) ? "all it had" : fmt::format("{:.3f}", effect); }
 
 void print_links(const LookOptions& o, const Run& run, const Findings& found) {
-  const auto token = [&run](int i) -> const Token& { return run.tokens[static_cast<std::size_t>(i)]; };
+  const auto query = [&](int i) -> const Token& { return run.queries(found.kind)[static_cast<std::size_t>(i)]; };
+  const auto token = [&](int i) -> const Token& { return run.keys(found.kind)[static_cast<std::size_t>(i)]; };
   const bool wide = terminal().width >= kWide, one = found.queries.size() == 1;
-  const std::string specials = special_names(run);
+  const std::string specials = special_names(run.keys(found.kind));
   const std::string title =
-      one ? fmt::format("What {} (token {}) looks at", token(found.queries.front()).text, found.queries.front())
+      one ? fmt::format("What {} (token {}) looks at", query(found.queries.front()).text, found.queries.front())
       : o.token.empty() ? "The strongest links"
                         : fmt::format("What the tokens of {} look at", o.token);
   const std::string without =
@@ -130,7 +146,7 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
     const Link& l = found.links[i];
     const Token& key = token(l.key);
     std::vector<std::string> row;
-    if (!one) row = {token(l.query).text, std::to_string(l.query)};
+    if (!one) row = {query(l.query).text, std::to_string(l.query)};
     const std::vector<std::string> cells{key.text,
                                          std::to_string(l.key),
                                          head_name(l.layer, l.head),
@@ -143,7 +159,7 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
     row.insert(row.end(), cells.begin(), cells.end());
     if (measured) {
       const Effect& e = found.effects[i];
-      row.insert(row.end(), {effect_number(e.effect), e.measurable() ? "" : "noise"});
+      row.insert(row.end(), {effect_number(e.effect), std::isnan(e.effect) ? "all it sees" : e.measurable() ? "" : "noise"});
     }
     if (wide) row.push_back(fmt::format("{:.3f}", l.norm_weighted));
     table.row(row);
@@ -153,17 +169,18 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
     say(fmt::format("measured: {} when the link is cut and the model run again; noise: no measurable effect, random "
                     "cuts like it do as much",
                     found.effects.front().metric == "cosine_distance" ? "cosine distance of the query's final vector"
+                    : run.writes()                                    ? "fall in log-probability of what was written"
                                                                       : "fall in log-probability of the answer"),
         2, Ink::Dim);
   fmt::print("\n");
 }
 
 void print_proof(const Run& run, const Findings& found) {
-  const models::Summary& m = run.model();
-  const auto rows = static_cast<std::int64_t>(run.tokens.size()) * m.layers * m.heads;
+  const auto heads = std::ranges::count(found.heads, found.kind, [](const HeadView& v) { return v.statistics.kind; });
+  const auto rows = static_cast<std::int64_t>(run.queries(found.kind).size()) * heads;
   say(fmt::format(
           "proof: shown weights are within {:.1e} of the output the kernel produced (max |ΣA·v − o| over {} rows)",
-          found.max_abs_error, count_text(rows)),
+          run.max_abs_error(found.kind), count_text(rows)),
       7);
 }
 
@@ -172,13 +189,19 @@ void print_next(const LookOptions& o, const Run& run, const Findings& found) {
   constexpr std::size_t kLongest = 200;
   if (found.links.empty() || run.text.size() > kLongest || run.text.find('\n') != std::string::npos) return;
   const Link& top = found.links.front();
-  const std::vector<std::string> base{"fovea", "look", "--model", o.model.model, run.text};
+  std::vector<std::string> base{"fovea", "look", "--model", o.model.model, run.text};
+  if (!o.kind.empty()) base.insert(base.end(), {"--kind", o.kind});
   const auto with = [&base](std::initializer_list<std::string> more) {
     std::vector<std::string> command = base;
     command.insert(command.end(), more);
     return command;
   };
-  if (o.token.empty()) return suggest({with({"--token", std::to_string(top.query)}), with({"--json"})});
+  if (o.token.empty())
+    return suggest({with({"--token", std::to_string(top.query)}),
+                    run.writes() && o.kind.empty() ? with({"--kind", "cross"}) : with({"--json"})});
+  if (run.writes() && found.kind != "encoder")
+    return suggest({with({"--measure", "--token", std::to_string(top.query)}),
+                    with({"--layer", std::to_string(top.layer), "--head", std::to_string(top.head)})});
   suggest({with({"--token", std::to_string(top.key)}),
            with({"--layer", std::to_string(top.layer), "--head", std::to_string(top.head)})});
 }
@@ -187,8 +210,14 @@ void print_next(const LookOptions& o, const Run& run, const Findings& found) {
 
 void print_look(const LookOptions& o, const Run& run, const Findings& found) {
   print_text(run, found);
-  print_heads(run, found);
-  print_links(o, run, found);
+  if (found.kind == "cross" && o.token.empty() && !o.measure && o.top == 0) {
+    constexpr std::size_t kWords = 16;  // what a screen has room for in the place of heads and links
+    say("What each written word looks at (last layer, mean over heads)", 2, Ink::Bold);
+    print_alignment(run.tokens, run.target_tokens(), run.alignment(), kWords);
+  } else {
+    print_heads(run, found);
+    print_links(o, run, found);
+  }
   print_proof(run, found);
   print_next(o, run, found);
 }

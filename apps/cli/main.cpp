@@ -9,13 +9,14 @@
 #include <fmt/format.h>
 
 #include "command.hpp"
+#include "study.hpp"
 #include "table.hpp"
 
 namespace fovea::cli {
 
 std::span<const Command* const> commands() {
-  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kTranslate, &kEmbed, &kRun,
-                                            &kAttend, &kExplain, &kBench, &kTrain, &kInfo};
+  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kTranslate, &kEmbed, &kRun, &kAttend,
+                                            &kExplain, &kBench, &kTrain, &kStudy, &kPrune, &kInfo};
   return kAll;
 }
 

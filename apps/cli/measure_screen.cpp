@@ -16,19 +16,26 @@ namespace {
 constexpr int kBar = 12;
 
 /// "bank (2)", "flooded (7–8)": a selector as the tokens that it means.
-std::string named(const Run& run, const std::string& selector) {
-  const std::vector<int> at = run.find(selector);
+std::string named(const std::vector<int>& at, const std::vector<Token>& tokens) {
   std::string text;
-  for (const int i : at) text += (text.empty() ? "" : " ") + run.tokens[static_cast<std::size_t>(i)].text;
+  for (const int i : at) text += (text.empty() ? "" : " ") + tokens[static_cast<std::size_t>(i)].text;
   return at.size() == 1 ? fmt::format("{} ({})", text, at.front())
                         : fmt::format("{} ({}–{})", text, at.front(), at.back());
 }
 
 std::string removed_text(const MeasureOptions& o, const Run& run) {
+  const auto query = [&](const std::string& word) { return named(run.find_query(word, o.kind), run.queries(o.kind)); };
+  const auto key = [&](const std::string& word) { return named(run.find_key(word, o.kind), run.keys(o.kind)); };
   std::string what;
   for (const Cut& c : o.query.cuts)
-    what += fmt::format("{}{} → {}", what.empty() ? "" : ", ", named(run, c.from), named(run, c.to));
-  if (!o.query.values.empty()) what = "the values of " + named(run, o.query.values);
+    what += fmt::format("{}{} → {}", what.empty() ? "" : ", ", query(c.from), key(c.to));
+  if (!o.query.values.empty()) what = "the values of " + key(o.query.values);
+  if (!o.query.ablate.empty()) {
+    std::vector<std::string> heads;
+    for (const HeadAt& h : o.query.ablate) heads.push_back(fmt::format("{}·{}", h.layer, h.head));
+    return fmt::format("Without head{} {}: {}", heads.size() == 1 ? "" : "s", fmt::join(heads, ", "),
+                       o.query.mean ? "what it puts out is its mean" : "what it puts out is zero");
+  }
   return fmt::format("Without {}, in {} and {}", what, list_text("layer", "layers", o.layers),
                      list_text("head", "heads", o.heads));
 }
@@ -44,8 +51,12 @@ void print_tiers(const Effect& e) {
   Table table(
       {{"", false, false, Ink::Bold}, {"", true}, {"", false, false, Ink::Accent}, {"", false, true, Ink::Dim}});
   const std::string local = std::isinf(e.local_effect) ? "all it had" : effect_number(e.local_effect);
-  table.row({"weight", fmt::format("{:.3f}", e.weight), bar(e.weight, kBar), "where it looked, mean over the cut"});
+  if (!std::isnan(e.weight))
+    table.row({"weight", fmt::format("{:.3f}", e.weight), bar(e.weight, kBar), "where it looked, mean over the cut"});
   table.row({"local effect", local, "", "how attention's output moves: estimate"});
+  if (!std::isnan(e.gradient_effect))
+    table.row({"by the slope", effect_number(e.gradient_effect), share(e.gradient_effect),
+               "what the metric's gradient makes of it: estimate"});
   table.row({"measured effect", effect_number(e.effect), share(e.effect), metric_text(e)});
   if (e.control.draws > 0)
     table.row({"control", effect_number(e.control.mean), share(e.control.mean),
@@ -54,34 +65,52 @@ void print_tiers(const Effect& e) {
     if (line.find_first_not_of(' ') != line.npos) fmt::print("{}\n", line);
 }
 
+/// What the control's draws are.
+const char* alike(const MeasureOptions& o) {
+  return o.query.ablate.empty() ? "random removals of equal weight and similar distance in the same layers"
+                                : "random sets of as many other heads";
+}
+
 void print_verdict(const MeasureOptions& o, const Effect& e) {
   const int draws = e.control.draws, as_much = draws - e.control.smaller;
   std::string few;
   if (draws < o.query.draws)
-    few = fmt::format(" Of {} random removals of equal weight and similar distance, this text has {}.", o.query.draws,
-                      draws == 0 ? "none" : std::to_string(draws));
-  if (!e.output_before.empty())
+    few = fmt::format(" Of {} {}, there are {}.", o.query.draws, alike(o), draws == 0 ? "none" : std::to_string(draws));
+  if (!e.output_before.empty() && o.writes)
+    say(e.output_before == e.output_after ? "written anew without it: the same"
+                                          : fmt::format("written anew without it: {}", e.output_after),
+        4);
+  else if (!e.output_before.empty())
     say(e.output_before == e.output_after ? fmt::format("answer: {}, as before", e.output_after)
                                           : fmt::format("answer: {}; before: {}", e.output_after, e.output_before),
         8);
   if (e.measurable())
-    say(fmt::format("measurable: larger than {} of {} random removals of equal weight and similar distance in the same "
-                    "layers (percentile {:.0f}).{}",
-                    e.control.smaller, draws, e.control.percentile(), few),
+    say(fmt::format("measurable: larger than {} of {} {} (percentile {:.0f}).{}", e.control.smaller, draws, alike(o),
+                    e.control.percentile(), few),
         2, Ink::Bold);
   else if (draws < 19)
     say(fmt::format("no measurable effect: too few removals like it to tell.{}", few), 2, Ink::Bold);
   else
-    say(fmt::format("no measurable effect: {} of {} random removals of equal weight and similar distance in the same "
-                    "layers did as much (percentile {:.0f}).{}",
-                    as_much, draws, e.control.percentile(), few),
+    say(fmt::format("no measurable effect: {} of {} {} did as much (percentile {:.0f}).{}", as_much, draws, alike(o),
+                    e.control.percentile(), few),
         2, Ink::Bold);
 }
 
 void print_next(const MeasureOptions& o, const Run& run) {
-  if (o.query.cuts.empty()) return suggest_next(o, run, {{"look", {"--measure"}}});
+  if (!o.query.ablate.empty()) return suggest_next(o, run, {{"measure", {"--all", "heads"}}});
+  const auto with = [&](std::vector<std::string> words) {
+    if (!o.kind.empty()) words.insert(words.end(), {"--kind", o.kind});
+    if (words.front() != "--measure" && !o.query.target.empty())
+      words.insert(words.end(), {"--target", o.query.target});
+    if (words.front() != "--measure" && !o.query.against.empty())
+      words.insert(words.end(), {"--against", o.query.against});
+    return words;
+  };
+  if (o.query.cuts.empty()) return suggest_next(o, run, {{"look", with({"--measure"})}});
   const Cut& first = o.query.cuts.front();
-  suggest_next(o, run, {{"measure", {"--values", first.to}}, {"measure", {"--all", "pairs", "--token", first.from}}});
+  suggest_next(
+      o, run,
+      {{"measure", with({"--values", first.to})}, {"measure", with({"--all", "pairs", "--token", first.from})}});
 }
 
 }  // namespace
@@ -108,7 +137,9 @@ void print_subject(const Run& run) {
   say(fmt::format("{} · {} layers × {} heads of {} · {} tokens", m.family, m.layers, m.heads, m.head_dim,
                   run.tokens.size()),
       2, Ink::Dim);
-  fmt::print("{}\n\n", fit(run.text, terminal().width));
+  fmt::print("{}\n", fit(run.text, terminal().width));
+  if (run.writes()) fmt::print("→ {}\n", fit(run.target_text(), terminal().width - 2));
+  fmt::print("\n");
 }
 
 std::string effect_number(double effect) {

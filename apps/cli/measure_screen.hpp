@@ -14,10 +14,13 @@ namespace fovea::cli {
 struct MeasureOptions : PartFlags {
   Common common;
   ModelFlags model;
-  std::string text, cut, all, token;
-  MeasureQuery query;  // `cut`, layers and heads come in when the command runs
+  std::string text, cut, all, token, ablate, over, svg;
+  bool writes = false;  // the model writes texts
+  MeasureQuery query;   // `cut`, layers and heads come in when the command runs
 };
 
+/// Weight against effect, as a picture in a file.
+void write_scatter(const MeasureOptions& o, const Run& run, const Survey& survey);
 /// Weight against effect, over all pairs or edges.
 void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey, double seconds);
 void print_measure(const MeasureOptions& o, const Run& run, const Effect& effect, double seconds);

@@ -21,9 +21,7 @@ const Flag* ModelFlags::declare(Flags& flags, bool with_truncate) {
   return given;
 }
 
-Model ModelFlags::load() const {
-  return fovea::load(model);
-}
+Model ModelFlags::load() const { return fovea::load(model); }
 
 void ModelFlags::report_cut(int cut) {
   if (cut > 0)
@@ -35,7 +33,7 @@ void PartFlags::declare(Flags& flags, const char* group) {
   constexpr const char* kList = "all (default), or a list as in 0,2-4";
   flags.add_option("--layer", layer, kList)->type_name("LIST")->group(group);
   flags.add_option("--head", head, kList)->type_name("LIST")->group(group);
-  flags.add_option("--kind", kind, "encoder, decoder or cross (default: the model's self-attention)")
+  flags.add_option("--kind", kind, "encoder, decoder or cross (default: the self-attention over the text)")
       ->type_name("KIND")
       ->one_of({"encoder", "decoder", "cross"})
       ->group(group);
@@ -48,8 +46,9 @@ void PartFlags::check(const models::Summary& model) const {
     for (const int i : list)
       if (i >= count) throw Error(fmt::format("{} {}: this model has {}, 0 to {}", flag, i, count, count - 1));
   };
-  check_list("--layer", layers, model.layers);
-  check_list("--head", heads, model.heads);
+  const bool decoder = kind == "decoder" || kind == "cross";  // its heads are checked where its attention is at hand
+  check_list("--layer", layers, decoder ? model.decoder_layers : model.layers);
+  if (!decoder) check_list("--head", heads, model.heads);
 }
 
 Json tokens_json(const std::vector<Token>& tokens) {

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "chart.hpp"
+#include "io/output_file.hpp"
 #include "measure_screen.hpp"
 #include "table.hpp"
 
@@ -50,8 +52,9 @@ std::vector<std::string> scatter(const Survey& s) {
 /// One table with three groups of rows: three tables would not fit a screen.
 class Items {
  public:
-  Items(const Run& run, const Survey& survey)
-      : run_(run),
+  Items(const Run& run, const std::string& kind, const Survey& survey)
+      : queries_(run.queries(kind)),
+        keys_(run.keys(kind)),
         survey_(survey),
         links_(survey.items.empty() || survey.items.front().query >= 0),
         heads_(!survey.items.empty() && survey.items.front().layer >= 0),
@@ -62,8 +65,8 @@ class Items {
       const Survey::Item& x = survey_.items[i];
       std::vector<std::string> row{group};
       if (links_)
-        row.insert(row.end(),
-                   {fmt::format("{} ({})", text(x.query), x.query), fmt::format("→ {} ({})", text(x.key), x.key)});
+        row.insert(row.end(), {fmt::format("{} ({})", text(queries_, x.query), x.query),
+                               fmt::format("→ {} ({})", text(keys_, x.key), x.key)});
       if (heads_) row.push_back(fmt::format("{}·{}", x.layer, x.head));
       row.insert(row.end(), {fmt::format("{:.3f}", looked_of(x)), effect_number(x.effect)});
       table_.row(row);
@@ -73,7 +76,9 @@ class Items {
   void print() const { table_.print(); }
 
  private:
-  const std::string& text(int position) const { return run_.tokens[static_cast<std::size_t>(position)].text; }
+  static const std::string& text(const std::vector<Token>& tokens, int position) {
+    return tokens[static_cast<std::size_t>(position)].text;
+  }
   std::vector<Table::Column> columns() const {
     std::vector<Table::Column> c{{"", false, false, Ink::Bold}};
     if (links_) c.insert(c.end(), {{"from", false, true}, {"to", false, true}});
@@ -81,7 +86,7 @@ class Items {
     c.insert(c.end(), {{links_ ? "weight" : "wrote", true}, {"effect", true}});
     return c;
   }
-  const Run& run_;
+  const std::vector<Token>&queries_, &keys_;
   const Survey& survey_;
   bool links_, heads_;
   Table table_;
@@ -92,21 +97,43 @@ std::string title(const MeasureOptions& o, const Survey& s) {
       fmt::format("{} and {}", list_text("layer", "layers", o.layers), list_text("head", "heads", o.heads));
   if (o.all != "heads")
     return fmt::format("Weight against effect: {} {}, each alone, in {}", s.items.size(), o.all, where);
-  return fmt::format("What each head does: {} heads, each silenced alone (its output zero), in {}", s.items.size(),
-                     where);
+  return fmt::format("What each head does: {} heads, each silenced alone (its output {}), in {}", s.items.size(),
+                     o.query.mean ? "its mean" : "zero", where);
 }
 
 std::string correlation_text(const MeasureOptions& o, const Survey& s) {
   const char* metric = s.metric == "cosine_distance" ? "cosine distance"
                        : s.metric == "log_odds"      ? "log-odds"
                                                      : "log-probability";
-  const std::string what =
-      o.all == "heads" ? fmt::format("what it wrote {:.2f}", s.local_correlation)
-                       : fmt::format("weight {:.2f}, local effect {:.2f}", s.weight_correlation, s.local_correlation);
+  std::string what = o.all == "heads"
+                         ? fmt::format("what it wrote {:.2f}", s.local_correlation)
+                         : fmt::format("weight {:.2f}, local effect {:.2f}", s.weight_correlation, s.local_correlation);
+  if (!std::isnan(s.gradient_correlation)) what += fmt::format(", by the slope {:.2f}", s.gradient_correlation);
   return fmt::format("rank correlation with the size of the effect ({}): {}", metric, what);
 }
 
 }  // namespace
+
+void write_scatter(const MeasureOptions& o, const Run& run, const Survey& survey) {
+  const bool heads = o.all == "heads";
+  Series all{o.all, {}, Series::Style::Dots},
+      idle{heads ? "much written, little effect" : "much weight, little effect", {}, Series::Style::Dots},
+      light{heads ? "little written, much effect" : "little weight, much effect", {}, Series::Style::Dots};
+  const auto point = [&](std::size_t i) {
+    return std::pair(looked_of(survey.items[i]), std::abs(survey.items[i].effect));
+  };
+  for (std::size_t i = 0; i < survey.items.size(); ++i) all.points.push_back(point(i));
+  for (const std::size_t i : std::span(survey.idle).first(std::min(kDisagreeing, survey.idle.size())))
+    idle.points.push_back(point(i));
+  for (const std::size_t i : std::span(survey.light).first(std::min(kDisagreeing, survey.light.size())))
+    light.points.push_back(point(i));
+  Chart chart;
+  chart.title = run.text.size() > 80 ? title(o, survey) : fmt::format("{} — {}", run.text, correlation_text(o, survey));
+  chart.x_label = heads ? "what the head wrote" : "weight";
+  chart.y_label = fmt::format("|effect| ({})", survey.metric);
+  chart.series = {all, idle, light};
+  io::write_file(o.svg, chart_svg(chart));
+}
 
 void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey, double seconds) {
   print_subject(run);
@@ -117,7 +144,7 @@ void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey,
   fmt::print("\n");
   std::vector<std::size_t> largest(n);
   std::iota(largest.begin(), largest.end(), std::size_t{0});
-  Items items(run, survey);
+  Items items(run, o.kind, survey);
   items.add("most effect", largest, kLargest);
   const char* looked = o.all == "heads" ? "written" : "weight";
   items.add(fmt::format("much {}, little effect", looked), survey.idle, kDisagreeing);
@@ -131,6 +158,9 @@ void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey,
     return suggest_next(
         o, run, {{"look", {"--layer", std::to_string(top.layer), "--head", std::to_string(top.head), "--measure"}}});
   std::vector<std::string> cut{"--cut", fmt::format("{}:{}", top.query, top.key)};
+  if (!o.kind.empty()) cut.insert(cut.end(), {"--kind", o.kind});
+  if (!o.query.target.empty()) cut.insert(cut.end(), {"--target", o.query.target});
+  if (!o.query.against.empty()) cut.insert(cut.end(), {"--against", o.query.against});
   if (top.layer >= 0) cut.insert(cut.end(), {"--layer", std::to_string(top.layer), "--head", std::to_string(top.head)});
   suggest_next(o, run, {{"measure", cut}});
 }

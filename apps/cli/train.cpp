@@ -1,8 +1,5 @@
 // fovea train: learns a translator from a recipe.
-#include <chrono>
-#include <cmath>
 #include <filesystem>
-#include <malloc.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -14,6 +11,7 @@
 #include "io/hub.hpp"
 #include "io/json.hpp"
 #include "look/demo_model.hpp"
+#include "progress.hpp"
 #include "table.hpp"
 #include "train/checkpoint.hpp"
 #include "train/evaluation.hpp"
@@ -29,13 +27,6 @@ struct Options {
   bool fresh = false, evaluate = false;
 };
 
-std::string duration(double seconds) {
-  const auto whole = static_cast<long long>(std::llround(seconds));
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-}
-
 /// The recipe with what the command line changes, and the text that identifies it in checkpoints.
 std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
   if (o.recipe != "demo") train::read_recipe(o.recipe);  // complains of what the file says before anything is put in
@@ -48,19 +39,9 @@ std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
 }
 
 void print_progress(const Options& o, const train::Progress& p) {
-  if (o.common.json || !isatty(STDOUT_FILENO)) {
-    print_json({{"step", p.step},
-                {"steps", p.steps},
-                {"loss", p.loss},
-                {"gradient_norm", p.norm},
-                {"learning_rate", p.learning_rate},
-                {"tokens_per_second", std::round(p.tokens_per_second)},
-                {"seconds", std::round(p.seconds * 10) / 10}});
-    std::fflush(stdout);
-    return;
-  }
-  say(fmt::format("step {:>6} of {}   loss {:.4f}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss,
-                  p.tokens_per_second, duration(p.seconds_left)));
+  if (!o.common.json && isatty(STDOUT_FILENO)) return say(progress_line(p));
+  print_json(progress_json(p));
+  std::fflush(stdout);
 }
 
 /// Of the model as it lies in its folder: weights rounded as they were written.
@@ -98,20 +79,13 @@ void run(const Options& o) {
     training.resume();
     warn(fmt::format("goes on after step {} of {}; --fresh starts anew", training.step(), folder.string()));
   }
-  // A step makes and drops the same few hundred tensors: memory that went back to the system each time would cost a
-  // tenth of it.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  keep_memory_for_training();
   defer_interrupts();
   train::Hooks hooks;
   hooks.report = [&](const train::Progress& p) { print_progress(o, p); };
   hooks.stop = [] { return interrupted(); };
   training.run(hooks);
-  if (interrupted()) {
-    warn(fmt::format("interrupted and saved after step {}; the same command goes on from there", training.step()));
-    std::fflush(stdout);
-    _exit(130);
-  }
+  if (interrupted()) end_interrupted(training.step());
   training.finish(dtype);
   if (!o.common.json) say(fmt::format("the model is in {}", folder.string()));
   if (o.evaluate) print_scores(o, folder.string());

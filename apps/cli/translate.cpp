@@ -7,6 +7,7 @@
 
 #include <fovea/model.hpp>
 
+#include "alignment_table.hpp"
 #include "attention_flags.hpp"
 #include "command.hpp"
 #include "model_flags.hpp"
@@ -27,28 +28,8 @@ Json to_json(const Translation& t) {
             {"tokens", tokens_json(t.tokens)},
             {"target_tokens", tokens_json(t.target_tokens)},
             {"score", t.score}};
-  for (std::size_t i = 0; i < t.alignment.size(); ++i)
-    json["alignment"].push_back({{"target", i}, {"source", t.alignment[i].source}, {"weight", t.alignment[i].weight}});
+  if (!t.alignment.empty()) json["alignment"] = alignment_json(t.alignment);
   return json;
-}
-
-/// What each written word looked at, in a table: down the translation, the source words in the order in which they were
-/// needed.
-void print_alignment(const Translation& t) {
-  constexpr int kBar = 12;
-  Table table({{"written", false, false, Ink::Bold},
-               {"looking at"},
-               {"#", true, false, Ink::Dim},
-               {"weight", true},
-               {"", false, false, Ink::Accent}});
-  for (std::size_t i = 0; i < t.alignment.size(); ++i) {
-    const Aligned& a = t.alignment[i];
-    if (t.target_tokens[i].special) continue;
-    table.row({t.target_tokens[i].text, t.tokens[static_cast<std::size_t>(a.source)].text, std::to_string(a.source),
-               fmt::format("{:.3f}", a.weight), bar(a.weight, kBar)});
-  }
-  table.print();
-  fmt::print("\n");
 }
 
 void report(const std::vector<Translation>& translations) {
@@ -73,7 +54,7 @@ void one(const Options& o, const Model& model) {
   say(o.text, 2, Ink::Dim);
   say(t.text, 2, Ink::Bold);
   fmt::print("\n");
-  if (o.how.align) print_alignment(t);
+  if (o.how.align) print_alignment(t.tokens, t.target_tokens, t.alignment, t.alignment.size());
   say(fmt::format("score {:.3f}: the mean log-probability of {} tokens", t.score, t.target_tokens.size()), 2);
   fmt::print("\n");
   suggest({o.how.align ? std::vector<std::string>{"fovea", "look", "--model", o.model.model, o.text}
@@ -128,10 +109,11 @@ Job declare(Flags& flags) {
       flags.add_option("TEXT", o->text, "the text to translate (default: standard input); - for every line of it")
           ->type_name("TEXT");
   const auto number = [&flags](const char* flag, int& to, int least, const char* what) {
-    flags.add_option(
-           flag,
-           [flag, &to, least](const std::string& n) { to = static_cast<int>(number_of_flag(flag, n, least, 1000)); },
-           what)
+    flags
+        .add_option(
+            flag,
+            [flag, &to, least](const std::string& n) { to = static_cast<int>(number_of_flag(flag, n, least, 1000)); },
+            what)
         ->type_name("N");
   };
   number("--beams", o->how.beams, 1,
@@ -139,7 +121,7 @@ Job declare(Flags& flags) {
   number("--max-length", o->how.max_length, 2,
          "tokens of a translation, its start and end included (default: as the model's folder says)");
   flags.add_flag("--look", o->how.align,
-               "show which source word each written one looked at (last decoder layer, mean over heads)");
+                 "show which source word each written one looked at (last decoder layer, mean over heads)");
   o->model.declare(flags);
   o->common.declare(flags);
   return [o, text] { run(*o, *text); };

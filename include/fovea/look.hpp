@@ -1,7 +1,9 @@
 // What is shown of attention: definitions, in O(tokens) memory. Formulas and sources: docs/look.md.
 #pragma once
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -46,20 +48,31 @@ struct Cut {
   std::string from, to;
 };
 
+/// One head of one layer, of the kind of attention that is asked about.
+struct HeadAt {
+  int layer = 0, head = 0;
+  auto operator<=>(const HeadAt&) const = default;
+};
+
 /// What is removed, where, and by what number the model is asked before and after.
 struct MeasureQuery {
   std::string from = {}, to = {};            // the edge to cut …
   std::vector<Cut> cuts = {};                // … and more of them, all at once
   std::string values = {};                   // or, instead of edges, the token whose values become zero
+  std::vector<HeadAt> ablate = {};           // or whole heads, whose output becomes zero …
+  bool mean = false;                         // … or what it is on average over the text (Michel et al. 2019), …
+  std::vector<std::string> over = {};        // … or over these texts
   std::vector<int> layers = {}, heads = {};  // empty: all
   std::string kind = {};                     // empty: the model's self-attention
-  /// Of a model that predicts tokens or labels: these are asked about instead of its own answer.
+  /// Of a model that predicts tokens or labels: these are asked about instead of its own answer. Of one that writes,
+  /// `target` is a word that it wrote (a selector, see Run::find), and is asked about at the step that wrote it.
   std::string target = {}, against = {};
   int draws = 20;  // of the control, at least 20
   std::uint64_t seed = 0;
 };
 
-/// What removing something else does: random sets of the same layers, of equal weight and similar distance.
+/// What removing something else does: random sets of the same layers, of equal weight and similar distance; of heads,
+/// random sets of as many other ones.
 struct Control {
   double mean = 0, sd = 0;    // of the draws' effects; sd with n − 1. NaN without draws
   int draws = 0;              // fewer than asked for where the text has no more such sets
@@ -74,11 +87,16 @@ struct Effect {
   std::string metric;
   double before = 0, after = 0;
   double effect = 0;         // before − after
-  double weight = 0;         // mean A_ij over what was removed
+  double weight = 0;         // mean A_ij over what was removed; NaN of whole heads
   double local_effect = 0;   // ‖Σ_h W_O Δo‖ per layer and query, from the closed form; their mean. See Link
   double norm_weighted = 0;  // ‖Σ_h W_O Σ_j A_ij v_j‖, their mean. See Link
+  /// What the slope of the metric makes of it: −Σ g·Δo with g = ∂metric/∂o of each head's output, a first-order
+  /// estimate of `effect`. NaN where the metric has no slope (a cosine distance is flat where nothing is removed).
+  double gradient_effect = 0;
   Control control;
-  std::string output_before, output_after;  // the model's answer; empty where it gives none
+  /// The model's answer, of one that writes the whole text, written anew without what was removed; empty where it gives
+  /// none.
+  std::string output_before, output_after;
   /// Whether at most 1 in 20 of random sets would do as much: (1 + draws not smaller) / (1 + draws) ≤ 0.05 (Phipson &
   /// Smyth 2010, doi 10.2202/1544-6115.1585). Without it: no measurable effect.
   bool measurable() const;
@@ -89,24 +107,30 @@ struct SurveyQuery {
   enum class Unit {
     Pairs,  // what one position looks at, in all chosen layers and heads at once
     Edges,  // the same in one head
-    Heads,  // a whole head: its output becomes zero (Michel et al. 2019, arXiv 1905.10650)
+    Heads,  // a whole head: its output becomes zero, or its mean (Michel et al. 2019, arXiv 1905.10650)
   };
   Unit unit = Unit::Pairs;
   std::string token = {};                    // the query that looks and is asked, see Run::find; empty: every word
   std::vector<int> layers = {}, heads = {};  // empty: all
   std::string kind = {};                     // empty: the model's self-attention
   std::string target = {}, against = {};     // as in MeasureQuery
+  bool mean = false;                         // of heads, as in MeasureQuery, …
+  std::vector<std::string> over = {};        // … and over what
+  /// Hears how many of the items are measured, now and then: of none first.
+  std::function<void(std::size_t done, std::size_t all)> progress = {};
 };
 struct Survey {
   struct Item {
     int query = -1, key = -1;                         // −1: all; a head's
     int layer = -1, head = -1;                        // −1: all that were chosen; a pair's
     double weight = 0, local_effect = 0, effect = 0;  // of a head, local_effect is the mean ‖W_O o_i‖: what it wrote
+    double gradient_effect = 0;  // as in Effect; of a head, its importance and sign: Σ_i o_i·do_i
   };
   std::string metric;
   std::vector<Item> items;  // pairs and edges from each word to each token; the largest |effect| first
-  /// Spearman's ρ over the items: of weight, and of local effect, with |effect|. NaN where one of the two is constant.
-  double weight_correlation = 0, local_correlation = 0;
+  /// Spearman's ρ over the items: of weight, of local effect, and of |gradient effect|, with |effect|. NaN where one of
+  /// the two is constant or not known.
+  double weight_correlation = 0, local_correlation = 0, gradient_correlation = 0;
   /// Where the two disagree, as indices of items: a weight of at least half the largest, the least effect first; and an
   /// effect of at least a quarter of the largest, the least weight first. Of heads, not weight but local effect.
   std::vector<std::size_t> idle, light;

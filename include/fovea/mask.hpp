@@ -148,6 +148,7 @@ inline Range span_of(const AnyMask& m, const Tile& t) {
 /// used by many passes (every layer of a model, forward and backward). Memory: 8 bytes a query and partial tile.
 class BlockMap {
  public:
+  /// Error when the mask does not fit these sizes.
   BlockMap(const AnyMask& mask, int batches, int heads, int queries, int keys);
   bool operator()(const Site& s) const;
   Cover cover(const Tile& t) const;

@@ -18,7 +18,10 @@ struct Summary;
 }  // namespace models
 namespace look {
 struct ModelParts;
-}
+class Metric;
+struct Original;
+struct Writing;
+}  // namespace look
 
 /// A token of a text. begin and end are byte offsets into it; 0, 0 for what the tokenizer added ([CLS], …).
 struct Token {
@@ -28,20 +31,49 @@ struct Token {
   bool special = false;
 };
 
+/// The source token that a written one looked at most at the step that chose it, and how much: the mean over the heads
+/// of the last decoder layer's attention to the source. Tokens that the tokenizer added are no candidates, unless there
+/// is nothing else.
+struct Aligned {
+  int source = 0;  // index into the source's tokens
+  double weight = 0;
+};
+
 /// One forward pass over one text, with what is needed to rebuild any attention weight of it: O(tokens) memory per
-/// layer.
+/// layer. Of a model that writes, also what it wrote and the pass in which it did.
+///
+/// Kinds of attention: "encoder", where queries and keys are the text's tokens; "decoder", where query i is the step
+/// that wrote target_tokens()[i] and key j what step j had read, target_inputs()[j]; "cross", from such a step to the
+/// text's tokens. An empty kind is the model's self-attention over the text.
 class Run {
  public:
   std::string text;
   std::vector<Token> tokens;
   const models::Summary& model() const;
   const std::vector<models::LayerRecord>& layers() const;
-  const std::vector<Tensor>& hidden() const;  // [layers + 1] of F32 [tokens, width]; 0 is the embedding
+  /// [layers + 1] of F32 [tokens, width]; 0 is the embedding. Of "decoder": of the steps. Error for "cross", which has
+  /// none.
+  const std::vector<Tensor>& hidden(const std::string& kind = {}) const;
+
+  bool writes() const { return writing_ != nullptr; }
+  /// What the model wrote, as Model::translate does; empty where it only reads.
+  const std::string& target_text() const;
+  const std::vector<Token>& target_tokens() const;  // begin and end are offsets into target_text()
+  /// What each step read: the start token, then target_tokens() but the last.
+  const std::vector<Token>& target_inputs() const;
+  /// What each written token looked at; empty where the model only reads.
+  std::vector<Aligned> alignment() const;
+  /// The tokens that queries and keys of a kind stand for. Error when the model has no such attention.
+  const std::vector<Token>& queries(const std::string& kind) const;
+  const std::vector<Token>& keys(const std::string& kind) const;
 
   /// Positions of the tokens that a selector means: an index ("5"), a word ("bank"), its k-th occurrence ("bank#2"). A
   /// word may be several tokens. Error names the words that are there; an ambiguous word is one too, with the spellings
   /// to choose from.
   std::vector<int> find(std::string_view selector) const;
+  /// The same among a kind's queries or keys: of "cross", the first are words that were written.
+  std::vector<int> find_query(std::string_view selector, const std::string& kind) const;
+  std::vector<int> find_key(std::string_view selector, const std::string& kind) const;
 
   /// Statistics of every head, layer by layer; see look.hpp. Worked out at the first call and kept.
   const std::vector<HeadStatistics>& heads() const;
@@ -50,21 +82,26 @@ class Run {
   /// Removes edges or a token's values, runs the model again from the lowest layer that they touch, and says what that
   /// did, beside what removing random sets of equal weight does. Error when nothing would be left to a query.
   Effect measure(const MeasureQuery& query) const;
-  /// The same for each of these links alone, in one batch.
+  /// The same for each of these links alone, in one batch. Where a link is all that its query sees, nothing can be
+  /// measured: before, after and effect are NaN, and there are no draws.
   std::vector<Effect> measure(std::span<const Link> links, int draws = 20, std::uint64_t seed = 0) const;
   /// Measures every pair, or every single edge, without a control. Error when that would be more than about 8 million
   /// tokens to run, with the number.
   Survey survey(const SurveyQuery& query) const;
   /// max |Σ A·v − o| over every row of every head: how far the weights shown are from the output that the kernels
   /// produced.
-  double max_abs_error() const;
+  double max_abs_error(const std::string& kind = {}) const;  // empty: of every kind
 
  private:
   friend class Model;
   struct Heads;
-  Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result);
+  std::vector<Tensor> slopes(const look::Metric& metric) const;
+  Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result,
+      std::shared_ptr<const look::Writing> writing);
+  look::Original original(const std::string& kind) const;
   std::shared_ptr<const look::ModelParts> model_;
-  std::shared_ptr<const models::Result> result_;
+  std::shared_ptr<const models::Result> result_;  // attention of every kind, hidden states of the text
+  std::shared_ptr<const look::Writing> writing_;  // null: the model only reads
   std::shared_ptr<Heads> heads_;
 };
 
@@ -86,19 +123,14 @@ struct TranslateOptions {
   bool align = false;  // say which source token each written one looked at
 };
 
-/// The source token that a written one looked at most at the step that chose it, and how much: the mean over the heads of the last
-/// decoder layer's attention to the source. Tokens that the tokenizer added are no candidates, unless there is nothing else.
-struct Aligned {
-  int source = 0;  // index into the source's tokens
-  double weight = 0;
-};
-
 struct Translation {
   std::string text;
-  std::vector<Token> tokens;         // of the source
-  std::vector<Token> target_tokens;  // what was written, the token that ends it too; begin and end are offsets into `text`
-  std::vector<Aligned> alignment;    // with `align`: one for each target token
-  double score = 0;   // mean log-probability of what was written (its sum over length^length_penalty, as the folder says)
+  std::vector<Token> tokens;  // of the source
+  std::vector<Token>
+      target_tokens;  // what was written, the token that ends it too; begin and end are offsets into `text`
+  std::vector<Aligned> alignment;  // with `align`: one for each target token
+  double score =
+      0;  // mean log-probability of what was written (its sum over length^length_penalty, as the folder says)
   bool whole = true;  // false: max_length was reached before the end
   int cut = 0;        // tokens of the source left out by `truncate`
 };
@@ -107,7 +139,8 @@ class Model {
  public:
   const models::Summary& summary() const;
   /// Tokenizes and runs. Error when the text is longer than the model's positions, with both counts; with `truncate` it
-  /// is cut and *cut receives the number of tokens left out.
+  /// is cut and *cut receives the number of tokens left out. A model that writes also writes, and refuses what
+  /// translate() refuses.
   Run operator()(std::string_view text, bool truncate = false, int* cut = nullptr) const;
   /// One vector per text, F32 [texts, width], pooled and normalised as the folder's modules.json says (mean pooling
   /// where it is silent). Too long a text as above; *cut receives the tokens left out of all texts together.
@@ -119,7 +152,8 @@ class Model {
   std::vector<Label> classify(std::string_view text, std::string_view pair = {}) const;
   /// Whether it writes texts: translate() is for such models, and run() reads with their encoder.
   bool writes() const;
-  /// The text as the model writes it. Error when a word is not in its vocabulary, naming it and words near it: nothing is dropped.
+  /// The text as the model writes it. Error when a word is not in its vocabulary, naming it and words near it: nothing
+  /// is dropped.
   Translation translate(std::string_view text, const TranslateOptions& options = {}) const;
   /// The same of many, batched.
   std::vector<Translation> translate(std::span<const std::string> texts, const TranslateOptions& options = {}) const;
@@ -130,8 +164,8 @@ class Model {
   std::shared_ptr<const look::ModelParts> parts_;
 };
 
-/// A folder in Hugging Face layout, an org/name in the local hub cache, or "demo": the translator that is part of the library.
-/// Nothing is downloaded.
+/// A folder in Hugging Face layout, an org/name in the local hub cache, or "demo": the translator that is part of the
+/// library. Nothing is downloaded.
 Model load(const std::string& model);
 
 }  // namespace fovea

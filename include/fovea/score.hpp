@@ -110,7 +110,7 @@ struct Custom {
 constexpr SoftCap softcap(float cap) { return {cap}; }
 /// −slope[head] · |distance| (Press et al. 2021, arXiv 2108.12409).
 inline Alibi alibi(std::vector<float> slopes, Align align = bottom_right) { return {std::move(slopes), align}; }
-/// ALiBi's own slopes for that many heads: 2^(−8i/n) for powers of two, interleaved from the next power otherwise.
+/// ALiBi's own slopes, one a head: 2^(−8i/n) for powers of two, interleaved from the next power otherwise.
 std::vector<float> alibi_slopes(int heads);
 template <class F>
 constexpr Custom<F> score(F f) {
@@ -120,8 +120,9 @@ constexpr Custom<F> score(F f) {
   return {std::move(f)};
 }
 
+class AnyScore;  // joins stage by stage, below: each stays a loop over a tile
 template <Score A, Score B>
-constexpr Then<A, B> operator|(A a, B b) {
+requires(!std::same_as<A, AnyScore> && !std::same_as<B, AnyScore>) constexpr Then<A, B> operator|(A a, B b) {
   return {std::move(a), std::move(b)};
 }
 
@@ -287,5 +288,13 @@ class AnyScore {
   std::shared_ptr<const Stages> stages_;  // applied first to last, each a pass over a tile that sits in L1
 };
 AnyScore operator|(AnyScore a, AnyScore b);
+template <Score S>
+AnyScore operator|(AnyScore a, S b) {
+  return std::move(a) | AnyScore(std::move(b));
+}
+template <Score S>
+AnyScore operator|(S a, AnyScore b) {
+  return AnyScore(std::move(a)) | std::move(b);
+}
 
 }  // namespace fovea

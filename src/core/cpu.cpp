@@ -118,12 +118,12 @@ std::vector<std::string> isa_settings() {
 }
 
 Isa active_isa() {
+  static const Isa best = usable_isas().back();
   const char* wanted = std::getenv("FOVEA_ISA");
-  if (!wanted || !*wanted || emulated_isa()) return usable_isas().back();
+  if (!wanted || !*wanted || emulated_isa()) return best;
   for (const Isa isa : kAll) {
     if (name_of(isa) != wanted) continue;
-    if (!cpu_has(isa))
-      throw Error(fmt::format("FOVEA_ISA={}: this CPU lacks it; it has {}", wanted, name_of(usable_isas().back())));
+    if (!cpu_has(isa)) throw Error(fmt::format("FOVEA_ISA={}: this CPU lacks it; it has {}", wanted, name_of(best)));
     return isa;
   }
   throw Error(fmt::format(

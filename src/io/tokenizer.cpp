@@ -7,10 +7,10 @@
 
 #include <fovea/error.hpp>
 
-#include "io/tokenizer/fovea_tokenizer.h"
 #include "io/embedded.hpp"
 #include "io/input_file.hpp"
 #include "io/quote.hpp"
+#include "io/tokenizer/fovea_tokenizer.h"
 
 namespace fovea::io {
 namespace {
@@ -34,10 +34,13 @@ struct Text {
   std::string_view view() const { return text.data ? std::string_view(text.data, text.size) : std::string_view(); }
 };
 
-void check(FoveaText status, std::string_view doing, const std::string& file) {
+/// `failed` says of which file what failed, `next` what to do about it.
+void check(FoveaText status, const std::string& failed, std::string_view next) {
   const Text reason(status);
-  if (reason.text.data) throw Error(fmt::format("{}{}: {}", doing, file, escaped(reason.view(), kLongestReason)));
+  if (reason.text.data) throw Error(fmt::format("{}: {}; {}", failed, escaped(reason.view(), kLongestReason), next));
 }
+constexpr std::string_view kOtherText = "give another text, or the tokenizer that the model was published with",
+                           kOtherIds = "give ids that the tokenizer made";
 
 /// Why there is nothing to load at `path`, and what to do about the vocabulary that lies there instead.
 std::string absent(const std::filesystem::path& path) {
@@ -57,20 +60,31 @@ std::string absent(const std::filesystem::path& path) {
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   if (!is_there(path)) throw Error(absent(path));
-  const std::string json = read_text(InputFile::open(path), kLargestFile);
+  return from_json(read_text(InputFile::open(path), kLargestFile), path.string());
+}
+
+Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name) {
   FoveaTokenizer* made = nullptr;
-  check(fovea_tokenizer_create(json.data(), json.size(), &made), "", path.string());
+  check(fovea_tokenizer_create(json.data(), json.size(), &made), name + ": cannot be read as a tokenizer",
+        "copy the tokenizer.json that the model was published with, or save it anew (save_pretrained)");
   Tokenizer tokenizer;
   tokenizer.handle_ = std::shared_ptr<const void>(made, [made](const void*) { fovea_tokenizer_free(made); });
-  tokenizer.file_ = path.string();
+  tokenizer.file_ = name;
   return tokenizer;
+}
+
+std::string Tokenizer::learn(std::string_view lines, int vocabulary) {
+  Text json;
+  check(fovea_tokenizer_train(lines.data(), lines.size(), static_cast<std::size_t>(vocabulary), &json.text),
+        "learning a tokenizer", "give texts in UTF-8, and a larger vocabulary");
+  return std::string(json.view());
 }
 
 Encoding Tokenizer::encode(std::string_view text, std::string_view pair, bool special) const {
   FoveaEncoding e{};
   check(fovea_tokenizer_encode(raw(handle_), text.data(), text.size(), pair.empty() ? nullptr : pair.data(),
                                pair.size(), special, &e),
-        "encoding with ", file_);
+        "encoding with " + file_, kOtherText);
   const std::unique_ptr<FoveaEncoding, decltype(&fovea_encoding_free)> owner(&e, fovea_encoding_free);
   Encoding out;
   out.ids.assign(e.ids, e.ids + e.size);
@@ -91,7 +105,7 @@ std::string Tokenizer::decode(std::span<const int> ids, bool skip_special) const
   const std::vector<std::uint32_t> unsigned_ids(ids.begin(), ids.end());
   Text text;
   check(fovea_tokenizer_decode(raw(handle_), unsigned_ids.data(), unsigned_ids.size(), skip_special, &text.text),
-        "decoding with ", file_);
+        "decoding with " + file_, kOtherIds);
   return std::string(text.view());
 }
 
@@ -103,7 +117,7 @@ std::optional<int> Tokenizer::id_of(std::string_view piece) const {
 std::string Tokenizer::piece_of(int id) const {
   if (id < 0) throw Error(fmt::format("{}: id {} is no token of the vocabulary", file_, id));
   Text piece;
-  check(fovea_tokenizer_piece_of(raw(handle_), static_cast<std::uint32_t>(id), &piece.text), "", file_);
+  check(fovea_tokenizer_piece_of(raw(handle_), static_cast<std::uint32_t>(id), &piece.text), file_, kOtherIds);
   return std::string(piece.view());
 }
 

@@ -32,6 +32,12 @@ class Tokenizer {
   /// that stand twice, merges of what is no token, tokens over 4,096 bytes, added tokens whose id the vocabulary's
   /// order doesn't give them.
   static Tokenizer load(const std::filesystem::path& path);
+  /// The same of a tokenizer.json in memory; `name` stands for its path in messages.
+  static Tokenizer from_json(std::string_view json, const std::string& name);
+  /// A tokenizer.json of at most `vocabulary` tokens, learnt from texts (one a line): byte-pair encoding within words
+  /// (Sennrich et al. 2016). Tokens 0, 1 and 2 are <pad>, </s>, which ends each text, and <unk>. The same texts give
+  /// the same file. Error when a text isn't UTF-8 or the vocabulary has no room for their characters.
+  static std::string learn(std::string_view lines, int vocabulary);
   /// An empty `pair` is none. `special`: add what the model expects around a text ([CLS] … [SEP]). Error when a text
   /// isn't UTF-8.
   Encoding encode(std::string_view text, std::string_view pair = {}, bool special = true) const;

@@ -31,6 +31,15 @@ struct GradientPlan {
   int padded_head_dim = 0, padded_value_dim = 0;
 };
 
+/// The numbers of one step of AdamW: p −= rate · m / (√(unbias2 · v) + eps) + decay · p.
+struct AdamWStep {
+  float slope_factor;   // of every slope: clipping
+  float beta1, beta2;   // of the moments
+  float rest1, rest2;   // 1 − β
+  float rate, unbias2;  // the learning rate, already over 1 − β1ᵗ; 1 / (1 − β2ᵗ)
+  float eps, decay;     // decay: rate · weight_decay
+};
+
 struct KernelTable {
   Plan (*plan)(const Problem&) noexcept;
   /// One piece of work: fills its rows of out and lse.
@@ -48,6 +57,9 @@ struct KernelTable {
   /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64].
   void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
                  int columns) noexcept;
+  /// c [outs, ldc], its first `columns`, = aᵀ · b, of a [rows, lda], `outs` columns of it, and b [rows, ldb].
+  void (*linear_turned)(int rows, int outs, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
+                        float* c, std::ptrdiff_t ldc, int columns) noexcept;
   /// to [columns, rows] = fromᵀ, from [rows, columns], with these distances between rows.
   void (*turn)(const float* from, std::ptrdiff_t from_stride, int rows, int columns, float* to,
                std::ptrdiff_t to_stride) noexcept;
@@ -66,6 +78,8 @@ struct KernelTable {
                             float* dx, float* dgain) noexcept;
   /// y [rows, width] = e^(x − lse), lse [rows]; either may be null, y may be x.
   void (*row_softmax)(const float* x, int rows, int width, float* y, float* lse) noexcept;
+  /// y [width] = factor · e^(x − lse) − less.
+  void (*row_slope)(const float* x, int width, float lse, float factor, float less, float* y) noexcept;
   /// Element-wise halves of recurrent cells; the formulas are in generic/gates.hpp.
   void (*gru)(int rows, int width, const float* x, const float* s, const float* state, float* gates,
               float* out) noexcept;
@@ -84,6 +98,15 @@ struct KernelTable {
   /// Random words [4 · blocks] of blocks first, first + 1, … of a stream; the same on every instruction set.
   void (*philox)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::int64_t blocks,
                  std::uint32_t* words) noexcept;
+  /// y [n] = x · factor where a half word of the stream, from block `first` on, is `fall` or more, else 0.
+  void (*drop)(std::uint64_t seed, std::uint64_t stream, std::uint64_t first, std::uint16_t fall, float factor,
+               const float* x, std::int64_t n, float* y) noexcept;
+  /// One step over n parameters p, with slopes g and moments m, v.
+  void (*adamw)(const AdamWStep&, const float* g, float* p, float* m, float* v, std::int64_t n) noexcept;
+  /// to [n] += from.
+  void (*add)(const float* from, float* to, std::int64_t n) noexcept;
+  double (*sum)(const float* x, std::int64_t n) noexcept;
+  double (*sum_of_squares)(const float* x, std::int64_t n) noexcept;
   /// FMAs on registers alone: 2 · lanes · `chains` · rounds floating-point operations; returns something that depends
   /// on them.
   float (*spin_fma)(std::int64_t rounds) noexcept;

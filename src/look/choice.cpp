@@ -28,8 +28,13 @@ std::vector<const models::LayerRecord*> records_of_kind(const std::vector<models
   std::vector<const models::LayerRecord*> found;
   for (const models::LayerRecord& record : layers)
     if (record.kind == (kind.empty() ? layers.front().kind : kind)) found.push_back(&record);
-  if (found.empty() && !layers.empty())
-    throw Error(fmt::format("kind \"{}\": this model has no such attention; it has \"{}\"", kind, layers.front().kind));
+  if (found.empty() && !layers.empty()) {
+    std::string kinds;
+    for (const models::LayerRecord& record : layers)
+      if (kinds.find(record.kind) == kinds.npos)
+        kinds += fmt::format("{}\"{}\"", kinds.empty() ? "" : ", ", record.kind);
+    throw Error(fmt::format("kind \"{}\": this model has no such attention; it has {}", kind, kinds));
+  }
   return found;
 }
 

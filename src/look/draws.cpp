@@ -55,9 +55,9 @@ void Draws::add_place(int query) {
   if (query != kEveryQuery && !is_read(query)) {
     const int queries = HeadRows(*setting_.records.front(), setting_.sequence, 0).queries();
     place.others.clear();
+    const std::vector<bool>& special = setting_.special_queries.empty() ? setting_.special : setting_.special_queries;
     for (int q = 0; q < queries; ++q)
-      if (setting_.special[static_cast<std::size_t>(q)] == setting_.special[static_cast<std::size_t>(query)] &&
-          !is_read(q))
+      if (special[static_cast<std::size_t>(q)] == special[static_cast<std::size_t>(query)] && !is_read(q))
         place.others.push_back(q);
   }
   std::set<int> layers;
@@ -176,6 +176,31 @@ std::optional<Variant> Draws::next() {
     return draw;
   }
   return std::nullopt;
+}
+
+std::vector<Variant> head_draws(std::span<const models::LayerRecord* const> records, const Variant& cut, int draws,
+                                std::uint64_t seed) {
+  std::vector<HeadAt> others;
+  for (const models::LayerRecord* record : records)
+    for (int head = 0; head < heads_of(*record); ++head)
+      if (std::ranges::find(cut.silenced, HeadAt{record->layer, head}) == cut.silenced.end())
+        others.push_back({record->layer, head});
+  std::vector<Variant> found;
+  if (others.size() < cut.silenced.size()) return found;
+  std::mt19937_64 random(seed);
+  std::set<std::vector<HeadAt>> seen;
+  const int most = 64 * draws;  // tries: enough to meet nearly all sets where there are fewer than asked for
+  for (int i = 0; i < most && std::ssize(found) < draws; ++i) {
+    for (std::size_t k = 0; k < cut.silenced.size(); ++k)
+      std::swap(others[k], others[k + random() % (others.size() - k)]);
+    std::vector<HeadAt> set(others.begin(), others.begin() + std::ssize(cut.silenced));
+    std::ranges::sort(set);
+    if (!seen.insert(set).second) continue;
+    Variant draw = cut;
+    draw.silenced = std::move(set);
+    found.push_back(std::move(draw));
+  }
+  return found;
 }
 
 }  // namespace fovea::look

@@ -30,10 +30,11 @@ class Draws {
   struct Setting {
     std::vector<const models::LayerRecord*> records;  // by layer
     int sequence = 0;
-    std::vector<bool> special;  // [tokens]
+    std::vector<bool> special;  // [keys]
     /// Queries whose final vectors the metric reads whatever is removed: they stay in a draw, and no other takes their
     /// place, since what they look at reaches the metric more directly than anything else does.
     std::vector<int> read;
+    std::vector<bool> special_queries = {};  // [queries]; empty: queries and keys are the same tokens
   };
   Draws(const Setting& setting, const Variant& cut, std::uint64_t seed);
 
@@ -76,5 +77,10 @@ class Draws {
   std::map<std::pair<int, int>, std::vector<float>> weights_;  // by layer and query
   std::mt19937_64 random_;
 };
+
+/// The control of silenced heads: up to `draws` different random sets of as many heads, none of them the cut's own,
+/// silenced in the same way. Fewer where these layers have no more such sets.
+std::vector<Variant> head_draws(std::span<const models::LayerRecord* const> records, const Variant& cut, int draws,
+                                std::uint64_t seed);
 
 }  // namespace fovea::look

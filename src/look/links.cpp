@@ -76,7 +76,9 @@ std::vector<Range> bands_of(std::span<const int> queries, int band) {
 }
 
 std::vector<Edge> strongest_of_head(const Field& field, int layer, int head, int sequence, std::size_t top) {
-  const HeadRows rows(*field.layers[static_cast<std::size_t>(layer)], sequence, head);
+  const models::LayerRecord& record = *field.layers[static_cast<std::size_t>(layer)];
+  if (head >= record.q.shape()[2]) return {};  // of a layer that some heads were pruned from
+  const HeadRows rows(record, sequence, head);
   const auto keys = static_cast<std::size_t>(rows.keys());
   Strongest best(top);
   for (const Range band : bands_of(field.queries, rows.band())) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "look/draws.hpp"
+#include "look/readout.hpp"
 #include "look/row_sums.hpp"
 
 namespace fovea {
@@ -42,16 +44,19 @@ class Tiers {
       const models::LayerRecord& record = *run.records[static_cast<std::size_t>(at.first)];
       at.second == kEveryQuery ? add_values(record, heads) : add_row(record, at.second, heads);
     }
+    std::map<int, std::vector<int>> silenced;  // by layer
+    for (const HeadAt& h : cut.silenced) silenced[h.layer].push_back(h.head);
+    for (const auto& [layer, heads] : silenced)
+      add_silenced(*run.records[static_cast<std::size_t>(layer)], heads, cut.means.get());
   }
   void write(Effect& e) const {
     e.weight = mean_of(weights_), e.local_effect = mean_of(changes_), e.norm_weighted = mean_of(carried_);
+    e.gradient_effect = run_.slopes.empty() ? std::numeric_limits<double>::quiet_NaN() : -gained_;
   }
 
  private:
   using Heads = std::map<int, std::vector<int>>;
-  std::vector<double> nothing() const {
-    return std::vector<double>(static_cast<std::size_t>(run_.model.encoder->summary().width));
-  }
+  std::vector<double> nothing() const { return std::vector<double>(static_cast<std::size_t>(run_.width())); }
 
   void add_row(const models::LayerRecord& record, int query, const Heads& heads) {
     std::vector<double> change = nothing(), carried = nothing();  // [width]
@@ -61,6 +66,7 @@ class Tiers {
       for (const int key : keys) weights_.push_back(row.weight(key));
       row.add_carried(keys, carried);
       rest = row.add_change(keys, change) && rest;
+      if (!run_.slopes.empty()) gained_ += row.sloped_change(keys, slope(record, query, head));
     }
     changes_.push_back(rest ? norm(change) : std::numeric_limits<double>::infinity());
     carried_.push_back(norm(carried));
@@ -78,6 +84,10 @@ class Tiers {
         const std::span v = rows.value(keys[k]);
         rows.add_projected(std::vector<double>(v.begin(), v.end()), through[k]);
       }
+      const auto sloped = [&](int query, int key) {
+        const std::span v = rows.value(key), g = slope(record, query, head);
+        return std::inner_product(v.begin(), v.end(), g.begin(), 0.0, std::plus<>(), product);
+      };
       for (int begin = 0; begin < rows.queries(); begin += rows.band()) {
         const Range band{begin, std::min(begin + rows.band(), rows.queries())};
         const std::vector<float> a = rows.weights(band);  // [rows, keys]
@@ -87,6 +97,7 @@ class Tiers {
                 static_cast<double>(a[static_cast<std::size_t>(query - begin) * static_cast<std::size_t>(rows.keys()) +
                                       static_cast<std::size_t>(keys[k])]);
             weights_.push_back(weight);
+            if (!run_.slopes.empty() && weight > 0) gained_ -= weight * sloped(query, keys[k]);
             double* sum = carried.data() + static_cast<std::size_t>(query) * width;
             for (std::size_t c = 0; c < width; ++c) sum[c] += weight * through[k][c];
           }
@@ -98,29 +109,63 @@ class Tiers {
     }
   }
 
+  /// Whole heads: what each row of them wrote, less what stands in for it.
+  void add_silenced(const models::LayerRecord& record, const std::vector<int>& heads, const HeadMeans* means) {
+    const Tensor out = record.attention.out.to(DType::F32);  // [1, tokens, heads, value_dim]
+    const auto count = static_cast<std::size_t>(out.shape()[2]), dim = static_cast<std::size_t>(out.shape()[3]);
+    std::vector<HeadRows> rows;
+    for (const int head : heads) rows.emplace_back(record, kOnlySequence, head);
+    for (int query = 0; query < static_cast<int>(out.shape()[1]); ++query) {
+      std::vector<double> change = nothing();
+      for (std::size_t h = 0; h < heads.size(); ++h) {
+        const auto at = (static_cast<std::size_t>(query) * count + static_cast<std::size_t>(heads[h])) * dim;
+        const std::span o = out.values<float>().subspan(at, dim);
+        std::vector<double> gone(o.begin(), o.end());
+        if (means)
+          for (std::size_t c = 0; c < dim; ++c) gone[c] -= static_cast<double>(means->at({record.layer, heads[h]})[c]);
+        rows[h].add_projected(gone, change);
+        if (run_.slopes.empty()) continue;
+        const std::span g = slope(record, query, heads[h]);
+        for (std::size_t c = 0; c < dim; ++c) gained_ -= gone[c] * static_cast<double>(g[c]);
+      }
+      changes_.push_back(norm(change));
+      carried_.push_back(changes_.back());
+    }
+  }
+
+  /// g of one head's output in one row, [value_dim].
+  std::span<const float> slope(const models::LayerRecord& record, int query, int head) const {
+    const Tensor& g = run_.slopes[static_cast<std::size_t>(record.layer)];  // [1, tokens, heads, value_dim]
+    const std::int64_t dim = g.shape()[3];
+    return g.values<float>().subspan(static_cast<std::size_t>((query * g.shape()[2] + head) * dim),
+                                     static_cast<std::size_t>(dim));
+  }
+  static double product(float a, float b) { return static_cast<double>(a) * static_cast<double>(b); }
+
   const Original& run_;
   std::vector<double> weights_, changes_, carried_;
+  double gained_ = 0;  // Σ g · Δo: by how much the metric is to rise
 };
 
 // -------------------------------------------------------------------------------------------------------------- reruns
 
-/// Rows [n · tokens, width]: n copies of hidden, one below the other.
-Tensor repeated(const Tensor& hidden, std::size_t n) {
-  Tensor all(DType::F32, {hidden.shape()[0] * static_cast<std::int64_t>(n), hidden.shape()[1]});
-  float* to = all.data<float>();
-  for (std::size_t i = 0; i < n; ++i) to = std::ranges::copy(hidden.values<float>(), to).out;
-  return all;
+models::Sequence sequence_of_run(std::span<const Token> tokens) {
+  models::Sequence sequence;
+  for (const Token& t : tokens) sequence.ids.push_back(t.id);
+  return sequence;
 }
 
 std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants) {
+  const models::Sequence source = sequence_of_run(run.tokens);
+  if (run.writing) {
+    const Passage passage{source, sequence_of_run(run.writing->inputs), run.result, run.writing->result};
+    return metric.read(decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants), variants);
+  }
   const int layer = lowest_layer(*variants.front());
-  models::Sequence sequence;
-  for (const Token& t : run.tokens) sequence.ids.push_back(t.id);
-  const std::vector<models::Sequence> batch(variants.size(), sequence);
-  models::Pass pass = pass_without(variants, run.model.encoder->summary(), static_cast<int>(run.tokens.size()));
+  models::Pass pass = pass_without(variants, run.extent());
   const Tensor start = repeated(run.result.hidden_states[static_cast<std::size_t>(layer)], variants.size());
   pass.first_layer = layer, pass.start = &start;
-  return metric.read(run.model.encoder->forward(batch, pass), variants);
+  return metric.read(run.model.encoder->forward(std::vector(variants.size(), source), pass), variants);
 }
 
 /// The control's figures from the effects of its draws.
@@ -143,12 +188,14 @@ Control summary_of(const std::vector<double>& effects, double measured) {
 
 void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(run, cut).write(effect); }
 
-std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants) {
+std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
+                          const std::function<void(std::size_t)>& progress) {
   constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
-  const std::size_t most = std::max<std::size_t>(1, kTokens / run.tokens.size());
+  const std::size_t most = std::max<std::size_t>(1, kTokens / run.size());
   std::map<int, std::vector<std::size_t>> by_layer;
   for (std::size_t i = 0; i < variants.size(); ++i) by_layer[lowest_layer(variants[i])].push_back(i);
   std::vector<Answer> answers(variants.size());
+  std::size_t done = 0;
   for (const auto& [layer, all] : by_layer)
     for (std::size_t first = 0; first < all.size(); first += most) {
       const std::span here = std::span(all).subspan(first, std::min(most, all.size() - first));
@@ -156,6 +203,8 @@ std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<c
       for (const std::size_t i : here) batch.push_back(&variants[i]);
       std::vector<Answer> read = run_batch(run, metric, batch);
       for (std::size_t i = 0; i < here.size(); ++i) answers[here[i]] = std::move(read[i]);
+      done += here.size();
+      if (progress) progress(done);
     }
   return answers;
 }
@@ -165,26 +214,53 @@ std::vector<Answer> answers_before(const Original& run, const Metric& metric, st
   for (const Variant& v : variants) {
     const Variant* asked = &v;
     const bool same = !metric.positions().empty() && !answers.empty();  // asked at one place, whatever was removed
-    answers.push_back(same ? answers.front() : metric.read(run.result, {&asked, 1}).front());
+    answers.push_back(same ? answers.front() : metric.read(run.answering(), {&asked, 1}).front());
   }
   return answers;
 }
 
+namespace {
+
+Draws::Setting setting_of(const Original& run, const Metric& metric) {
+  Draws::Setting setting{run.records, kOnlySequence, special_among(run.keys()), {}, special_among(run.queries())};
+  const std::span read = metric.positions();
+  // A writing model is asked at steps of its decoder, which are none of the encoder's queries; and where all of them
+  // are read, none is more than another.
+  if (!run.writing || (run.kind() != "encoder" && read.size() < run.queries().size()))
+    setting.read.assign(read.begin(), read.end());
+  return setting;
+}
+
+/// Up to so many random removals like a cut. A step that looks at one word with nearly all of its weight, as a
+/// decoder's do, has no other of equal weight: then other steps' are taken.
+std::vector<Variant> draws_like(const Original& run, Draws::Setting setting, const Variant& cut, int draws,
+                                std::uint64_t seed) {
+  std::vector<Variant> found;
+  Draws control(setting, cut, seed);
+  while (std::ssize(found) < draws) {
+    std::optional<Variant> draw = control.next();
+    if (!draw) break;
+    found.push_back(std::move(*draw));
+  }
+  if (!found.empty() || !run.writing || setting.read.empty()) return found;
+  setting.read.clear();
+  return draws_like(run, std::move(setting), cut, draws, seed);
+}
+
+}  // namespace
+
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
                             std::uint64_t seed) {
-  Draws::Setting setting{run.records, kOnlySequence, {}, {metric.positions().begin(), metric.positions().end()}};
-  for (const Token& t : run.tokens) setting.special.push_back(t.special);
+  const Draws::Setting setting = setting_of(run, metric);
   std::vector<Variant> variants;   // each cut, then its draws
   std::vector<std::size_t> begin;  // of each cut, and the end
   for (const Variant& cut : cuts) {
     begin.push_back(variants.size());
     variants.push_back(cut);
-    Draws control(setting, cut, seed);
-    for (int i = 0; i < draws; ++i) {
-      std::optional<Variant> draw = control.next();
-      if (!draw) break;
-      variants.push_back(std::move(*draw));
-    }
+    if (!cut.silenced.empty())
+      std::ranges::move(head_draws(run.records, cut, draws, seed), std::back_inserter(variants));
+    else
+      std::ranges::move(draws_like(run, setting, cut, draws, seed), std::back_inserter(variants));
   }
   begin.push_back(variants.size());
   const std::vector<Answer> answers = rerun(run, metric, variants);
@@ -197,6 +273,11 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
     e.metric = metric.name();
     e.before = before.value, e.after = after.value, e.effect = before.value - after.value;
     e.output_before = before.output, e.output_after = after.output;
+    if (run.writing) {
+      e.output_before = run.writing->text;
+      e.output_after =
+          rewritten(run.model, sequence_of_run(run.tokens), run.writing->how, run.kind(), run.extent(), cuts[i]);
+    }
     describe(run, cuts[i], e);
     std::vector<double> control;
     for (std::size_t d = begin[i] + 1; d < begin[i + 1]; ++d) control.push_back(before.value - answers[d].value);

@@ -9,7 +9,12 @@
 #include <fmt/ranges.h>
 
 #include "io/quote.hpp"
+#include "look/choice.hpp"
 #include "look/readout.hpp"
+#include "look/words.hpp"
+#include "ops/embedding.hpp"
+#include "ops/pointwise.hpp"
+#include "ops/tape.hpp"
 
 namespace fovea::look {
 namespace {
@@ -63,6 +68,33 @@ double log_odds(std::span<const float> logits, std::size_t answer, std::optional
   return against ? p - log_probability(logits, *against) : p;
 }
 
+/// Σ of the rows' log_odds on a tape, logits [rows, classes]: d ln p_t = [t] − p, and in a difference of two p cancels.
+Tensor recorded_log_odds(const Tensor& logits, const std::vector<std::size_t>& answers,
+                         std::optional<std::size_t> against) {
+  Tensor value(DType::F32, {1}), slope(DType::F32, logits.shape());
+  double sum = 0;
+  const auto classes = static_cast<std::size_t>(logits.shape()[1]);
+  for (std::size_t r = 0; r < answers.size(); ++r) {
+    const std::span row = row_of(logits, r);
+    sum += log_odds(row, answers[r], against);
+    const std::span to = slope.values<float>().subspan(r * classes, classes);
+    if (!against) std::ranges::transform(softmax(row), to.begin(), [](double p) { return static_cast<float>(-p); });
+    to[answers[r]] += 1;
+    if (against) to[*against] -= 1;
+  }
+  *value.data<float>() = static_cast<float>(sum);
+  if (Tape* tape = Tape::current())
+    tape->record(value, {logits}, [logits, slope](Tape& t, const Tensor& dvalue) {
+      t.add(logits, scale(slope, static_cast<double>(*dvalue.data<float>())));
+    });
+  return value;
+}
+
+void refuse_lone_against(const std::string& target, const std::string& against) {
+  if (target.empty() && !against.empty())
+    throw Error(fmt::format("against {} wants a target: what it is to be weighed against", io::in_quotes(against)));
+}
+
 /// What a masked-language head says where words are hidden: with several masks, Σ ln p.
 class VocabularyMetric final : public Metric {
  public:
@@ -93,6 +125,9 @@ class VocabularyMetric final : public Metric {
     }
     return all;
   }
+  Tensor recorded(const models::Result& result) const override {
+    return recorded_log_odds(model_.encoder->vocabulary_logits(embedding(result.hidden, masks_)), answers_, against_);
+  }
 
  private:
   const ModelParts& model_;
@@ -117,11 +152,46 @@ class ClassMetric final : public Metric {
     }
     return all;
   }
+  Tensor recorded(const models::Result& result) const override {
+    return recorded_log_odds(model_.encoder->class_logits(result), {answer_}, against_);
+  }
 
  private:
   static constexpr std::array kFirst{0};  // the token that the pooler reads
   const ModelParts& model_;
   std::size_t answer_;
+  std::optional<std::size_t> against_;
+};
+
+/// What a decoder says at chosen steps, given what was written before them: Σ ln p.
+class WritingMetric final : public Metric {
+ public:
+  WritingMetric(const ModelParts& model, std::vector<int> steps, std::vector<std::size_t> answers,
+                std::optional<std::size_t> against)
+      : model_(model), steps_(std::move(steps)), answers_(std::move(answers)), against_(against) {}
+  std::string_view name() const override { return against_ ? "log_odds" : "log_probability"; }
+  std::span<const int> positions() const override { return steps_; }
+  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const override {
+    constexpr std::size_t kRows = 256;  // at once: a vocabulary is wide
+    std::vector<Answer> all(variants.size());
+    const std::size_t many = std::max<std::size_t>(1, kRows / steps_.size());
+    for (std::size_t first = 0; first < all.size(); first += many) {
+      const std::size_t n = std::min(many, all.size() - first);
+      std::vector<int> rows;
+      for (std::size_t i = first; i < first + n; ++i)
+        for (const int step : steps_) rows.push_back(static_cast<int>(i) * tokens_of(result) + step);
+      const Tensor logits = model_.writer->vocabulary_logits(rows_at(result.hidden, rows));  // [n · steps, vocabulary]
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t s = 0; s < steps_.size(); ++s)
+          all[first + i].value += log_odds(row_of(logits, i * steps_.size() + s), answers_[s], against_);
+    }
+    return all;
+  }
+
+ private:
+  const ModelParts& model_;
+  std::vector<int> steps_;
+  std::vector<std::size_t> answers_;  // one a step
   std::optional<std::size_t> against_;
 };
 
@@ -170,8 +240,7 @@ bool chooses_one_label(const ModelParts& model) {
 std::unique_ptr<Metric> choose_metric(const ModelParts& model, const models::Result& result,
                                       std::span<const Token> tokens, const std::string& target,
                                       const std::string& against) {
-  if (target.empty() && !against.empty())
-    throw Error(fmt::format("against {} wants a target: what it is to be weighed against", io::in_quotes(against)));
+  refuse_lone_against(target, against);
   if (model.encoder->predicts_vocabulary()) {
     const MaskToken mask = model.reader.mask();
     std::vector<int> masks;
@@ -190,6 +259,31 @@ std::unique_ptr<Metric> choose_metric(const ModelParts& model, const models::Res
                     io::in_quotes(target)));
   }
   return std::make_unique<VectorMetric>(result.hidden);
+}
+
+std::unique_ptr<Metric> writing_metric(const ModelParts& model, const Writing& writing, const std::string& target,
+                                       const std::string& against) {
+  refuse_lone_against(target, against);
+  std::vector<int> steps = target.empty() ? all_below(static_cast<int>(writing.tokens.size()))
+                                          : find_tokens(writing.text, writing.tokens, target, "wrote");
+  std::optional<std::size_t> other;
+  if (!against.empty()) {
+    if (steps.size() > 1)
+      throw Error(
+          fmt::format("target {} was written as {} tokens, and against {} is one; give the position of the "
+                      "token that is to be weighed against it",
+                      io::in_quotes(target), steps.size(), io::in_quotes(against)));
+    other = static_cast<std::size_t>(model.reader.word(against));
+  }
+  std::vector<std::size_t> answers;
+  for (const int step : steps)
+    answers.push_back(static_cast<std::size_t>(writing.tokens[static_cast<std::size_t>(step)].id));
+  return std::make_unique<WritingMetric>(model, std::move(steps), std::move(answers), other);
+}
+
+std::unique_ptr<Metric> choose_metric(const Original& run, const std::string& target, const std::string& against) {
+  if (run.writing) return writing_metric(run.model, *run.writing, target, against);
+  return choose_metric(run.model, run.result, run.tokens, target, against);
 }
 
 }  // namespace fovea::look

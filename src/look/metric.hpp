@@ -8,8 +8,7 @@
 
 #include <fovea/model.hpp>
 
-#include "look/model_parts.hpp"
-#include "look/removal.hpp"
+#include "look/original.hpp"
 
 namespace fovea::look {
 
@@ -23,10 +22,14 @@ class Metric {
  public:
   virtual ~Metric() = default;
   virtual std::string_view name() const = 0;  // see Effect::metric
-  /// Positions whose final vectors are read in every variant; empty when each variant's own queries are.
+  /// Positions whose final vectors are read in every variant (of a model that writes: steps of its decoder); empty when
+  /// each variant's own queries are.
   virtual std::span<const int> positions() const = 0;
   /// One reading a variant: sequence i of the result is variants[i].
   virtual std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const = 0;
+  /// The number of a run of one text, F32 [1], made by operators: a tape can go back from it to what the model
+  /// computed. Empty where that would give zeros: a cosine distance is flat where nothing is removed.
+  virtual Tensor recorded(const models::Result&) const { return {}; }
 };
 
 /// What this model and text can be asked: the word at the text's one or more masks, the class, or else the queries'
@@ -34,5 +37,9 @@ class Metric {
 std::unique_ptr<Metric> choose_metric(const ModelParts& model, const models::Result& result,
                                       std::span<const Token> tokens, const std::string& target,
                                       const std::string& against);
+/// Of a model that writes: what it wrote, or one word of it at the step that wrote it.
+std::unique_ptr<Metric> writing_metric(const ModelParts& model, const Writing& writing, const std::string& target,
+                                       const std::string& against);
+std::unique_ptr<Metric> choose_metric(const Original& run, const std::string& target, const std::string& against);
 
 }  // namespace fovea::look

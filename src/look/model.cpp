@@ -12,6 +12,7 @@
 #include "look/demo_model.hpp"
 #include "look/model_parts.hpp"
 #include "look/readout.hpp"
+#include "look/writing.hpp"
 
 namespace fovea {
 
@@ -22,7 +23,8 @@ look::TooLong too_long(bool truncate) { return truncate ? look::TooLong::Cut : l
 Model::Model(std::shared_ptr<const look::ModelParts> parts) : parts_(std::move(parts)) {}
 
 Model load(const std::string& model) {
-  return Model(std::make_shared<const look::ModelParts>(model == "demo" ? look::demo_folder() : io::resolve_model(model)));
+  return Model(
+      std::make_shared<const look::ModelParts>(model == "demo" ? look::demo_folder() : io::resolve_model(model)));
 }
 
 const models::Summary& Model::summary() const { return parts_->encoder->summary(); }
@@ -30,10 +32,19 @@ const models::Summary& Model::summary() const { return parts_->encoder->summary(
 Run Model::operator()(std::string_view text, bool truncate, int* cut) const {
   look::Reading reading = parts_->reader.read(text, {}, too_long(truncate), "the text");
   if (cut) *cut = reading.cut;
+  if (writes()) parts_->reader.refuse_unknown(text, reading, "the text");
   models::Pass pass;
   pass.record_attention = pass.record_hidden = true;
-  Run run(parts_,
-          std::make_shared<const models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass)));
+  auto result = std::make_shared<models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass));
+  std::shared_ptr<look::Writing> writing;
+  if (writes()) {
+    writing = std::make_shared<look::Writing>(look::write(*parts_, reading.sequence, *result));
+    for (const char* kind : {"decoder", "cross"})
+      for (models::LayerRecord& record : writing->result.layers)
+        if (record.kind == kind) result->layers.push_back(std::move(record));
+    writing->result.layers.clear();
+  }
+  Run run(parts_, std::move(result), std::move(writing));
   run.text = text;
   run.tokens = std::move(reading.tokens);
   return run;

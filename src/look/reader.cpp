@@ -79,6 +79,14 @@ std::string Reader::spelled(int id) const {
   }
 }
 
+std::string Reader::piece(int id) const {
+  try {
+    return tokenizer_.piece_of(id);
+  } catch (const Error&) {  // as above
+    return "";
+  }
+}
+
 int Reader::word(std::string_view text) const {
   if (const std::optional<int> id = tokenizer_.id_of(text)) return *id;
   const std::vector<std::string> pieces = tokenizer_.encode(text, {}, false).pieces;

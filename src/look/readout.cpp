@@ -42,6 +42,13 @@ Tensor rows_at(const Tensor& hidden, std::span<const int> positions) {
   return rows;
 }
 
+Tensor repeated(const Tensor& hidden, std::size_t n) {
+  Tensor all(DType::F32, {hidden.shape()[0] * static_cast<std::int64_t>(n), hidden.shape()[1]});
+  float* to = all.data<float>();
+  for (std::size_t i = 0; i < n; ++i) to = std::ranges::copy(hidden.values<float>(), to).out;
+  return all;
+}
+
 std::span<const float> row_of(const Tensor& matrix, std::size_t i) {
   const auto columns = static_cast<std::size_t>(matrix.shape()[1]);
   return matrix.values<float>().subspan(i * columns, columns);

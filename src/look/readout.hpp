@@ -18,6 +18,8 @@ std::size_t likeliest(std::span<const float> logits);
 
 /// Rows [positions, width] of hidden [tokens, width].
 Tensor rows_at(const Tensor& hidden, std::span<const int> positions);
+/// Rows [n · tokens, width]: n copies of hidden, one below the other.
+Tensor repeated(const Tensor& hidden, std::size_t n);
 /// Row i of F32 [rows, columns].
 std::span<const float> row_of(const Tensor& matrix, std::size_t i);
 

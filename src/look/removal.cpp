@@ -8,6 +8,7 @@ namespace fovea::look {
 int lowest_layer(const Variant& variant) {
   int lowest = std::numeric_limits<int>::max();
   for (const Removal& r : variant.removed) lowest = std::min(lowest, r.layer);
+  for (const HeadAt& h : variant.silenced) lowest = std::min(lowest, h.layer);
   return lowest;
 }
 
@@ -53,26 +54,39 @@ AnyMask mask_of(std::span<const Variant* const> variants, int layer, int heads) 
   return cut.empty() ? AnyMask() : AnyMask(EdgeMask(std::move(cut), static_cast<int>(variants.size()), heads));
 }
 
-/// v [1, variants · tokens, kv_heads, value_dim]
-void zero_values(std::span<const Variant* const> variants, int layer, int heads, int tokens, Tensor& v) {
+/// v [1, variants · keys, kv_heads, value_dim]
+void zero_values(std::span<const Variant* const> variants, int layer, const Extent& of, Tensor& v) {
   const int kv_heads = static_cast<int>(v.shape()[2]);
   const std::int64_t dim = v.shape()[3];
   for (std::size_t b = 0; b < variants.size(); ++b)
     for (const Removal& r : variants[b]->removed) {
       if (r.layer != layer || r.query != kEveryQuery) continue;
-      const std::int64_t row = static_cast<std::int64_t>(b) * tokens + r.key;
-      std::fill_n(v.data<float>() + (row * kv_heads + r.head / (heads / kv_heads)) * dim, dim, 0.0f);
+      const std::int64_t row = static_cast<std::int64_t>(b) * of.keys + r.key;
+      std::fill_n(v.data<float>() + (row * kv_heads + r.head / of.group) * dim, dim, 0.0f);
     }
+}
+
+std::vector<Silence> silences(std::span<const Variant* const> variants, int layer, int queries) {
+  std::vector<Silence> heads;
+  for (int b = 0; b < static_cast<int>(variants.size()); ++b) {
+    const Variant& v = *variants[static_cast<std::size_t>(b)];
+    for (const HeadAt& h : v.silenced)
+      if (h.layer == layer)
+        heads.push_back({{b * queries, (b + 1) * queries}, h.head, v.means ? v.means->at(h).data() : nullptr});
+  }
+  return heads;
 }
 
 }  // namespace
 
-models::Pass pass_without(std::span<const Variant* const> variants, const models::Summary& model, int tokens) {
+models::Pass pass_without(std::span<const Variant* const> variants, const Extent& of) {
   models::Pass pass;
-  pass.mask = [=, heads = model.heads](int layer) { return mask_of(variants, layer, heads); };
+  pass.mask = [=](int layer) { return mask_of(variants, layer, of.heads); };
   const auto zeroes = [](const Removal& r) { return r.query == kEveryQuery; };
   if (std::ranges::any_of(variants, [&](const Variant* v) { return std::ranges::any_of(v->removed, zeroes); }))
-    pass.values = [=, heads = model.heads](int layer, Tensor& v) { zero_values(variants, layer, heads, tokens, v); };
+    pass.values = [=](int layer, Tensor& v) { zero_values(variants, layer, of, v); };
+  if (std::ranges::any_of(variants, [](const Variant* v) { return !v->silenced.empty(); }))
+    pass.heads = [=](int layer, const Tensor& out) { return silenced(out, silences(variants, layer, of.queries)); };
   return pass;
 }
 

@@ -1,11 +1,13 @@
 // What is taken out of a model's attention, and the forward pass in which it is missing.
 #pragma once
 #include <compare>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include <fovea/mask.hpp>
 
+#include "look/silence.hpp"
 #include "models/encoder.hpp"
 
 namespace fovea::look {
@@ -23,6 +25,8 @@ struct Removal {
 struct Variant {
   std::vector<Removal> removed;
   std::vector<int> queries;
+  std::vector<HeadAt> silenced = {};            // whole heads, whose output becomes …
+  std::shared_ptr<const HeadMeans> means = {};  // … this; null: zero
 };
 
 int lowest_layer(const Variant& variant);
@@ -45,9 +49,16 @@ class EdgeMask {
   std::vector<std::size_t> begin_;  // [batches · heads + 1]: where the edges of a batch row's head start in cut_
 };
 
+/// The attention that is edited, as each sequence of a batch has it.
+struct Extent {
+  int heads = 0;  // of a layer, at most
+  int group = 1;  // query heads that share one head of keys and values
+  int queries = 0, keys = 0;
+};
+
 /// The pass in which sequence i of the batch lacks what variants[i] says; its first layer and start are left to the
-/// caller. Every sequence has `tokens` tokens. Borrows the variants. A head's values are its group's: where heads share
-/// them, all query heads of a group must be named.
-models::Pass pass_without(std::span<const Variant* const> variants, const models::Summary& model, int tokens);
+/// caller. Borrows the variants. A head's values are its group's: where heads share them, all query heads of a group
+/// must be named.
+models::Pass pass_without(std::span<const Variant* const> variants, const Extent& of);
 
 }  // namespace fovea::look

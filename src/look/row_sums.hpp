@@ -1,5 +1,6 @@
 // One weight row of one head, and what taking keys out of it does to the head's output, in closed form.
 #pragma once
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,8 +26,13 @@ class RowSums {
   /// masking them before the softmax gives, less its output with them. False, and nothing is added, when they are all
   /// that the row has.
   bool add_change(std::span<const int> keys, std::span<double> sum) const;
+  /// g · Δo: what that change does to a number whose slope to the head's output is g [value_dim], to first order.
+  /// Infinity when these keys are all that the row has.
+  double sloped_change(std::span<const int> keys, std::span<const float> g) const;
 
  private:
+  /// Δo [value_dim]; nothing when the keys are all that the row has.
+  std::optional<std::vector<double>> change(std::span<const int> keys) const;
   HeadRows rows_;
   std::vector<float> weights_;   // [keys]
   std::vector<double> mixture_;  // Σ_j A_ij v_j [value_dim]

@@ -1,15 +1,18 @@
 // A run that can be looked into: every question goes to the functions beside this file.
 #include <algorithm>
+#include <limits>
 #include <mutex>
 
 #include <fmt/format.h>
 
 #include <fovea/model.hpp>
 
+#include "look/alignment.hpp"
 #include "look/choice.hpp"
 #include "look/links.hpp"
 #include "look/measure.hpp"
 #include "look/model_parts.hpp"
+#include "look/slopes.hpp"
 #include "look/statistics.hpp"
 #include "look/words.hpp"
 
@@ -23,39 +26,86 @@ struct Run::Heads {
   std::vector<HeadStatistics> all;
 };
 
-Run::Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result)
-    : model_(std::move(model)), result_(std::move(result)), heads_(std::make_shared<Heads>()) {}
+Run::Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result,
+         std::shared_ptr<const look::Writing> writing)
+    : model_(std::move(model)),
+      result_(std::move(result)),
+      writing_(std::move(writing)),
+      heads_(std::make_shared<Heads>()) {}
 
 const models::Summary& Run::model() const { return model_->encoder->summary(); }
 const std::vector<models::LayerRecord>& Run::layers() const { return result_->layers; }
-const std::vector<Tensor>& Run::hidden() const { return result_->hidden_states; }
+
+const std::vector<Tensor>& Run::hidden(const std::string& kind) const {
+  if (kind == "cross")
+    throw Error("kind \"cross\" has no hidden states of its own; ask for \"encoder\" or \"decoder\"");
+  return kind == "decoder" && writing_ ? writing_->result.hidden_states : result_->hidden_states;
+}
+
+look::Original Run::original(const std::string& kind) const {
+  return {*model_, *result_, tokens, look::records_of_kind(layers(), kind), writing_.get()};
+}
+
+// ------------------------------------------------------------------------------------------------- what was written
+
+namespace {
+const look::Writing kNothingWritten;
+}
+
+const std::string& Run::target_text() const { return (writing_ ? *writing_ : kNothingWritten).text; }
+const std::vector<Token>& Run::target_tokens() const { return (writing_ ? *writing_ : kNothingWritten).tokens; }
+const std::vector<Token>& Run::target_inputs() const { return (writing_ ? *writing_ : kNothingWritten).inputs; }
+
+std::vector<Aligned> Run::alignment() const {
+  if (!writes()) return {};
+  return look::alignment_path(*look::records_of_kind(layers(), "cross").back(), kSequence, tokens);
+}
+
+const std::vector<Token>& Run::queries(const std::string& kind) const {
+  const std::string& shown = look::records_of_kind(layers(), kind).front()->kind;
+  return shown == "encoder" ? tokens : target_tokens();
+}
+const std::vector<Token>& Run::keys(const std::string& kind) const {
+  return look::records_of_kind(layers(), kind).front()->kind == "decoder" ? target_inputs() : tokens;
+}
 
 std::vector<int> Run::find(std::string_view selector) const { return look::find_tokens(text, tokens, selector); }
+std::vector<int> Run::find_query(std::string_view selector, const std::string& kind) const {
+  return original(kind).find_query(text, selector);
+}
+std::vector<int> Run::find_key(std::string_view selector, const std::string& kind) const {
+  return original(kind).find_key(text, selector);
+}
+
+// ------------------------------------------------------------------------------------------------------- what is seen
 
 const std::vector<HeadStatistics>& Run::heads() const {
   std::call_once(heads_->once, [&] { heads_->all = look::all_statistics(layers(), kSequence); });
   return heads_->all;
 }
 
-double Run::max_abs_error() const {
+double Run::max_abs_error(const std::string& kind) const {
   double worst = 0;
   for (const HeadStatistics& head : heads())
-    if (!(head.max_abs_error <= worst)) worst = head.max_abs_error;  // a NaN is an error too
+    if ((kind.empty() || head.kind == kind) && !(head.max_abs_error <= worst))
+      worst = head.max_abs_error;  // a NaN is an error too
   return worst;
 }
 
 std::vector<Link> Run::links(const LinkQuery& query) const {
   if (query.top < 1) throw Error(fmt::format("top {}: ask for at least one link", query.top));
-  const auto records = look::records_of_kind(layers(), query.kind);
+  const look::Original run = original(query.kind);
+  const std::span queries = run.queries();
   look::Field field;
-  for (const int layer : look::chosen("layer", query.layers, static_cast<int>(records.size())))
-    field.layers.push_back(records[static_cast<std::size_t>(layer)]);
-  field.heads = look::chosen("head", query.heads, model().heads);
-  field.queries = query.token.empty() ? look::all_below(static_cast<int>(tokens.size())) : find(query.token);
+  for (const int layer : look::chosen("layer", query.layers, static_cast<int>(run.records.size())))
+    field.layers.push_back(run.records[static_cast<std::size_t>(layer)]);
+  field.heads = look::chosen("head", query.heads, run.heads());
+  field.queries =
+      query.token.empty() ? look::all_below(static_cast<int>(queries.size())) : run.find_query(text, query.token);
   if (query.skip_special) {
-    for (const Token& t : tokens) field.left_out.push_back(t.special);
+    field.left_out = look::special_among(run.keys());
     if (query.token.empty())
-      std::erase_if(field.queries, [&](int q) { return tokens[static_cast<std::size_t>(q)].special; });
+      std::erase_if(field.queries, [&](int q) { return queries[static_cast<std::size_t>(q)].special; });
   }
   return look::strongest_links(field, kSequence, query.top);
 }
@@ -71,28 +121,56 @@ void check_draws(int draws) {
     throw Error(fmt::format("draws {}: a control has {} to {}", draws, kLeast, kMost));
 }
 
+Effect unmeasured(const look::Original& run, const look::Metric& metric, const Link& link) {
+  Effect e;
+  e.metric = metric.name();
+  e.before = e.after = e.effect = e.control.mean = e.control.sd = std::numeric_limits<double>::quiet_NaN();
+  look::describe(run, {{{link.layer, link.head, link.query, link.key}}, {link.query}}, e);
+  return e;
+}
+
 }  // namespace
+
+std::vector<Tensor> Run::slopes(const look::Metric& metric) const {
+  models::Sequence sequence;
+  for (const Token& t : tokens) sequence.ids.push_back(t.id);
+  return look::slopes_of(*model_->encoder, sequence, metric);
+}
 
 Effect Run::measure(const MeasureQuery& query) const {
   check_draws(query.draws);
-  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
+  look::Original run = original(query.kind);
   const look::Variant cut = look::cut_of(run, text, query);
-  const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
+  const auto metric = look::choose_metric(run, query.target, query.against);
+  if (!run.writing) run.slopes = slopes(*metric);
   return look::measure(run, *metric, {&cut, 1}, query.draws, query.seed).front();
 }
 
 std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::uint64_t seed) const {
   check_draws(draws);
   if (links.empty()) return {};
-  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), links.front().kind)};
+  const look::Original run = original(links.front().kind);
+  const auto metric = look::choose_metric(run, {}, {});
+  std::vector<Effect> effects;
   std::vector<look::Variant> cuts;
-  for (const Link& link : links) cuts.push_back(look::cut_of(run, link));
-  return look::measure(run, *look::choose_metric(*model_, *result_, tokens, {}, {}), cuts, draws, seed);
+  std::vector<std::size_t> places;  // of the cuts among the effects
+  for (const Link& link : links) {
+    effects.emplace_back();
+    if (look::leaves_nothing(run, link)) {
+      effects.back() = unmeasured(run, *metric, link);
+      continue;
+    }
+    cuts.push_back(look::cut_of(run, link)), places.push_back(effects.size() - 1);
+  }
+  std::vector<Effect> measured = look::measure(run, *metric, cuts, draws, seed);
+  for (std::size_t i = 0; i < places.size(); ++i) effects[places[i]] = std::move(measured[i]);
+  return effects;
 }
 
 Survey Run::survey(const SurveyQuery& query) const {
-  const look::Original run{*model_, *result_, tokens, look::records_of_kind(layers(), query.kind)};
-  const auto metric = look::choose_metric(*model_, *result_, tokens, query.target, query.against);
+  look::Original run = original(query.kind);
+  const auto metric = look::choose_metric(run, query.target, query.against);
+  if (!run.writing) run.slopes = slopes(*metric);
   return look::survey(run, *metric, text, query);
 }
 

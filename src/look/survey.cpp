@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -11,7 +12,6 @@
 #include "look/choice.hpp"
 #include "look/measure.hpp"
 #include "look/rows.hpp"
-#include "look/words.hpp"
 
 namespace fovea::look {
 namespace {
@@ -32,7 +32,11 @@ std::vector<double> ranks(const std::vector<double>& x) {
 }
 
 /// Pearson's r of two lists of ranks: Spearman's ρ, ties included.
-double correlation(const std::vector<double>& a, const std::vector<double>& b) {
+double rank_correlation(const std::vector<double>& x, const std::vector<double>& y) {
+  const auto unknown = [](double z) { return std::isnan(z); };
+  if (std::ranges::any_of(x, unknown) || std::ranges::any_of(y, unknown))
+    return std::numeric_limits<double>::quiet_NaN();
+  const std::vector<double> a = ranks(x), b = ranks(y);
   const double mean = static_cast<double>(a.size() + 1) / 2;  // of any ranks
   double ab = 0, aa = 0, bb = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -47,43 +51,57 @@ using Unit = SurveyQuery::Unit;
 
 /// Each word, or what the query names; a row's only key cannot go, so a row that has but one is left out.
 std::vector<int> queries_of(const Original& run, std::string_view text, const SurveyQuery& query) {
-  std::vector<int> queries;
-  if (!query.token.empty()) queries = find_tokens(text, run.tokens, query.token);
-  for (const Token& t : run.tokens)
-    if (query.token.empty() && !t.special) queries.push_back(t.index);
+  std::vector<int> queries = query.token.empty() ? words_of(run.queries()) : run.find_query(text, query.token);
+  if (query.unit == Unit::Heads) return queries;
   const HeadRows rows(*run.records.front(), kOnlySequence, 0);
   std::erase_if(queries, [&](int q) { return rows.visible(q) < 2; });
   return queries;
 }
 
+/// The keys that each of these queries sees; what a mask hides, it hides from all heads.
+std::vector<std::vector<int>> keys_of(const Original& run, const std::vector<int>& queries) {
+  const HeadRows rows(*run.records.front(), kOnlySequence, 0);
+  std::vector<std::vector<int>> keys;
+  for (const int q : queries) {
+    std::vector<int>& seen = keys.emplace_back();
+    rows.for_visible(q, [&](int first, int last) {
+      for (int k = first; k < last; ++k) seen.push_back(k);
+    });
+  }
+  return keys;
+}
+
 /// What is surveyed, item by item.
 struct Ground {
   Unit unit;
-  std::vector<int> queries, layers, heads;
-  std::size_t tokens;
+  std::vector<int> queries;
+  std::vector<std::vector<int>> seen;  // [queries]: the keys of each
+  std::vector<HeadAt> heads;
+  std::size_t tokens;                      // of one rerun
+  std::shared_ptr<const HeadMeans> means;  // that silenced heads put out; null: zero
 
   std::size_t size() const {
-    const std::size_t pairs = unit == Unit::Heads ? 1 : queries.size() * tokens;
-    return unit == Unit::Pairs ? pairs : pairs * layers.size() * heads.size();
+    std::size_t pairs = unit == Unit::Heads ? 1 : 0;
+    if (unit != Unit::Heads)
+      for (const std::vector<int>& k : seen) pairs += k.size();
+    return unit == Unit::Pairs ? pairs : pairs * heads.size();
   }
   std::vector<Survey::Item> items() const {
-    const std::vector<int> every{-1};
     std::vector<Survey::Item> all;
-    for (const int q : unit == Unit::Heads ? every : queries)
-      for (const int k : unit == Unit::Heads ? every : all_below(static_cast<int>(tokens)))
-        for (const int layer : unit == Unit::Pairs ? every : layers)
-          for (const int head : unit == Unit::Pairs ? every : heads) all.push_back({q, k, layer, head});
+    const auto add = [&](int q, int k) {
+      for (const HeadAt& h : unit == Unit::Pairs ? std::vector{HeadAt{-1, -1}} : heads)
+        all.push_back({q, k, h.layer, h.head});
+    };
+    if (unit == Unit::Heads) add(-1, -1);
+    for (std::size_t i = 0; unit != Unit::Heads && i < queries.size(); ++i)
+      for (const int k : seen[i]) add(queries[i], k);
     return all;
   }
   Variant variant(const Survey::Item& item) const {
+    if (unit == Unit::Heads) return {{}, queries, {{item.layer, item.head}}, means};
     if (unit == Unit::Edges) return {{{item.layer, item.head, item.query, item.key}}, {item.query}};
-    Variant v{{}, unit == Unit::Heads ? queries : std::vector{item.query}};
-    if (unit == Unit::Heads)
-      for (int key = 0; key < static_cast<int>(tokens); ++key)
-        v.removed.push_back({item.layer, item.head, kEveryQuery, key});
-    else
-      for (const int layer : layers)
-        for (const int head : heads) v.removed.push_back({layer, head, item.query, item.key});
+    Variant v{{}, {item.query}};
+    for (const HeadAt& h : heads) v.removed.push_back({h.layer, h.head, item.query, item.key});
     return v;
   }
 };
@@ -117,22 +135,30 @@ std::vector<std::size_t> large_in(const std::vector<double>& x, double share, co
 }  // namespace
 
 Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query) {
-  const models::Summary& model = run.model.encoder->summary();
-  const Ground ground{query.unit, queries_of(run, text, query),
-                      chosen("layer", query.layers, static_cast<int>(run.records.size())),
-                      chosen("head", query.heads, model.heads), run.tokens.size()};
+  const std::vector<int> queries = queries_of(run, text, query);
+  Ground ground{query.unit, queries, keys_of(run, queries), {}, run.size(), nullptr};
+  const std::vector<int> heads = chosen("head", query.heads, run.heads());
+  for (const int layer : chosen("layer", query.layers, static_cast<int>(run.records.size())))
+    for (const int head : heads_there(run, layer, heads)) ground.heads.push_back({layer, head});
   refuse_hours(ground);
+  if (query.unit == Unit::Heads && query.mean) ground.means = means_over(run, query.over);
   Survey s;
   s.metric = metric.name();
   s.items = ground.items();
   std::vector<Variant> variants;
   for (const Survey::Item& item : s.items) variants.push_back(ground.variant(item));
-  const std::vector<Answer> before = answers_before(run, metric, variants), after = rerun(run, metric, variants);
+  const std::vector<Answer> before = answers_before(run, metric, variants);
+  const auto progress = [&](std::size_t done) {
+    if (query.progress) query.progress(done, variants.size());
+  };
+  progress(0);
+  const std::vector<Answer> after = rerun(run, metric, variants, progress);
   parallel_for(std::ssize(s.items), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
     Effect e;
     describe(run, variants[at], e);
     s.items[at].weight = e.weight, s.items[at].local_effect = e.local_effect;
+    s.items[at].gradient_effect = e.gradient_effect;
     s.items[at].effect = before[at].value - after[at].value;
   });
   std::ranges::stable_sort(s.items, std::greater<>{}, [](const Survey::Item& x) { return std::abs(x.effect); });
@@ -140,8 +166,9 @@ Survey survey(const Original& run, const Metric& metric, std::string_view text, 
   const std::vector<double> weight = column(s.items, &Survey::Item::weight);
   const std::vector<double> effect = column(s.items, &Survey::Item::effect);
   const std::vector<double> local = column(s.items, &Survey::Item::local_effect);
-  s.weight_correlation = correlation(ranks(weight), ranks(effect));
-  s.local_correlation = correlation(ranks(local), ranks(effect));
+  s.weight_correlation = rank_correlation(weight, effect);
+  s.local_correlation = rank_correlation(local, effect);
+  s.gradient_correlation = rank_correlation(column(s.items, &Survey::Item::gradient_effect), effect);
   const std::vector<double>& looked = query.unit == Unit::Heads ? local : weight;
   s.idle = large_in(looked, 0.5, effect), s.light = large_in(effect, 0.25, looked);
   return s;

@@ -5,34 +5,13 @@
 
 #include <fovea/model.hpp>
 
+#include "look/alignment.hpp"
 #include "look/model_parts.hpp"
 #include "runtime/search.hpp"
 
 namespace fovea {
 
 namespace {
-
-using Weights = std::vector<double>;  // [source tokens]
-
-/// The weights of one decoder row in an attention to the source, mean over heads.
-Weights mean_over_heads(const models::LayerRecord& cross, int sequence, int row) {
-  const int heads = static_cast<int>(cross.q.shape()[2]);
-  Weights mean;
-  for (int h = 0; h < heads; ++h) {
-    const std::vector<float> weights = cross.attention.weights({sequence, h, row});
-    mean.resize(weights.size());
-    for (std::size_t j = 0; j < weights.size(); ++j) mean[j] += static_cast<double>(weights[j]) / heads;
-  }
-  return mean;
-}
-
-Aligned strongest(const Weights& weights, const std::vector<Token>& tokens) {
-  const bool words = std::ranges::any_of(tokens, [](const Token& t) { return !t.special; });
-  Aligned best{-1, -1};
-  for (std::size_t j = 0; j < weights.size(); ++j)
-    if (!(words && tokens[j].special) && weights[j] > best.weight) best = {static_cast<int>(j), weights[j]};
-  return best;
-}
 
 /// Reads what was written once more, as it was written: row i of the decoder chose token i of the translation.
 void align(const models::EncoderDecoder& model, std::span<const models::Sequence> sources, int start,
@@ -49,9 +28,7 @@ void align(const models::EncoderDecoder& model, std::span<const models::Sequence
   const models::Result written = model.decode(model.encode(sources), targets, pass);
   const models::LayerRecord& cross = written.layers.back();
   for (std::size_t i = 0; i < translations.size(); ++i)
-    for (std::size_t row = 0; row < targets[i].ids.size(); ++row)
-      translations[i].alignment.push_back(
-          strongest(mean_over_heads(cross, static_cast<int>(i), static_cast<int>(row)), translations[i].tokens));
+    translations[i].alignment = look::alignment_path(cross, static_cast<int>(i), translations[i].tokens);
 }
 
 }  // namespace
@@ -69,6 +46,10 @@ std::vector<Translation> Model::translate(std::span<const std::string> texts, co
         fmt::format("{}: this model only reads (model_type {}); to translate takes an encoder–decoder (marian, bart)",
                     parts_->folder.string(), summary().family));
   }
+  if (options.align && summary().heads == 0)
+    throw Error(fmt::format("{}: this model has no attention: it writes from one vector of the whole source, so that no "
+                            "word looks at another; ask for the translation alone",
+                            parts_->folder.string()));
   runtime::Generation how = runtime::generation_of(parts_->folder, parts_->writer->target_tokens(), summary());
   if (options.beams > 0) how.beams = options.beams;
   how.results = 1;

@@ -139,14 +139,15 @@ std::vector<std::vector<int>> all_occurrences(const Text& text, std::span<const 
   return found;
 }
 
-[[noreturn]] void refuse_absent(const Text& text, std::size_t tokens, std::string_view selector) {
+[[noreturn]] void refuse_absent(const Text& text, std::size_t tokens, std::string_view selector, const char* did) {
   constexpr std::size_t kShown = 12;
   std::vector<std::string_view> words = text.words();
   const std::size_t more = words.size() > kShown ? words.size() - kShown : 0;
   words.resize(words.size() - more);
-  throw Error(fmt::format(
-      "{} is not among the words that the model read: {}{}; give one of them, or a position from 0 to {}",
-      io::in_quotes(selector), fmt::join(words, ", "), more ? fmt::format(", … ({} more)", more) : "", tokens - 1));
+  throw Error(
+      fmt::format("{} is not among the words that the model {}: {}{}; give one of them, or a position from 0 to {}",
+                  io::in_quotes(selector), did, fmt::join(words, ", "), more ? fmt::format(", … ({} more)", more) : "",
+                  tokens - 1));
 }
 
 [[noreturn]] void refuse_ambiguous(const std::vector<std::vector<int>>& found, std::string_view word) {
@@ -160,7 +161,8 @@ std::vector<std::vector<int>> all_occurrences(const Text& text, std::span<const 
 
 }  // namespace
 
-std::vector<int> find_tokens(std::string_view text_bytes, std::span<const Token> tokens, std::string_view selector) {
+std::vector<int> find_tokens(std::string_view text_bytes, std::span<const Token> tokens, std::string_view selector,
+                             const char* did) {
   const Text text(text_bytes, tokens);
   const auto index = number(selector);
   if (index && *index < static_cast<std::int64_t>(tokens.size())) return {static_cast<int>(*index)};
@@ -169,7 +171,7 @@ std::vector<int> find_tokens(std::string_view text_bytes, std::span<const Token>
   const auto which = hash == std::string_view::npos || hash == 0 ? std::nullopt : number(selector.substr(hash + 1));
   const std::string_view word = which ? selector.substr(0, hash) : selector;
   const auto found = all_occurrences(text, tokens, word);
-  if (found.empty()) refuse_absent(text, tokens.size(), selector);
+  if (found.empty()) refuse_absent(text, tokens.size(), selector, did);
   if (which && (*which < 1 || *which > static_cast<std::int64_t>(found.size())))
     throw Error(fmt::format("{}: {} is there {} {}; count from #1", io::in_quotes(selector), io::in_quotes(word),
                             found.size(), found.size() == 1 ? "time" : "times"));

@@ -1,11 +1,15 @@
 #include "models/bert.hpp"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "models/checkpoint.hpp"
 #include "models/common.hpp"
+#include "models/stack.hpp"
+#include "ops/embedding.hpp"
 
 namespace fovea::models {
 namespace {
@@ -17,18 +21,11 @@ constexpr nn::EncoderLayerNames kLayerNames{
     .feed_forward_norm = "output.LayerNorm",
 };
 
-/// Rows [rows, width] of hidden.
+/// The first row of each sequence, [sequences, width].
 Tensor first_rows(const Result& result) {
-  const std::int64_t width = result.hidden.shape()[1];
-  Tensor rows(DType::F32, {static_cast<std::int64_t>(result.ends.size()), width});
-  const float* from = result.hidden.data<float>();
-  float* to = rows.data<float>();
-  int begin = 0;
-  for (const int end : result.ends) {
-    std::copy_n(from + begin * width, width, to);
-    to += width, begin = end;
-  }
-  return rows;
+  std::vector<int> firsts;
+  for (int begin = 0; const int end : result.ends) firsts.push_back(std::exchange(begin, end));
+  return embedding(result.hidden, firsts);
 }
 
 /// What a checkpoint may hold that no forward pass of an encoder reads: buffers, and the next-sentence head.
@@ -66,14 +63,17 @@ void Bert::load_embeddings(const nn::Weights& weights) {
 void Bert::load_layers(const nn::Weights& weights) {
   check_layers(weights, config_.layers, "num_hidden_layers");
   const int head_dim = config_.width / config_.heads;
-  const nn::EncoderLayerShape shape{
+  nn::EncoderLayerShape shape{
       .attention = {config_.width, config_.width, config_.heads, config_.heads, head_dim, head_dim},
       .feed_forward = config_.feed_forward,
       .activation = config_.activation,
       .eps = config_.eps,
       .order = nn::NormOrder::Post,
   };
-  for (int i = 0; i < config_.layers; ++i) layers_.emplace_back(weights / i, kLayerNames, shape);
+  for (int i = 0; i < config_.layers; ++i) {
+    shape.attention.heads = shape.attention.kv_heads = config_.heads_left[static_cast<std::size_t>(i)];
+    layers_.emplace_back(weights / i, kLayerNames, shape);
+  }
 }
 
 void Bert::load_heads(const nn::Weights& weights, const nn::Weights& base) {
@@ -116,6 +116,7 @@ void Bert::summarize(const nn::Weights& weights) {
               .feed_forward = config_.feed_forward,
               .positions = config_.positions,
               .vocabulary = config_.vocabulary,
+              .pruned_heads = config_.layers * config_.heads - std::accumulate(config_.heads_left.begin(), config_.heads_left.end(), 0),
               .weights_dtype = {},
               .warnings = {}};
   describe_weights(summary_, weights, left_by_bert);
@@ -153,33 +154,8 @@ Tensor Bert::embed(std::span<const Sequence> sequences, std::int64_t tokens) con
 
 Result Bert::forward(std::span<const Sequence> sequences, const Pass& pass) const {
   check(sequences);
-  Result result;
-  const Ends ends = ends_of(sequences);
-  keep_for_backward(ends);
-  result.ends = *ends;
-  if (pass.record_hidden) result.hidden_states.resize(layers_.size() + 1);
-  const auto keep = [&](std::size_t layer, const Tensor& x) {
-    if (pass.record_hidden) result.hidden_states[layer] = x;
-  };
-  const std::int64_t tokens = ends->empty() ? 0 : ends->back();
-  const std::optional<Tensor> start = start_of(pass, config_.layers, tokens, config_.width);
-  Tensor x = start ? *start : embed(sequences, tokens);  // [tokens, width]
-  keep(static_cast<std::size_t>(pass.first_layer), x);
-  for (int i = pass.first_layer; i < config_.layers; ++i) {
-    const nn::EncoderLayer& layer = layers_[static_cast<std::size_t>(i)];
-    const AttentionSpec spec(packed(*ends), pass.mask ? pass.mask(i) : AnyMask());
-    nn::AttentionTrace trace;
-    nn::ValueEdit edit;
-    if (pass.values) edit = [&pass, i](Tensor& v) { pass.values(i, v); };
-    x = layer(x, spec, pass.record_attention ? &trace : nullptr, edit);
-    keep(static_cast<std::size_t>(i) + 1, x);
-    if (pass.record_attention) {
-      result.layers.push_back({"encoder", i, trace.q, trace.k, trace.v, std::move(trace.attention),
-                               layer.attention().output_weight(), ends, nullptr});
-    }
-  }
-  result.hidden = x;
-  return result;
+  return run_encoder(layers_, config_.width, sequences, pass,
+                     [&](std::int64_t tokens) { return embed(sequences, tokens); });
 }
 
 // -------------------------------------------------------------------------------------------------------------------- heads

@@ -1,6 +1,8 @@
 #include "models/config.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -64,6 +66,33 @@ void refuse_variants(const nlohmann::json& config, const std::filesystem::path& 
   }
 }
 
+/// {"0": [1, 3], "4": [0]}: heads that each layer lacks, by their numbers before any was taken.
+std::vector<int> heads_left_in(const nlohmann::json& config, const BertConfig& c, const std::filesystem::path& file) {
+  std::vector<int> left(static_cast<std::size_t>(c.layers), c.heads);
+  const auto map = config.find("pruned_heads");
+  if (map == config.end() || map->is_null()) return left;
+  const auto fail = [&](const std::string& found) {
+    throw Error(fmt::format("{}: pruned_heads {}; expected an object from layers 0 to {} to lists of heads 0 to {}, each once and never "
+                            "all of a layer", file.string(), found, c.layers - 1, c.heads - 1));
+  };
+  if (!map->is_object()) fail(fmt::format("is a JSON {}", map->type_name()));
+  for (const auto& [key, list] : map->items()) {
+    int layer = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), layer);
+    if (error != std::errc() || end != key.data() + key.size() || layer < 0 || layer >= c.layers) fail("names layer " + io::in_quotes(key));
+    if (left[static_cast<std::size_t>(layer)] != c.heads) fail("names layer " + io::in_quotes(key) + " again");
+    if (!list.is_array()) fail(fmt::format("has a JSON {} for layer {}", list.type_name(), layer));
+    std::set<int> heads;
+    for (const nlohmann::json& head : list) {
+      if (!head.is_number_integer() || head < 0 || head >= c.heads) fail(fmt::format("names head {} of layer {}", io::escaped(head.dump()), layer));
+      if (!heads.insert(head.get<int>()).second) fail(fmt::format("names head {} of layer {} twice", head.get<int>(), layer));
+    }
+    if (std::ssize(heads) == c.heads) fail(fmt::format("leaves layer {} none of its {} heads", layer, c.heads));
+    left[static_cast<std::size_t>(layer)] -= static_cast<int>(heads.size());
+  }
+  return left;
+}
+
 }  // namespace
 
 BertConfig bert_config(const nlohmann::json& config, const std::filesystem::path& file) {
@@ -85,6 +114,7 @@ BertConfig bert_config(const nlohmann::json& config, const std::filesystem::path
   if (c.width % c.heads != 0) {
     throw Error(fmt::format("{}: hidden_size is {} and num_attention_heads is {}; expected a multiple of it", file.string(), c.width, c.heads));
   }
+  c.heads_left = heads_left_in(config, c, file);
   return c;
 }
 

@@ -19,6 +19,9 @@ struct BertConfig {
   Activation activation = Activation::Gelu;
   bool tied = true;  // the decoder of the masked-LM head is the word embedding
   std::vector<std::string> labels;  // by class index; empty where the file is silent
+  /// How many heads each layer has left: fewer than `heads` where pruned_heads takes some out, which shortens the layer's projections
+  /// (Michel et al. 2019, arXiv 1905.10650; the format of transformers up to version 4).
+  std::vector<int> heads_left;
 };
 
 /// Marian (Junczys-Dowmunt et al. 2018, arXiv 1804.00344) and BART (Lewis et al. 2019, 1910.13461) are one architecture; what tells

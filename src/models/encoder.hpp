@@ -20,6 +20,7 @@ struct Summary {
   int positions = 0, vocabulary = 0;
   std::int64_t parameters = 0;
   int decoder_layers = 0;             // 0: the model is an encoder alone
+  int pruned_heads = 0;               // that layers lack of `heads` each, all together
   std::string weights_dtype;          // "F32", as stored
   std::vector<std::string> warnings;  // non-finite weights, …
 };
@@ -48,6 +49,9 @@ struct Pass {
   std::function<AnyMask(int layer)> mask;
   /// Changes a layer's values before they are attended to, in place: v F32 [1, tokens, kv_heads, value_dim]; null: never.
   std::function<void(int layer, Tensor& v)> values;
+  /// What a layer's heads put out, before W_O: F32 [1, tokens, heads, value_dim] → itself or a new tensor of that shape,
+  /// recorded where a tape stands; null: never.
+  std::function<Tensor(int layer, const Tensor& out)> heads;
   int first_layer = 0;       // start here from `start` instead of from the embedding; earlier layers leave no record
   const Tensor* start = nullptr;  // [tokens, width], the input of first_layer
 };

@@ -8,12 +8,13 @@
 
 namespace fovea::models {
 
-/// Pass of a decoder: its `mask`, `values`, `start` and `first_layer` are of self-attention (over and above the causal
+/// Pass of a decoder: its `mask`, `values`, `heads`, `start` and `first_layer` are of self-attention (over and above the causal
 /// mask), what is added here of the attention to the source. Records of both kinds are kept, of each layer "decoder"
 /// first.
 struct DecoderPass : Pass {
   std::function<AnyMask(int layer)> cross_mask;            // queries are target tokens, keys are source tokens
   std::function<void(int layer, Tensor& v)> cross_values;  // v F32 [1, source tokens, kv_heads, value_dim]
+  std::function<Tensor(int layer, const Tensor& out)> cross_heads;  // out F32 [1, target tokens, heads, value_dim]
 };
 
 /// Ids that a decoder needs to know.

@@ -7,6 +7,7 @@
 
 #include "models/checkpoint.hpp"
 #include "models/common.hpp"
+#include "models/stack.hpp"
 #include "ops/dropout.hpp"
 #include "ops/embedding.hpp"
 
@@ -142,33 +143,9 @@ Tensor Marian::embed(const Entrance& entrance, std::span<const int> ids, std::ve
 
 Result Marian::encode(std::span<const Sequence> sources, const Pass& pass) const {
   check(sources);
-  const Ends ends = ends_of(sources);
-  keep_for_backward(ends);
-  Result result{.ends = *ends, .hidden = {}, .layers = {}, .hidden_states = {}};
-  const std::int64_t tokens = ends->empty() ? 0 : ends->back();
-  const std::optional<Tensor> start = start_of(pass, config_.encoder.layers, tokens, config_.width);
-  Tensor x =
-      start ? *start : embed(encoder_entrance_, packed_ids(sources), packed_positions(sources));  // [tokens, width]
-  if (pass.record_hidden) result.hidden_states.resize(encoder_.size() + 1);
-  const auto keep = [&](int layer) {
-    if (pass.record_hidden) result.hidden_states[static_cast<std::size_t>(layer)] = x;
-  };
-  keep(pass.first_layer);
-  for (int i = pass.first_layer; i < config_.encoder.layers; ++i) {
-    const nn::EncoderLayer& layer = encoder_[static_cast<std::size_t>(i)];
-    const AttentionSpec spec(packed(*ends), pass.mask ? pass.mask(i) : AnyMask());
-    nn::AttentionTrace trace;
-    nn::ValueEdit edit;
-    if (pass.values) edit = [&pass, i](Tensor& v) { pass.values(i, v); };
-    x = layer(x, spec, pass.record_attention ? &trace : nullptr, edit);
-    keep(i + 1);
-    if (pass.record_attention) {
-      result.layers.push_back({"encoder", i, trace.q, trace.k, trace.v, std::move(trace.attention),
-                               layer.attention().output_weight(), ends, nullptr});
-    }
-  }
-  result.hidden = x;
-  return result;
+  return run_encoder(encoder_, config_.width, sources, pass, [&](std::int64_t) {
+    return embed(encoder_entrance_, packed_ids(sources), packed_positions(sources));
+  });
 }
 
 Result Marian::decode(const Result& sources, std::span<const Sequence> targets, const DecoderPass& pass) const {
@@ -176,38 +153,25 @@ Result Marian::decode(const Result& sources, std::span<const Sequence> targets, 
   if (sources.ends.size() != targets.size())
     throw Error(
         fmt::format("decode: {} sources and {} targets; expected as many", sources.ends.size(), targets.size()));
-  const Ends ends = ends_of(targets), key_ends = std::make_shared<const std::vector<int>>(sources.ends);
-  keep_for_backward(ends), keep_for_backward(key_ends);
-  Result result{.ends = *ends, .hidden = {}, .layers = {}, .hidden_states = {}};
-  const std::int64_t tokens = ends->empty() ? 0 : ends->back();
-  const std::optional<Tensor> start = start_of(pass, config_.decoder.layers, tokens, config_.width);
-  Tensor x =
-      start ? *start : embed(decoder_entrance_, packed_ids(targets), packed_positions(targets));  // [tokens, width]
-  if (pass.record_hidden) result.hidden_states.resize(decoder_.size() + 1);
-  const auto keep = [&](int layer) {
-    if (pass.record_hidden) result.hidden_states[static_cast<std::size_t>(layer)] = x;
-  };
-  keep(pass.first_layer);
-  for (int i = pass.first_layer; i < config_.decoder.layers; ++i) {
+  Stack stack(pass, targets);
+  const std::vector<int>& ends = *stack.ends();
+  const Ends key_ends = std::make_shared<const std::vector<int>>(sources.ends);
+  keep_for_backward(key_ends);
+  const auto run = [&](int i, const Tensor& x) {
     const nn::DecoderLayer& layer = decoder_[static_cast<std::size_t>(i)];
-    const AttentionSpec self(packed(*ends), pass.mask ? AnyMask(causal() & pass.mask(i)) : AnyMask(causal()));
-    const AttentionSpec cross(packed(*ends, *key_ends), pass.cross_mask ? pass.cross_mask(i) : AnyMask());
-    nn::AttentionTrace self_trace, cross_trace;
-    nn::ValueEdit self_edit, cross_edit;
-    if (pass.values) self_edit = [&pass, i](Tensor& v) { pass.values(i, v); };
-    if (pass.cross_values) cross_edit = [&pass, i](Tensor& v) { pass.cross_values(i, v); };
-    const bool record = pass.record_attention;
-    x = layer(x, sources.hidden, {self, record ? &self_trace : nullptr, self_edit},
-              {cross, record ? &cross_trace : nullptr, cross_edit});
-    keep(i + 1);
-    if (!record) continue;
-    result.layers.push_back({"decoder", i, self_trace.q, self_trace.k, self_trace.v, std::move(self_trace.attention),
-                             layer.self_attention().output_weight(), ends, nullptr});
-    result.layers.push_back({"cross", i, cross_trace.q, cross_trace.k, cross_trace.v, std::move(cross_trace.attention),
-                             layer.cross_attention().output_weight(), ends, key_ends});
-  }
-  result.hidden = x;
-  return result;
+    const AnyMask seen = pass.mask ? AnyMask(causal() & pass.mask(i)) : AnyMask(causal());
+    const AnyMask read = pass.cross_mask ? pass.cross_mask(i) : AnyMask();
+    Stack::Attending self(stack, "decoder", i, AttentionSpec(packed(ends), seen), {pass.values, pass.heads});
+    Stack::Attending cross(stack, "cross", i, AttentionSpec(packed(ends, *key_ends), read),
+                           {pass.cross_values, pass.cross_heads}, key_ends);
+    Tensor y = layer(x, sources.hidden, self.pass(), cross.pass());
+    self.keep(layer.self_attention());
+    cross.keep(layer.cross_attention());
+    return y;
+  };
+  return std::move(stack).run(
+      config_.decoder.layers, config_.width,
+      [&](std::int64_t) { return embed(decoder_entrance_, packed_ids(targets), packed_positions(targets)); }, run);
 }
 
 Tensor Marian::vocabulary_logits(const Tensor& hidden) const {

@@ -9,6 +9,7 @@
 #include "io/quote.hpp"
 #include "models/bert.hpp"
 #include "models/marian.hpp"
+#include "models/recurrent.hpp"
 
 namespace fovea::models {
 namespace {
@@ -24,6 +25,7 @@ constexpr Family kFamilies[] = {
     {"bert", load_bert, nullptr},
     {"marian", nullptr, load_marian},
     {"bart", nullptr, load_marian},
+    {"fovea_recurrent", nullptr, load_recurrent},
 };
 
 struct Found {

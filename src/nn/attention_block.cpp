@@ -21,10 +21,10 @@ AttentionBlock::AttentionBlock(const Weights& weights, const AttentionNames& nam
 }
 
 Tensor AttentionBlock::operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec,
-                                  AttentionTrace* trace, const ValueEdit& edit) const {
+                                  AttentionTrace* trace, const AttentionEdit& edit) const {
   KeysValues kv = project(memory);
-  if (edit) edit(kv.v);
-  return over(x, kv, spec, trace);
+  if (edit.values) edit.values(kv.v);
+  return over(x, kv, spec, trace, edit.heads);
 }
 
 KeysValues AttentionBlock::project(const Tensor& memory) const {
@@ -33,12 +33,13 @@ KeysValues AttentionBlock::project(const Tensor& memory) const {
           value_(memory).reshape({1, keys, shape_.kv_heads, shape_.value_dim})};
 }
 
-Tensor AttentionBlock::over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace) const {
+Tensor AttentionBlock::over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace,
+                            const OutputEdit& edit) const {
   const Tensor q = query_(x).reshape({1, x.shape()[0], shape_.heads, shape_.head_dim});
   Attention attention = attend_recorded(q, memory.k, memory.v, spec);
   const Tensor out = attention.out;
   if (trace) *trace = {q, memory.k, memory.v, std::move(attention)};
-  return joined(out);
+  return joined(edit ? edit(out) : out);
 }
 
 Tensor AttentionBlock::step(const Tensor& x, KvCache& cache) const {

@@ -36,6 +36,14 @@ struct KeysValues { Tensor k, v; };
 
 /// Changes the values before they are attended to, in place: v F32 [1, keys, kv_heads, value_dim].
 using ValueEdit = std::function<void(Tensor& v)>;
+/// What goes on in place of what the heads put out, before W_O joins them: F32 [1, tokens, heads, value_dim], out itself or a tensor
+/// of its own (the trace keeps what attention gave). Under a tape it records how to go back.
+using OutputEdit = std::function<Tensor(const Tensor& out)>;
+/// What one pass changes in a block; null: nothing.
+struct AttentionEdit {
+  ValueEdit values;
+  OutputEdit heads;
+};
 
 class AttentionBlock {
  public:
@@ -45,17 +53,18 @@ class AttentionBlock {
   /// x F32 [tokens, width], memory F32 [keys, memory_width] → F32 [tokens, width]. `spec` says what is visible: sequences packed
   /// along time, a mask on top. With a trace, the pass can be asked for its weights afterwards, as long as what `spec` borrows lives.
   Tensor operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
-                    const ValueEdit& edit = {}) const;
+                    const AttentionEdit& edit = {}) const;
   /// Self-attention: x is its own memory.
   Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
-                    const ValueEdit& edit = {}) const {
+                    const AttentionEdit& edit = {}) const {
     return (*this)(x, x, spec, trace, edit);
   }
 
   /// A memory's keys and values, for many calls of over(): the same in parts is operator().
   KeysValues project(const Tensor& memory) const;
   /// x attends to what was projected before; [tokens, width].
-  Tensor over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr) const;
+  Tensor over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
+              const OutputEdit& edit = {}) const;
   /// One more token for every row of a cache: x F32 [rows, width] joins it and attends to all that its row holds; [rows, width].
   Tensor step(const Tensor& x, KvCache& cache) const;
 

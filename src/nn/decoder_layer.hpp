@@ -32,7 +32,7 @@ struct DecoderLayerNames {
 struct AttentionPass {
   const AttentionSpec& spec;
   AttentionTrace* trace = nullptr;
-  ValueEdit edit;
+  AttentionEdit edit;
 };
 
 class DecoderLayer {

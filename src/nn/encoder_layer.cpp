@@ -12,7 +12,7 @@ EncoderLayer::EncoderLayer(const Weights& weights, const EncoderLayerNames& name
       dropout_(shape.dropout) {}
 
 Tensor EncoderLayer::operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace,
-                                const ValueEdit& edit) const {
+                                const AttentionEdit& edit) const {
   const Tensor attended = residual(x, attention_norm_, order_, dropout_,
                                    [&](const Tensor& h) { return attention_(h, spec, trace, edit); });
   return residual(attended, feed_forward_norm_, order_, dropout_, feed_forward_);

@@ -31,7 +31,7 @@ class EncoderLayer {
   EncoderLayer(const Weights& weights, const EncoderLayerNames& names, const EncoderLayerShape& shape);
   /// x F32 [tokens, width] → a new tensor of that shape; x is left as it is.
   Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
-                    const ValueEdit& edit = {}) const;
+                    const AttentionEdit& edit = {}) const;
   const AttentionBlock& attention() const { return attention_; }
 
  private:

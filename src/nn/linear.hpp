@@ -1,6 +1,7 @@
 // A linear layer: packed for inference, or the parameters themselves for training.
 #pragma once
 #include <cstdint>
+#include <functional>
 
 #include "nn/weights.hpp"
 #include "ops/linear.hpp"
@@ -21,6 +22,9 @@ class Linear {
 
   /// x F32 [rows, in] → F32 [rows, out]
   Tensor operator()(const Tensor& x) const;
+  /// The same for a layer that a pass calls at every step, with few rows: what training does with the weight is done
+  /// once. Lives no longer than this layer and the tape that stands.
+  std::function<Tensor(const Tensor&)> repeated() const;
   std::int64_t in_features() const { return weight_.empty() ? packed_.in_features() : weight_.shape()[1]; }
   std::int64_t out_features() const { return weight_.empty() ? packed_.out_features() : weight_.shape()[0]; }
 

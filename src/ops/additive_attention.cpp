@@ -1,6 +1,7 @@
 #include "ops/additive_attention.hpp"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/registry.hpp"
@@ -51,10 +52,12 @@ void scores_backward(const double* q, const double* keys, const Sizes& s, int n,
 /// One query of one sequence: its weights [keys] and its row of out.
 template <class T>
 void forward(const Sizes& s, std::int64_t i, std::int64_t b, const T* q, const T* keys, const T* v, const T* values,
-             T* weights, T* out) {
+             std::span<const std::uint8_t> hidden, T* weights, T* out) {
   const int n = s.keys_of(b);
   T *row = weights + s.weights(i, b), *o = out + s.out(i, b);
   scores(q + s.query(i, b), keys + b * s.width, s, n, v, row);
+  for (int j = 0; !hidden.empty() && j < n; ++j)
+    if (hidden[static_cast<std::size_t>(s.weights(i, b) + j)]) row[j] = -std::numeric_limits<T>::infinity();
   row_softmax(row, 1, n, row, static_cast<T*>(nullptr));
   for (int j = 0; j < n; ++j)
     for (std::int64_t c = 0; c < s.value_dim; ++c) o[c] += row[j] * values[j * s.value_stride() + b * s.value_dim + c];
@@ -112,8 +115,12 @@ Sizes checked(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& v
 }  // namespace
 
 AdditiveAttention attend_additive(const Tensor& queries, const Tensor& keys, const Tensor& direction,
-                                  const Tensor& values, std::span<const int> lengths) {
+                                  const Tensor& values, std::span<const int> lengths,
+                                  std::span<const std::uint8_t> hidden) {
   const Sizes s = checked(queries, keys, direction, values, lengths);
+  if (!hidden.empty() && std::ssize(hidden) != s.batch * s.queries * s.keys)
+    throw Error(fmt::format("attend_additive: hidden has {} elements; expected {}, [batch, queries, keys]",
+                            hidden.size(), s.batch * s.queries * s.keys));
   return by_precision("attend_additive", queries, [&]<class T>(T) {
     AdditiveAttention result{Tensor(queries.dtype(), {s.queries, s.batch, s.value_dim}),
                              Tensor(queries.dtype(), {s.batch, s.queries, s.keys})};
@@ -121,14 +128,15 @@ AdditiveAttention attend_additive(const Tensor& queries, const Tensor& keys, con
     for_rows(s.batch * s.queries, s.keys * s.width, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t row = first; row < last; ++row)
         forward(s, row % s.queries, row / s.queries, queries.data<T>(), keys.data<T>(), direction.data<T>(),
-                values.data<T>(), weights, out);
+                values.data<T>(), hidden, weights, out);
     });
     if (Tape* tape = Tape::current())
       tape->record(
           result.out, {queries, keys, direction, values}, [=, weights = result.weights](Tape& t, const Tensor& dout) {
-            Tensor dq(queries.dtype(), queries.shape()), dk(keys.dtype(), keys.shape()),
-                dv(values.dtype(), values.shape()), parts(keys.dtype(), {s.batch, s.width}),
-                dd(direction.dtype(), direction.shape());
+            // A recurrence attends to the same keys and values at every step: what they receive is added in place.
+            const auto sum_of = [&t](const Tensor& x) { return t.tracks(x) ? t.sum(x) : Tensor(x.dtype(), x.shape()); };
+            Tensor dq(queries.dtype(), queries.shape()), dk = sum_of(keys), dv = sum_of(values),
+                parts(keys.dtype(), {s.batch, s.width}), dd(direction.dtype(), direction.shape());
             const Back<T> back{
                 queries.data<T>(), keys.data<T>(), direction.data<T>(), values.data<T>(), weights.template data<T>(),
                 dout.data<T>(),    dq.data<T>(),   dk.data<T>(),        parts.data<T>(),  dv.data<T>()};
@@ -136,9 +144,7 @@ AdditiveAttention attend_additive(const Tensor& queries, const Tensor& keys, con
             for (std::int64_t b = 0; b < s.batch; ++b)
               for (std::int64_t i = 0; i < s.width; ++i) dd.data<T>()[i] += parts.data<T>()[b * s.width + i];
             t.add(queries, std::move(dq));
-            t.add(keys, std::move(dk));
             t.add(direction, std::move(dd));
-            t.add(values, std::move(dv));
           });
     return result;
   });

@@ -38,6 +38,10 @@ void add_up(const GradientProblem& g, const GradientPlan& plan, const Problem& p
         for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
       }
       const auto put = [&](Tensor& to, int from, int dims) {
+        if (to.dtype() == DType::F32) {
+          std::copy_n(sum.begin() + from, dims, to.data<float>() + (row * p.kv_heads + head) * dims);
+          return;
+        }
         for (int d = 0; d < dims; ++d)
           store_element(to.dtype(), to.raw(), (row * p.kv_heads + head) * dims + d,
                         static_cast<double>(sum[static_cast<std::size_t>(from + d)]));
@@ -135,18 +139,23 @@ Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
   prepared.set_results(a.out, a.lse);
   const Problem& p = prepared.problem;
   const TensorView &k = a.k_.pool, &v = a.v_.pool;
-  Gradients result{Tensor(a.q_.dtype, a.q_.shape), Tensor(k.dtype, k.shape), Tensor(v.dtype, v.shape), {}, {}};
   std::vector<ScoreParameter> parameters;
   if (wanted == Wanted::InputsAndScore) parameters = a.spec_.score.parameters();
   const Operand dout_rows = operand(dout, p.q_begin != nullptr);
   const ForwardKernel& kernel = choose_kernel(p, a.kernel_);
   if (!kernel.table) {
+    Gradients result{Tensor(a.q_.dtype, a.q_.shape), Tensor(k.dtype, k.shape), Tensor(v.dtype, v.shape), {}, {}};
     reference_backward(p, dout_rows, parameters, result);
     return result;
   }
   if (dout.dtype == DType::F64)
     throw Error(
         fmt::format("dout is {} and kernel {} computes in f32; convert dout with Tensor::to", dout.str(), kernel.name));
+  Gradients result{Tensor(a.q_.dtype, a.q_.shape),  // rows beyond a length stay zero
+                   Tensor::unset(k.dtype, k.shape),
+                   Tensor::unset(v.dtype, v.shape),
+                   {},
+                   {}};
   const GradientPlan plan = kernel.table->plan_backward(p);
   Tensor delta(DType::F32, a.lse.shape());
   GradientProblem g{dout_rows, operand(result.dq.view(), p.q_begin != nullptr), delta.data<float>(), nullptr,

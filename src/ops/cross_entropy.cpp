@@ -29,32 +29,37 @@ std::int64_t check(const Tensor& logits, std::span<const int> targets, const Cro
   return counted;
 }
 
+double sum(const float* x, std::int64_t n) { return active_table().sum(x, n); }
+double sum(const double* x, std::int64_t n) { return std::accumulate(x, x + n, 0.0); }
+
 /// The loss of one row, in double: lse and the logits are known to the precision of their type.
 template <class T>
 double row_loss(const T* x, std::int64_t classes, int target, double lse, double smoothing) {
   const double right = lse - static_cast<double>(x[target]);
   if (smoothing == 0) return right;
-  double sum = 0;
-  for (std::int64_t i = 0; i < classes; ++i) sum += static_cast<double>(x[i]);
-  return (1 - smoothing) * right + smoothing * (lse - sum / static_cast<double>(classes));
+  return (1 - smoothing) * right + smoothing * (lse - sum(x, classes) / static_cast<double>(classes));
 }
 
 /// d = (p − (1 − ε)·[target] − ε / classes) · factor; zeros where the row doesn't count.
 template <class T>
-Tensor gradient(const Tensor& logits, const std::vector<int>& targets, const CrossEntropy& how, double factor) {
+Tensor gradient(const Tensor& logits, const std::vector<T>& lse, const std::vector<int>& targets,
+                const CrossEntropy& how, double factor) {
   const std::int64_t classes = logits.shape()[1];
   const double smoothing = static_cast<double>(how.smoothing);
-  Tensor d(logits.dtype(), logits.shape());
+  Tensor d = Tensor::unset(logits.dtype(), logits.shape());
   T* to = d.data<T>();
   const T *from = logits.data<T>(), f = static_cast<T>(factor),
           even = static_cast<T>(smoothing / static_cast<double>(classes) * factor);
   for_rows(std::ssize(targets), classes, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t r = first; r < last; ++r) {
-      const int target = targets[static_cast<std::size_t>(r)];
-      if (target == how.ignore) continue;
+      const auto i = static_cast<std::size_t>(r);
+      const int target = targets[i];
       T* row = to + r * classes;
-      row_softmax(from + r * classes, 1, classes, row, static_cast<T*>(nullptr));
-      for (std::int64_t i = 0; i < classes; ++i) row[i] = row[i] * f - even;
+      if (target == how.ignore) {
+        std::fill_n(row, classes, T(0));
+        continue;
+      }
+      row_slope(from + r * classes, classes, lse[i], f, even, row);
       row[target] -= static_cast<T>((1 - smoothing) * factor);
     }
   });
@@ -67,14 +72,14 @@ Tensor cross_entropy(const Tensor& logits, std::span<const int> targets, CrossEn
   const std::int64_t counted = check(logits, targets, how), classes = logits.shape()[1];
   return by_precision("cross_entropy", logits, [&]<class T>(T) {
     std::vector<double> losses(targets.size());
+    std::vector<T> lse(targets.size());
     const T* x = logits.data<T>();
     for_rows(std::ssize(targets), classes, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t r = first; r < last; ++r) {
         const auto i = static_cast<std::size_t>(r);
         if (targets[i] == how.ignore) continue;
-        T lse;
-        row_softmax(x + r * classes, 1, classes, static_cast<T*>(nullptr), &lse);
-        losses[i] = row_loss(x + r * classes, classes, targets[i], static_cast<double>(lse),
+        row_softmax(x + r * classes, 1, classes, static_cast<T*>(nullptr), &lse[i]);
+        losses[i] = row_loss(x + r * classes, classes, targets[i], static_cast<double>(lse[i]),
                              static_cast<double>(how.smoothing));
       }
     });
@@ -82,9 +87,10 @@ Tensor cross_entropy(const Tensor& logits, std::span<const int> targets, CrossEn
     *loss.data<T>() = static_cast<T>(std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(counted));
     if (Tape* tape = Tape::current())
       tape->record(loss, {logits},
-                   [=, kept = std::vector(targets.begin(), targets.end())](Tape& t, const Tensor& dloss) {
+                   [logits, how, counted, lse = std::move(lse), kept = std::vector(targets.begin(), targets.end())](
+                       Tape& t, const Tensor& dloss) {
                      const double factor = static_cast<double>(*dloss.data<T>()) / static_cast<double>(counted);
-                     t.add(logits, gradient<T>(logits, kept, how, factor));
+                     t.add(logits, gradient<T>(logits, lse, kept, how, factor));
                    });
     return loss;
   });

@@ -8,6 +8,8 @@
 #include <fovea/tensor.hpp>
 #include <fovea/threads.hpp>
 
+#include "kernels/registry.hpp"
+
 namespace fovea {
 
 inline constexpr std::int64_t kElementsAtOnce = 1 << 14;  // of one piece of element-wise work: some µs
@@ -36,6 +38,12 @@ void sum_rows(std::int64_t rows, std::int64_t width, T* sums, const F& body) {
            [&](std::int64_t first, std::int64_t last) { body(first, last, part + first / kRows * width); });
   for (std::int64_t r = 0; r < runs; ++r)
     for (std::int64_t i = 0; i < width; ++i) sums[i] += part[r * width + i];
+}
+
+/// to [n] += from.
+inline void add_run(const float* from, float* to, std::int64_t n) { active_table().add(from, to, n); }
+inline void add_run(const double* from, double* to, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] += from[i];
 }
 
 /// f(float()) or f(double()), by the tensor's dtype; Error for any other.

@@ -1,7 +1,8 @@
 #include "ops/dropout.hpp"
 
-#include <array>
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "kernels/registry.hpp"
 #include "ops/cut.hpp"
@@ -15,25 +16,35 @@ struct Draw {
   float p;
 };
 
+// An element takes half a word, so p is a whole number of 65536ths.
+constexpr double kHalves = 65536;
+std::uint16_t fall_of(float p) {
+  return static_cast<std::uint16_t>(std::min(kHalves - 1, std::round(static_cast<double>(p) * kHalves)));
+}
+double factor_of(float p) { return 1 / (1 - fall_of(p) / kHalves); }
+
+void drop(const Draw& draw, std::int64_t first, const float* x, std::int64_t n, float* y) {
+  active_table().drop(draw.seed, draw.stream, static_cast<std::uint64_t>(first / 8), fall_of(draw.p),
+                      static_cast<float>(factor_of(draw.p)), x, n, y);
+}
+void drop(const Draw& draw, std::int64_t first, const double* x, std::int64_t n, double* y) {
+  std::vector<std::uint32_t> words(static_cast<std::size_t>((n + 7) / 8 * 4));
+  active_table().philox(draw.seed, draw.stream, static_cast<std::uint64_t>(first / 8), (n + 7) / 8, words.data());
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t half = words[static_cast<std::size_t>(i / 2)] >> (i % 2 * 16) & 0xffff;
+    y[i] = half >= fall_of(draw.p) ? x[i] * factor_of(draw.p) : 0;
+  }
+}
+
 /// The mask is drawn again on the way back rather than kept.
 template <class T>
-Tensor drop(const Tensor& x, const Draw& draw) {
-  constexpr std::int64_t kRun = 2048;  // numbers drawn at a time: 8 KB
-  static_assert(kElementsAtOnce % kRun == 0 && kRun % 4 == 0);
-  const auto fall = static_cast<std::uint32_t>(std::lround(static_cast<double>(draw.p) * 0x1p32 - 0.5));
-  const auto factor = static_cast<T>(1 / (1 - static_cast<double>(draw.p)));
+Tensor dropped(const Tensor& x, const Draw& draw) {
+  static_assert(kElementsAtOnce % 8 == 0);  // whole blocks of the stream
   Tensor y = Tensor::unset(x.dtype(), x.shape());
   const T* from = x.data<T>();
   T* to = y.data<T>();
-  for_runs(x.elements(), kElementsAtOnce, [&](std::int64_t begin, std::int64_t end) {
-    std::array<std::uint32_t, kRun> word;
-    for (std::int64_t first = begin; first < end; first += kRun) {
-      const std::int64_t n = std::min(kRun, end - first);
-      active_table().philox(draw.seed, draw.stream, static_cast<std::uint64_t>(first / 4), (n + 3) / 4, word.data());
-      for (std::int64_t i = 0; i < n; ++i)
-        to[first + i] = word[static_cast<std::size_t>(i)] >= fall ? from[first + i] * factor : T(0);
-    }
-  });
+  for_runs(x.elements(), kElementsAtOnce,
+           [&](std::int64_t begin, std::int64_t end) { drop(draw, begin, from + begin, end - begin, to + begin); });
   return y;
 }
 
@@ -45,8 +56,8 @@ Tensor dropout(Tensor x, float p) {
   if (!tape || p == 0) return x;
   const Draw draw{tape->seed(), tape->next_stream(), p};
   return by_precision("dropout", x, [&]<class T>(T) {
-    Tensor y = drop<T>(x, draw);
-    tape->record(y, {x}, [=](Tape& t, const Tensor& dy) { t.add(x, drop<T>(dy, draw)); });
+    Tensor y = dropped<T>(x, draw);
+    tape->record(y, {x}, [=](Tape& t, const Tensor& dy) { t.add(x, dropped<T>(dy, draw)); });
     return y;
   });
 }

@@ -37,8 +37,7 @@ void backward(Tape& tape, const Tensor& dy, const Tensor& x, const Tensor& weigh
   if (tape.tracks(bias)) {
     Tensor db(x.dtype(), bias.shape());
     sum_rows(rows, out, db.template data<T>(), [&](std::int64_t first, std::int64_t last, T* sums) {
-      for (std::int64_t r = first; r < last; ++r)
-        for (std::int64_t j = 0; j < out; ++j) sums[j] += d[r * out + j];
+      for (std::int64_t r = first; r < last; ++r) add_run(d + r * out, sums, out);
     });
     tape.add(bias, std::move(db));
   }

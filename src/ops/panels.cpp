@@ -10,6 +10,7 @@ namespace fovea {
 namespace {
 
 constexpr std::int64_t kWidth = Panels::kWidth;
+constexpr std::int64_t kStaysNear = 1 << 17;  // floats: half of an L2 of 1 MB
 
 /// to [columns, rows], rows `to_stride` apart, of from [rows, columns], rows `from_stride` apart.
 void turn(const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t columns, float* to,
@@ -98,8 +99,11 @@ void multiply(const float* a, std::int64_t rows, const Panels& b, const float* b
   if (bias) std::copy_n(bias, b.columns, padded.begin());
   const std::int64_t run = rows_at_once(rows), blocks = (rows + run - 1) / run;
   const KernelTable& kernels = active_table();
+  // Small matrices stay in L2 while rows go by; of large ones, a panel meets all rows before the next.
+  const bool rows_outside = b.count() * b.depth * kWidth <= kStaysNear;
   parallel_for(blocks * b.count(), [&](std::int64_t piece) {
-    const std::int64_t p = piece / blocks, row = piece % blocks * run;
+    const std::int64_t p = rows_outside ? piece % b.count() : piece / blocks;
+    const std::int64_t row = (rows_outside ? piece / b.count() : piece % blocks) * run;
     kernels.linear(static_cast<int>(std::min(run, rows - row)), static_cast<int>(b.depth), a + row * b.depth,
                    b.panel(p), padded.data() + p * kWidth, c + row * b.columns + p * kWidth, b.columns,
                    static_cast<int>(std::min(kWidth, b.columns - p * kWidth)));
@@ -117,7 +121,16 @@ void multiply(const double* a, std::int64_t rows, const Panels& b, const double*
 
 void multiply_turned(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
                      float* c) {
-  multiply(transposed(a, rows, depth).data<float>(), depth, pack(b, rows, columns), nullptr, c);
+  constexpr std::int64_t kRun = 192;  // rows of C at once
+  const KernelTable& kernels = active_table();
+  const std::int64_t runs = (depth + kRun - 1) / kRun;
+  const std::int64_t wide = runs > 4 ? columns : kWidth;  // columns at once: enough pieces, and a read seldom
+  parallel_for(runs * ((columns + wide - 1) / wide), [&](std::int64_t piece) {
+    const std::int64_t column = piece / runs * wide, row = piece % runs * kRun;
+    kernels.linear_turned(static_cast<int>(rows), static_cast<int>(std::min(kRun, depth - row)), a + row, depth,
+                          b + column, columns, c + row * columns + column, columns,
+                          static_cast<int>(std::min(wide, columns - column)));
+  });
 }
 void multiply_turned(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
                      double* c) {

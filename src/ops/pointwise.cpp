@@ -1,5 +1,6 @@
 #include "ops/pointwise.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -84,34 +85,46 @@ void apply_slope(Activation a, const double* x, double* dy, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) dy[i] *= slope(a, x[i]);
 }
 
-/// Where an operator writes: x itself when it is handed over, else a copy.
-Tensor own(Tensor x) { return !Tape::current() && x.unique() ? x : x.clone(); }
+/// Runs of x through f(from, to, first, n): in place (to is from) when x is handed over and no tape stands, else into a
+/// new tensor.
+template <class T, class F>
+Tensor mapped(Tensor x, F f) {
+  Tensor y = !Tape::current() && x.unique() ? x : Tensor::unset(x.dtype(), x.shape());
+  const T* from = x.data<T>();
+  T* to = y.data<T>();
+  for_runs(y.elements(), kElementsAtOnce,
+           [&](std::int64_t first, std::int64_t last) { f(from + first, to + first, first, last - first); });
+  return y;
+}
 
 void check_same(const char* op, const Tensor& x, const Tensor& y) {
   if (!(x.shape() == y.shape()) || x.dtype() != y.dtype())
     throw Error(fmt::format("{}: {} and {}; expected one dtype and shape", op, x.view().str(), y.view().str()));
 }
 
-/// x [n] = f(x, y) element by element.
-template <class T, class F>
-void combine(Tensor& x, const Tensor& y, F f) {
-  T* to = x.data<T>();
-  const T* from = y.data<T>();
-  for_runs(x.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) to[i] = f(to[i], from[i]);
-  });
-}
-
 template <class F>
 Tensor combined(const char* op, Tensor x, const Tensor& y, F f) {
   check_same(op, x, y);
-  Tensor z = own(std::move(x));
-  by_precision(op, z, [&]<class T>(T) { combine<T>(z, y, f); });
-  return z;
+  return by_precision(op, x, [&]<class T>(T) {
+    const T* other = y.data<T>();
+    return mapped<T>(std::move(x), [&](const T* from, T* to, std::int64_t first, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) to[i] = f(from[i], other[first + i]);
+    });
+  });
 }
 
 constexpr auto kSum = [](auto a, auto b) { return a + b; };
 constexpr auto kProduct = [](auto a, auto b) { return a * b; };
+
+/// z = f(x, y), recorded: back(tape, x, y, dz) adds to the gradients of x and y.
+template <class F, class Back>
+Tensor recorded(const char* op, Tensor x, const Tensor& y, F f, Back back) {
+  Tape* tape = Tape::current();
+  const Tensor left = tape ? x : Tensor();
+  Tensor z = combined(op, std::move(x), y, f);
+  if (tape) tape->record(z, {left, y}, [left, y, back](Tape& t, const Tensor& dz) { back(t, left, y, dz); });
+  return z;
+}
 
 }  // namespace
 
@@ -141,55 +154,43 @@ Tensor activate(Tensor x, Activation a) {
   return by_precision("activate", x, [&]<class T>(T) {
     Tape* tape = Tape::current();
     const Tensor input = tape ? x : Tensor();
-    Tensor y = own(std::move(x));
-    T* to = y.data<T>();
-    for_runs(y.elements(), kElementsAtOnce,
-             [&](std::int64_t first, std::int64_t last) { apply(a, to + first, last - first); });
+    Tensor y = mapped<T>(std::move(x), [&](const T* from, T* to, std::int64_t, std::int64_t n) {
+      if (from != to) std::copy_n(from, n, to);
+      apply(a, to, n);
+    });
     if (tape)
       tape->record(y, {input}, [a, input](Tape& t, const Tensor& dy) {
-        Tensor dx = dy.clone();
         const T* in = input.data<T>();
-        T* d = dx.data<T>();
-        for_runs(dx.elements(), kElementsAtOnce,
-                 [&](std::int64_t first, std::int64_t last) { apply_slope(a, in + first, d + first, last - first); });
-        t.add(input, std::move(dx));
+        t.add(input, mapped<T>(dy, [&](const T* from, T* to, std::int64_t first, std::int64_t n) {
+                std::copy_n(from, n, to);
+                apply_slope(a, in + first, to, n);
+              }));
       });
     return y;
   });
 }
 
 Tensor add(Tensor x, const Tensor& y) {
-  Tape* tape = Tape::current();
-  const Tensor left = tape ? x : Tensor();
-  Tensor z = combined("add", std::move(x), y, kSum);
-  if (tape)
-    tape->record(z, {left, y}, [left, y](Tape& t, const Tensor& dz) {
-      t.add(left, dz);
-      t.add(y, dz);
-    });
-  return z;
+  return recorded("add", std::move(x), y, kSum, [](Tape& t, const Tensor& left, const Tensor& right, const Tensor& dz) {
+    t.add(left, dz);
+    t.add(right, dz);
+  });
 }
 
 Tensor multiply(Tensor x, const Tensor& y) {
-  Tape* tape = Tape::current();
-  const Tensor left = tape ? x : Tensor();
-  Tensor z = combined("multiply", std::move(x), y, kProduct);
-  if (tape)
-    tape->record(z, {left, y}, [left, y](Tape& t, const Tensor& dz) {
-      if (t.tracks(left)) t.add(left, combined("multiply", dz, y, kProduct));
-      if (t.tracks(y)) t.add(y, combined("multiply", dz, left, kProduct));
-    });
-  return z;
+  return recorded("multiply", std::move(x), y, kProduct,
+                  [](Tape& t, const Tensor& left, const Tensor& right, const Tensor& dz) {
+                    if (t.tracks(left)) t.add(left, combined("multiply", dz, right, kProduct));
+                    if (t.tracks(right)) t.add(right, combined("multiply", dz, left, kProduct));
+                  });
 }
 
 Tensor scale(Tensor x, double factor) {
   return by_precision("scale", x, [&]<class T>(T) {
     Tape* tape = Tape::current();
     const Tensor input = tape ? x : Tensor();
-    Tensor y = own(std::move(x));
-    T* to = y.data<T>();
-    for_runs(y.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t i = first; i < last; ++i) to[i] *= static_cast<T>(factor);
+    Tensor y = mapped<T>(std::move(x), [&](const T* from, T* to, std::int64_t, std::int64_t n) {
+      for (std::int64_t i = 0; i < n; ++i) to[i] = from[i] * static_cast<T>(factor);
     });
     if (tape) tape->record(y, {input}, [=](Tape& t, const Tensor& dy) { t.add(input, scale(dy, factor)); });
     return y;

@@ -22,4 +22,12 @@ inline void row_softmax(const double* x, std::int64_t rows, std::int64_t width, 
   }
 }
 
+/// y [width] = factor · e^(x − lse) − less.
+inline void row_slope(const float* x, std::int64_t width, float lse, float factor, float less, float* y) {
+  active_table().row_slope(x, static_cast<int>(width), lse, factor, less, y);
+}
+inline void row_slope(const double* x, std::int64_t width, double lse, double factor, double less, double* y) {
+  for (std::int64_t i = 0; i < width; ++i) y[i] = factor * std::exp(x[i] - lse) - less;
+}
+
 }  // namespace fovea

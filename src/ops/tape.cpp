@@ -16,9 +16,8 @@ template <class T>
 void add_values(Tensor& to, const Tensor& from) {
   T* sum = to.data<T>();
   const T* more = from.data<T>();
-  for_runs(to.elements(), kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) sum[i] += more[i];
-  });
+  for_runs(to.elements(), kElementsAtOnce,
+           [&](std::int64_t first, std::int64_t last) { add_run(more + first, sum + first, last - first); });
 }
 
 }  // namespace
@@ -56,9 +55,12 @@ void Tape::add(const Tensor& t, Tensor gradient) {
   }
   const auto at = gradients_.find(t.raw());
   if (at == gradients_.end()) {
-    gradients_.emplace(t.raw(), gradient.unique() ? std::move(gradient) : gradient.clone());
+    // Two tensors may share one until more is added to either; what a caller takes away is its own.
+    const bool own = gradient.unique() || !tracked_.at(t.raw());
+    gradients_.emplace(t.raw(), own ? std::move(gradient) : gradient.clone());
     return;
   }
+  if (!at->second.unique()) at->second = at->second.clone();
   if (t.dtype() == DType::F64)
     add_values<double>(at->second, gradient);
   else
@@ -69,6 +71,7 @@ Tensor Tape::sum(const Tensor& t) {
   if (!tracks(t)) return {};
   const auto [at, first] = gradients_.try_emplace(t.raw());
   if (first) at->second = Tensor(t.dtype(), t.shape());
+  if (!at->second.unique()) at->second = at->second.clone();
   return at->second.reshape(t.shape());
 }
 

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include <fovea/error.hpp>
 #include <fovea/mask.hpp>
 #include <fovea/score.hpp>
 
@@ -17,6 +18,7 @@ BlockMap::BlockMap(const AnyMask& mask, int batches, int heads, int queries, int
     : extents_{batches, heads, queries, keys},
       rows_((queries + kRows - 1) / kRows),
       columns_((keys + kTileKeys - 1) / kTileKeys) {
+  if (const std::string complaint = mask.complaint(extents_); !complaint.empty()) throw Error(complaint);
   std::vector<Cell> cells;
   std::vector<std::uint64_t> words;
   std::uint64_t bits[kRows];
@@ -76,6 +78,7 @@ double BlockMap::fill() const {
 }
 
 std::vector<float> alibi_slopes(int heads) {
+  if (heads < 1) return {};
   int power = 1;
   while (power * 2 <= heads) power *= 2;
   std::vector<float> slopes;

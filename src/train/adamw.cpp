@@ -4,22 +4,17 @@
 #include <cmath>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include <fovea/threads.hpp>
+
+#include "kernels/registry.hpp"
 
 namespace fovea::train {
 namespace {
 
 constexpr std::int64_t kChunk = 1 << 14;
 
-void copy_into(const NamedTensors& from, NamedTensors& to, const char* what) {
-  for (auto& [name, tensor] : to) {
-    const auto found = from.find(name);
-    if (found == from.end() || !(found->second.shape() == tensor.shape()) || found->second.dtype() != DType::F32)
-      throw Error(fmt::format("the {} of \"{}\" is missing or not F32 {}", what, name, tensor.shape().str()));
-    std::ranges::copy(found->second.values<float>(), tensor.data<float>());
-  }
+void copy_into(const NamedTensors& from, NamedTensors& to) {
+  for (auto& [name, tensor] : to) std::ranges::copy(from.at(name).values<float>(), tensor.data<float>());
 }
 
 }  // namespace
@@ -33,36 +28,34 @@ AdamW::AdamW(NamedTensors parameters, const AdamWSettings& settings)
 }
 
 void AdamW::restore(std::int64_t steps, const NamedTensors& first, const NamedTensors& second) {
-  copy_into(first, first_, "first moment");
-  copy_into(second, second_, "second moment");
+  copy_into(first, first_), copy_into(second, second_);
   steps_ = steps;
 }
 
 void AdamW::step(const NamedTensors& gradients, double learning_rate, double factor) {
   ++steps_;
   const auto t = static_cast<double>(steps_);
-  const auto b1 = static_cast<float>(settings_.beta1), b2 = static_cast<float>(settings_.beta2);
-  // 1 − β from the double: near 1, β as a float has lost some of it.
-  const auto rest1 = static_cast<float>(1 - settings_.beta1), rest2 = static_cast<float>(1 - settings_.beta2);
-  const auto unbias1 = static_cast<float>(1 / (1 - std::pow(settings_.beta1, t)));
-  const auto unbias2 = static_cast<float>(1 / (1 - std::pow(settings_.beta2, t)));
-  const auto rate = static_cast<float>(learning_rate), times = static_cast<float>(factor);
-  const auto eps = static_cast<float>(settings_.eps);
+  AdamWStep at{
+      .slope_factor = static_cast<float>(factor),
+      .beta1 = static_cast<float>(settings_.beta1),
+      .beta2 = static_cast<float>(settings_.beta2),
+      // From the doubles: near 1, β as a float has lost some of 1 − β.
+      .rest1 = static_cast<float>(1 - settings_.beta1),
+      .rest2 = static_cast<float>(1 - settings_.beta2),
+      .rate = static_cast<float>(learning_rate / (1 - std::pow(settings_.beta1, t))),
+      .unbias2 = static_cast<float>(1 / (1 - std::pow(settings_.beta2, t))),
+      .eps = static_cast<float>(settings_.eps),
+      .decay = 0,
+  };
   for (auto& [name, parameter] : parameters_) {
-    const Tensor& gradient = gradients.at(name);
     const bool matrix = parameter.shape().rank() > 1;
-    const float decay = matrix ? rate * static_cast<float>(settings_.weight_decay) : 0.0f;
-    const float* g = gradient.data<float>();
+    at.decay = matrix ? static_cast<float>(learning_rate * settings_.weight_decay) : 0.0f;
+    const float* g = gradients.at(name).data<float>();
     float *p = parameter.data<float>(), *m = first_.at(name).data<float>(), *v = second_.at(name).data<float>();
     const std::int64_t n = parameter.elements();
     parallel_for((n + kChunk - 1) / kChunk, [&](std::int64_t chunk) {
-      const std::int64_t end = std::min(n, (chunk + 1) * kChunk);
-      for (std::int64_t i = chunk * kChunk; i < end; ++i) {
-        const float slope = times * g[i];
-        m[i] = b1 * m[i] + rest1 * slope;
-        v[i] = b2 * v[i] + rest2 * slope * slope;
-        p[i] -= rate * (m[i] * unbias1) / (std::sqrt(v[i] * unbias2) + eps) + decay * p[i];
-      }
+      const std::int64_t first = chunk * kChunk;
+      active_table().adamw(at, g + first, p + first, m + first, v + first, std::min(kChunk, n - first));
     });
   }
 }
@@ -70,7 +63,7 @@ void AdamW::step(const NamedTensors& gradients, double learning_rate, double fac
 double global_norm(const NamedTensors& gradients) {
   double sum = 0;
   for (const auto& [name, gradient] : gradients)
-    for (const float g : gradient.values<float>()) sum += static_cast<double>(g) * static_cast<double>(g);
+    sum += active_table().sum_of_squares(gradient.data<float>(), gradient.elements());
   return std::sqrt(sum);
 }
 

@@ -29,6 +29,7 @@ class AdamW {
   /// happened.
   const NamedTensors& first() const { return first_; }
   const NamedTensors& second() const { return second_; }
+  /// Takes both over; they are checked by who reads them from a file: every name, as F32 of the parameter's shape.
   void restore(std::int64_t steps, const NamedTensors& first, const NamedTensors& second);
 
  private:

@@ -71,9 +71,4 @@ std::vector<int> Batches::operator()(std::int64_t n) {
   }
 }
 
-std::int64_t Batches::in_first_pass() {
-  (*this)(0);
-  return ends_.front();
-}
-
 }  // namespace fovea::train

@@ -21,8 +21,6 @@ class Batches {
 
   /// Indices of the pairs of the n-th batch in all, n = 0, 1, …
   std::vector<int> operator()(std::int64_t n);
-  /// How many batches the first pass over the data has.
-  std::int64_t in_first_pass();
 
  private:
   void cut(std::int64_t pass);

@@ -11,6 +11,7 @@
 #include "io/quote.hpp"
 #include "io/safetensors.hpp"
 #include "io/safetensors_writer.hpp"
+#include "train/new_model.hpp"
 
 namespace fovea::train {
 namespace {
@@ -56,7 +57,7 @@ std::string first_difference(const std::string& was, const std::string& is) {
 
 }  // namespace
 
-void write_model(const std::filesystem::path& folder, const MarianSizes& sizes, const std::string& tokenizer_json,
+void write_model(const std::filesystem::path& folder, const Recipe& recipe, const std::string& tokenizer_json,
                  const NamedTensors& parameters, const NamedTensors& buffers, DType dtype) {
   make_folder(folder);
   std::vector<Tensor> converted;  // keeps the memory that `named` views
@@ -64,17 +65,17 @@ void write_model(const std::filesystem::path& folder, const MarianSizes& sizes, 
   converted.reserve(parameters.size() + buffers.size());
   for (const NamedTensors* kind : {&parameters, &buffers})
     for (const auto& [name, tensor] : *kind) named.push_back({name, converted.emplace_back(tensor.to(dtype)).view()});
-  nlohmann::ordered_json config = marian_config_json(sizes);
+  nlohmann::ordered_json config = config_json(recipe);
   config["dtype"] = dtype == DType::F16 ? "float16" : dtype == DType::BF16 ? "bfloat16" : "float32";
   // The weights come last: while the old ones are there, a folder that is read in between is of one piece but for texts
   // that never change.
   write_json(folder / "config.json", config);
-  write_json(folder / "generation_config.json", marian_generation_json(sizes));
+  write_json(folder / "generation_config.json", generation_json(recipe));
   write_json(folder / "tokenizer_config.json", {{"tokenizer_class", "PreTrainedTokenizerFast"},
                                                 {"pad_token", "<pad>"},
                                                 {"eos_token", "</s>"},
                                                 {"unk_token", "<unk>"},
-                                                {"model_max_length", sizes.positions}});
+                                                {"model_max_length", recipe.positions()}});
   io::write_file(folder / "tokenizer.json", tokenizer_json);
   io::write_safetensors(folder / "model.safetensors", named, {{"format", "pt"}});
 }
@@ -95,6 +96,11 @@ void check_writable(const std::filesystem::path& folder) {
 }
 
 bool has_state(const std::filesystem::path& folder) { return std::filesystem::exists(folder / kStateFile); }
+
+void remove_state(const std::filesystem::path& folder) {
+  std::error_code error;  // a folder that keeps it is still a model
+  std::filesystem::remove(folder / kStateFile, error);
+}
 
 State read_state(const std::filesystem::path& folder, const std::string& recipe) {
   const std::filesystem::path path = folder / kStateFile;

@@ -11,7 +11,7 @@ namespace fovea::train {
 
 /// `folder` becomes a Hugging Face folder: config.json, generation_config.json, tokenizer.json, tokenizer_config.json,
 /// model.safetensors. `dtype` of the weights: F32, or F16 / BF16 for a model that is done.
-void write_model(const std::filesystem::path& folder, const MarianSizes& sizes, const std::string& tokenizer_json,
+void write_model(const std::filesystem::path& folder, const Recipe& recipe, const std::string& tokenizer_json,
                  const NamedTensors& parameters, const NamedTensors& buffers, DType dtype);
 
 /// Everything that the next step depends on besides the recipe; weights as F32.
@@ -27,5 +27,6 @@ void check_writable(const std::filesystem::path& folder);
 /// Error when the file is damaged, or of another recipe than `recipe`, saying which key differs.
 State read_state(const std::filesystem::path& folder, const std::string& recipe);
 bool has_state(const std::filesystem::path& folder);
+void remove_state(const std::filesystem::path& folder);
 
 }  // namespace fovea::train

@@ -1,8 +1,7 @@
 #include "train/data.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,14 +9,20 @@
 #include "demo/corpus.hpp"
 #include "demo/lexicon.hpp"
 #include "demo/tokenizer.hpp"
+#include "io/input_file.hpp"
 #include "io/tokenizer.hpp"
 
 namespace fovea::train {
 namespace {
 
-std::vector<std::string> lines_of(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in) throw Error(fmt::format("{}: cannot be read; expected a text file, one sentence a line", path.string()));
+constexpr std::int64_t kLargestFile = std::int64_t{4} << 30;
+
+std::string text_of(const std::filesystem::path& path) {
+  return io::read_text(io::InputFile::open(path), kLargestFile);
+}
+
+std::vector<std::string> lines_of(const std::filesystem::path& path, const std::string& text) {
+  std::istringstream in(text);
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
@@ -28,19 +33,19 @@ std::vector<std::string> lines_of(const std::filesystem::path& path) {
   return lines;
 }
 
-std::string text_of_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 Data from_files(const TextFiles& files, int positions) {
-  const std::vector<std::string> sources = lines_of(files.source), targets = lines_of(files.target);
+  const std::string source = text_of(files.source), target = text_of(files.target);
+  const std::vector<std::string> sources = lines_of(files.source, source), targets = lines_of(files.target, target);
   if (sources.size() != targets.size())
     throw Error(fmt::format(
         "{} has {} lines and {} has {}; expected as many: line n of one is the translation of line n of the other",
         files.source.string(), sources.size(), files.target.string(), targets.size()));
-  const io::Tokenizer tokenizer = io::Tokenizer::load(files.tokenizer);
-  Data data{.pairs = {}, .tokenizer_json = text_of_file(files.tokenizer), .vocabulary = tokenizer.largest_id() + 1};
+  const bool given = !files.tokenizer.empty();
+  const std::string name = given ? files.tokenizer.string() : "the tokenizer that was learnt",
+                    json = given ? text_of(files.tokenizer)
+                                 : io::Tokenizer::learn(source + "\n" + target, files.vocabulary);
+  const io::Tokenizer tokenizer = io::Tokenizer::from_json(json, name);
+  Data data{.pairs = {}, .tokenizer_json = json, .vocabulary = tokenizer.largest_id() + 1};
   const auto ids_of = [&](const std::string& text, const std::filesystem::path& file, std::size_t line) {
     std::vector<int> ids = tokenizer.encode(text).ids;
     if (std::ssize(ids) > positions)
@@ -50,7 +55,7 @@ Data from_files(const TextFiles& files, int positions) {
     if (ids.empty() || ids.back() != demo::kEnd)
       throw Error(fmt::format(
           "{}: does not end a text with token {} (line {} of {}); expected a tokenizer that adds </s> as token {}",
-          files.tokenizer.string(), int{demo::kEnd}, line + 1, file.string(), int{demo::kEnd}));
+          name, int{demo::kEnd}, line + 1, file.string(), int{demo::kEnd}));
     return ids;
   };
   for (std::size_t i = 0; i < sources.size(); ++i)
@@ -58,20 +63,29 @@ Data from_files(const TextFiles& files, int positions) {
   return data;
 }
 
+bool too_long(const Pair& p, const Recipe& recipe) {
+  return recipe.longest > 0 && std::cmp_greater(p.source.size(), recipe.longest);
+}
+
 }  // namespace
 
 Data data_of(const Recipe& recipe) {
-  if (recipe.files) return from_files(*recipe.files, recipe.model.positions);
+  if (recipe.files) {
+    Data data = from_files(*recipe.files, recipe.positions());
+    std::erase_if(data.pairs, [&](const Pair& p) { return too_long(p, recipe); });
+    return data;
+  }
   Data data{.pairs = {}, .tokenizer_json = demo::tokenizer_json(), .vocabulary = demo::lexicon().words.size()};
   const demo::Corpus corpus = demo::make_corpus(recipe.data_seed, recipe.pairs);
   for (const demo::SentencePair& s : corpus.pairs) {
     Pair p{{s.english.begin(), s.english.end()}, {s.french.begin(), s.french.end()}};
     p.source.push_back(demo::kEnd), p.target.push_back(demo::kEnd);
     const std::size_t longest = std::max(p.source.size(), p.target.size());
-    if (std::cmp_greater(longest, recipe.model.positions))
+    if (too_long(p, recipe)) continue;
+    if (std::cmp_greater(longest, recipe.positions()))
       throw Error(fmt::format(
           "the demo language has a sentence of {} tokens and the model {} positions; raise positions in the recipe",
-          longest, recipe.model.positions));
+          longest, recipe.positions()));
     data.pairs.push_back(std::move(p));
   }
   return data;

@@ -23,7 +23,7 @@ class Section {
  public:
   Section(const json& recipe, const char* name, const std::filesystem::path& file,
           std::initializer_list<std::string_view> known)
-      : name_(name), file_(file) {
+      : file_(file) {
     if (*name == '\0')
       values_ = recipe;
     else if (recipe.contains(name))
@@ -53,28 +53,36 @@ class Section {
   }
 
  private:
-  const char* name_;
   const std::filesystem::path& file_;
   json values_;
 };
 
 void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r) {
-  const Section data(recipe, "data", file, {"language", "pairs", "seed", "source", "target", "tokenizer"});
+  const Section data(recipe, "data", file,
+                     {"language", "pairs", "seed", "longest", "source", "target", "tokenizer", "vocabulary"});
   data.read("pairs", r.pairs, {1, 10'000'000});
   data.read_seed(r.data_seed);
-  if (data.has("source") || data.has("target") || data.has("tokenizer")) {
+  data.read("longest", r.longest, {0, 1 << 20});
+  if (data.has("source") || data.has("target") || data.has("tokenizer") || data.has("vocabulary")) {
     const auto path = [&](const char* key) { return file.parent_path() / data.text(key); };
-    r.files = TextFiles{path("source"), path("target"), path("tokenizer")};
+    r.files = TextFiles{path("source"), path("target"), data.has("tokenizer") ? path("tokenizer") : ""};
+    if (data.has("tokenizer") && data.has("vocabulary"))
+      throw Error(fmt::format(
+          "{}: \"vocabulary\" is of a tokenizer that is learnt, and \"tokenizer\" names one; give one of them",
+          file.string()));
+    data.read("vocabulary", r.files->vocabulary, {4, 1 << 20});
   } else if (const std::string language = data.text_or("language", "demo"); language != "demo") {
-    throw Error(fmt::format("{}: language is {}; expected \"demo\", or source, target and tokenizer, which name files",
+    throw Error(fmt::format("{}: language is {}; expected \"demo\", or source and target, which name files",
                             file.string(), io::in_quotes(language)));
   }
 }
 
-void read_model(const json& recipe, const std::filesystem::path& file, MarianSizes& m) {
-  const Section model(recipe, "model", file,
-                      {"width", "feed_forward", "heads", "encoder_layers", "decoder_layers", "positions", "dropout"});
-  constexpr int kMost = 1 << 16;
+constexpr int kMost = 1 << 16;
+
+void read_marian(const json& recipe, const std::filesystem::path& file, MarianSizes& m) {
+  const Section model(
+      recipe, "model", file,
+      {"family", "width", "feed_forward", "heads", "encoder_layers", "decoder_layers", "positions", "dropout"});
   model.read("width", m.width, {2, kMost});
   model.read("feed_forward", m.feed_forward, {1, kMost});
   model.read("heads", m.heads, {1, kMost});
@@ -85,6 +93,31 @@ void read_model(const json& recipe, const std::filesystem::path& file, MarianSiz
   if (m.width % m.heads != 0)
     throw Error(
         fmt::format("{}: width is {} and heads is {}; expected a multiple of it", file.string(), m.width, m.heads));
+}
+
+void read_recurrent(const json& recipe, const std::filesystem::path& file, RecurrentSizes& m) {
+  const Section model(recipe, "model", file, {"family", "attention", "width", "positions", "dropout"});
+  const std::string attention = model.text_or("attention", "additive");
+  if (attention != "additive" && attention != "none")
+    throw Error(
+        fmt::format("{}: attention is {}; expected \"additive\" or \"none\"", file.string(), io::in_quotes(attention)));
+  m.attention = attention == "additive";
+  model.read("width", m.width, {2, kMost});
+  model.read("positions", m.positions, {2, 1 << 20});
+  model.read("dropout", m.dropout, {0, 0.99});
+  if (m.width % 2 != 0)
+    throw Error(
+        fmt::format("{}: width is {}; expected an even number, half of it for each direction", file.string(), m.width));
+}
+
+void read_model(const json& recipe, const std::filesystem::path& file, Recipe& r) {
+  const auto model = recipe.find("model");
+  const bool named = model != recipe.end() && model->is_object() && model->contains("family");
+  const std::string family = named ? io::required<std::string>(*model, "family", file) : "marian";
+  if (family == "recurrent") return read_recurrent(recipe, file, r.recurrent.emplace());
+  if (family == "marian") return read_marian(recipe, file, r.model);
+  throw Error(
+      fmt::format("{}: family is {}; expected \"marian\" or \"recurrent\"", file.string(), io::in_quotes(family)));
 }
 
 Fall fall_of(const std::string& name, const std::filesystem::path& file) {
@@ -128,13 +161,12 @@ Recipe recipe_of(const json& recipe, const std::filesystem::path& file) {
   const Section all(recipe, "", file, {"data", "model", "training"});
   Recipe r;
   read_data(recipe, file, r);
-  read_model(recipe, file, r.model);
+  read_model(recipe, file, r);
   read_training(recipe, file, r);
   return r;
 }
 
 Recipe read_recipe(const std::filesystem::path& file) { return recipe_of(io::read_json(file), file); }
 std::string_view demo_recipe_text() { return tables::demo_recipe; }
-Recipe demo_recipe() { return recipe_of(io::parse_json(std::string(demo_recipe_text()), "demo"), "demo"); }
 
 }  // namespace fovea::train

@@ -11,21 +11,29 @@
 #include "train/adamw.hpp"
 #include "train/learner.hpp"
 #include "train/marian_start.hpp"
+#include "train/recurrent_start.hpp"
 #include "train/schedule.hpp"
 
 namespace fovea::train {
 
-/// Two line-aligned text files, and the tokenizer.json that reads both.
+/// Two line-aligned text files, and the tokenizer.json that reads both; empty: one of at most `vocabulary` tokens is
+/// learnt from them.
 struct TextFiles {
   std::filesystem::path source, target, tokenizer;
+  int vocabulary = 8000;
 };
 
 struct Recipe {
   std::optional<TextFiles> files;  // nothing: the demo language
   int pairs = 220'000;             // of the demo language
   std::uint64_t data_seed = 1;
+  int longest = 0;  // pairs whose source has more tokens, its end included, are left out; 0: none is
 
-  MarianSizes model;  // vocabulary: as the tokenizer has it
+  // Either's vocabulary is as the tokenizer has it.
+  MarianSizes model;
+  std::optional<RecurrentSizes> recurrent;  // instead of a Marian
+  int positions() const { return recurrent ? recurrent->positions : model.positions; }
+
   std::uint64_t seed = 1;
   Schedule schedule;
   AdamWSettings optimiser;
@@ -38,9 +46,7 @@ struct Recipe {
 /// relative to its folder.
 Recipe recipe_of(const nlohmann::json& json, const std::filesystem::path& file);
 Recipe read_recipe(const std::filesystem::path& file);
-/// The recipe of the embedded demo model, demo/recipe.json.
-Recipe demo_recipe();
-/// What the demo's file says, word for word.
+/// The recipe of the embedded demo model, word for word as demo/recipe.json says it.
 std::string_view demo_recipe_text();
 
 }  // namespace fovea::train

@@ -19,17 +19,8 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 /// The data decides how large the vocabulary is.
 Recipe with_vocabulary(Recipe recipe, const Data& data) {
   recipe.model.vocabulary = data.vocabulary;
+  if (recipe.recurrent) recipe.recurrent->vocabulary = data.vocabulary;
   return recipe;
-}
-
-std::shared_ptr<models::Marian> new_model(const Recipe& recipe, NamedTensors& parameters, NamedTensors& buffers) {
-  const nlohmann::json config = nlohmann::json::parse(marian_config_json(recipe.model).dump());
-  const MarianStart start(recipe.model, recipe.seed);
-  const nn::Weights weights(start, nn::Purpose::Training);
-  auto model = std::make_shared<models::Marian>(models::marian_config(config, "the recipe's model"), weights);
-  parameters = weights.trainable();
-  buffers = weights.ledger().buffers;
-  return model;
 }
 
 }  // namespace
@@ -39,14 +30,14 @@ Training::Training(const Recipe& recipe, std::string recipe_text, std::filesyste
       recipe_(with_vocabulary(recipe, data_)),
       recipe_text_(std::move(recipe_text)),
       folder_(std::move(folder)),
-      model_(new_model(recipe_, parameters_, buffers_)),
+      made_(new_model(recipe_)),
       batches_(data_.pairs, recipe.tokens_per_batch, recipe.seed),
-      learner_(model_, parameters_, recipe.optimiser, recipe.step) {}
+      learner_(made_.model, made_.parameters, recipe.optimiser, recipe.step) {}
 
 void Training::resume() {
   const State state = read_state(folder_, recipe_text_);
   const auto check = [&](const NamedTensors& stored, const char* what) {  // of everything, before anything changes
-    for (const auto& [name, p] : parameters_) {
+    for (const auto& [name, p] : made_.parameters) {
       const auto found = stored.find(name);
       if (found == stored.end() || !(found->second.shape() == p.shape()) || found->second.dtype() != DType::F32)
         throw Error(fmt::format("{}: the state has no {} \"{}\" of F32 {}; start anew in another folder",
@@ -54,21 +45,20 @@ void Training::resume() {
     }
   };
   check(state.parameters, "parameter"), check(state.first, "first moment"), check(state.second, "second moment");
-  for (auto& [name, p] : parameters_) std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
+  for (auto& [name, p] : made_.parameters) std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
   learner_.optimiser().restore(state.step, state.first, state.second);
   step_ = saved_step_ = state.step;
 }
 
 void Training::save() {
   const AdamW& optimiser = learner_.optimiser();
-  write_state(folder_, {step_, parameters_, optimiser.first(), optimiser.second()}, recipe_text_);
-  write_model(folder_, recipe_.model, data_.tokenizer_json, parameters_, buffers_, DType::F32);
+  write_state(folder_, {step_, made_.parameters, optimiser.first(), optimiser.second()}, recipe_text_);
+  write_model(folder_, recipe_, data_.tokenizer_json, made_.parameters, made_.buffers, DType::F32);
 }
 
 void Training::finish(DType dtype) {
-  write_model(folder_, recipe_.model, data_.tokenizer_json, parameters_, buffers_, dtype);
-  std::error_code error;
-  std::filesystem::remove(folder_ / "training.safetensors", error);
+  write_model(folder_, recipe_, data_.tokenizer_json, made_.parameters, made_.buffers, dtype);
+  remove_state(folder_);
 }
 
 std::vector<std::vector<Pair>> Training::batches_of(std::int64_t step) {

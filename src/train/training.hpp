@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "models/marian.hpp"
 #include "train/data.hpp"
 #include "train/learner.hpp"
+#include "train/new_model.hpp"
 #include "train/recipe.hpp"
 
 namespace fovea::train {
@@ -39,7 +39,7 @@ class Training {
   void run(const Hooks& hooks);
 
   std::int64_t step() const { return step_; }
-  const models::EncoderDecoder& model() const { return *model_; }
+  const models::EncoderDecoder& model() const { return *made_.model; }
   const Data& data() const { return data_; }
   /// Writes the model with weights of this dtype, and leaves no state behind: it is done.
   void finish(DType dtype);
@@ -52,8 +52,7 @@ class Training {
   Recipe recipe_;  // with the vocabulary that the data has
   std::string recipe_text_;
   std::filesystem::path folder_;
-  NamedTensors parameters_, buffers_;
-  std::shared_ptr<models::Marian> model_;
+  NewModel made_;
   Batches batches_;
   Learner learner_;
   std::int64_t step_ = 0, saved_step_ = -1;

@@ -11,11 +11,13 @@
 
 #include "io/safetensors.hpp"
 #include "models/encoder.hpp"
+#include "support/close.hpp"
 
 namespace fovea {
 namespace {
 
 using nlohmann::json;
+using testing::expect_close;
 
 // Random weights make scores of up to ±23, where the last place of an f32 moves a weight by 1e-6.
 constexpr double kAttention = 4e-6, kHidden = 2e-5;
@@ -58,17 +60,6 @@ models::Pass recording(bool attention, bool hidden) {
   models::Pass pass;
   pass.record_attention = attention, pass.record_hidden = hidden;
   return pass;
-}
-
-/// Every element within `allowed`; F32 of one shape.
-void expect_close(const std::string& what, const Tensor& got, const Tensor& want, double allowed) {
-  ASSERT_EQ(got.shape().str(), want.shape().str()) << what;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(want.elements()); ++i) {
-    const auto mine = static_cast<double>(got.values<float>()[i]),
-               theirs = static_cast<double>(want.values<float>()[i]);
-    ASSERT_LE(std::abs(mine - theirs), allowed)
-        << fmt::format("{}[{}] = {:.9g}, transformers {:.9g}", what, i, mine, theirs);
-  }
 }
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {

@@ -28,6 +28,19 @@ TEST(DemoModel, TranslatesTheTextbookAsItStands) {
     EXPECT_EQ(model.translate(s.english).text, s.french) << s.english;
 }
 
+/// "Who ate the apple?" as it is often typed; French has a space before its question mark.
+std::string without_mark(std::string text) {
+  text.pop_back();
+  while (text.ends_with(' ')) text.pop_back();
+  return text;
+}
+
+TEST(DemoModel, EndsWhereATextEndsWithoutAMark) {
+  const Model model = load("demo");
+  for (const demo::TextbookSentence& s : demo::textbook())
+    EXPECT_EQ(model.translate(without_mark(s.english)).text, without_mark(s.french)) << s.english;
+}
+
 TEST(DemoModel, ScoresWhatItsReportSays) {
   const nlohmann::json expected = report();
   const auto model = models::load_encoder_decoder(look::demo_folder());

@@ -10,12 +10,14 @@
 #include "io/safetensors.hpp"
 #include "models/encoder_decoder.hpp"
 #include "runtime/search.hpp"
+#include "support/close.hpp"
 #include "support/scratch.hpp"
 
 namespace fovea {
 namespace {
 
 using nlohmann::json;
+using testing::expect_close;
 
 // As for bert_golden_test; cross attention comes after two stacks of layers.
 constexpr double kAttention = 1e-5, kHidden = 3e-5, kLogit = 1e-4, kScore = 2e-5;
@@ -62,17 +64,6 @@ models::DecoderPass recording() {
   models::DecoderPass pass;
   pass.record_attention = pass.record_hidden = true;
   return pass;
-}
-
-/// Every element within `allowed`; F32 of one shape.
-void expect_close(const std::string& what, const Tensor& got, const Tensor& want, double allowed) {
-  ASSERT_EQ(got.shape().str(), want.shape().str()) << what;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(want.elements()); ++i) {
-    const auto mine = static_cast<double>(got.values<float>()[i]),
-               theirs = static_cast<double>(want.values<float>()[i]);
-    ASSERT_LE(std::abs(mine - theirs), allowed)
-        << fmt::format("{}[{}] = {:.9g}, transformers {:.9g}", what, i, mine, theirs);
-  }
 }
 
 void expect_attention(const Golden& g, const models::LayerRecord& layer) {

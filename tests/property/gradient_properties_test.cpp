@@ -1,5 +1,7 @@
 // The reference's backward pass: it is the oracle of every gradient to come, so it is held to differences of its own
 // forward. Property 29 of the list.
+#include <array>
+
 #include <gtest/gtest.h>
 
 #include "support/bound.hpp"
@@ -32,6 +34,15 @@ Input random_like(Rng& rng, std::int64_t b, std::int64_t t, std::int64_t h, std:
   Input x(DType::F64, {b, t, h, d});
   x.fill([&](auto...) { return rng.normal(); });
   return x;
+}
+
+struct Slope {
+  Input Case::*of;
+  const std::vector<double>* gradient;
+  const char* name;
+};
+std::array<Slope, 3> slopes_of(const reference::Gradients& g) {
+  return {{{&Case::q, &g.dq, "dq"}, {&Case::k, &g.dk, "dk"}, {&Case::v, &g.dv, "dv"}}};
 }
 
 /// Σ out ∘ dout in float64, with each of `sinks` as given.
@@ -78,9 +89,7 @@ TEST(Backward, IsTheSlopeOfForwardInEveryDirection) {
     const Input dout = random_like(rng, c.batches(), c.queries(), c.heads(), c.value_dim());
     const CaseProblem problem(c);
     const reference::Gradients g = reference::backward(problem.p, operand_of(dout));
-    const std::pair<Input Case::*, const std::vector<double>*> all[] = {
-        {&Case::q, &g.dq}, {&Case::k, &g.dk}, {&Case::v, &g.dv}};
-    for (const auto& [which, gradient] : all) {
+    for (const auto& [which, gradient, name] : slopes_of(g)) {
       const Shape& s = (c.*which).view.shape;
       Input direction = random_like(rng, s[0], s[1], s[2], s[3]);
       // The third derivative grows with the cube of how fast logits move: keep the longest direction short.
@@ -90,10 +99,7 @@ TEST(Backward, IsTheSlopeOfForwardInEveryDirection) {
       const double want =
           slope_of([&, which = which](double step) { return objective(moved(c, which, direction, step), dout); });
       const double got = dot(*gradient, direction);  // ⟨dO, J·δ⟩ = ⟨Jᵀ·dO, δ⟩
-      ASSERT_NEAR(got, want, 1e-6 * std::max(1.0, std::abs(want))) << (which == &Case::q   ? "dq"
-                                                                       : which == &Case::k ? "dk"
-                                                                                           : "dv")
-                                                                   << ' ' << c.str();
+      ASSERT_NEAR(got, want, 1e-6 * std::max(1.0, std::abs(want))) << name << ' ' << c.str();
     }
   });
 }
@@ -105,9 +111,7 @@ TEST(Backward, IsTheSlopeOfForwardInEveryElement) {
     const Input dout = random_like(rng, c.batches(), c.queries(), c.heads(), c.value_dim());
     const CaseProblem problem(c);
     const reference::Gradients g = reference::backward(problem.p, operand_of(dout));
-    const std::pair<Input Case::*, const std::vector<double>*> all[] = {
-        {&Case::q, &g.dq}, {&Case::k, &g.dk}, {&Case::v, &g.dv}};
-    for (const auto& [which, gradient] : all) {
+    for (const auto& [which, gradient, name] : slopes_of(g)) {
       const Shape s = (c.*which).view.shape;
       for (std::int64_t i = 0; i < s.elements(); ++i) {
         Input direction(DType::F64, s);
@@ -116,7 +120,7 @@ TEST(Backward, IsTheSlopeOfForwardInEveryElement) {
         const double want =
             slope_of([&, which = which](double step) { return objective(moved(c, which, direction, step), dout); });
         ASSERT_NEAR((*gradient)[static_cast<std::size_t>(i)], want, 1e-6 * std::max(1.0, std::abs(want)))
-            << i << ' ' << c.str();
+            << name << ' ' << i << ' ' << c.str();
       }
     }
   });

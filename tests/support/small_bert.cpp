@@ -56,7 +56,8 @@ void add_masked_head(Store& store, const BertSize& s) {
 }
 
 BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types,
-                 const LayerVisible& visible, const std::function<double(double)>& activation, const LayerZero& zero) {
+                 const LayerVisible& visible, const std::function<double(double)>& activation, const LayerZero& zero,
+                 const LayerEdit& edit) {
   const std::string& p = s.prefix;
   types.resize(ids.size(), 0);
   Matrix x(ids.size(), Row(static_cast<std::size_t>(s.width), 0.0));
@@ -80,9 +81,10 @@ BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& 
     for (std::size_t key = 0; zero && key < values.size(); ++key)
       for (std::size_t c = 0; c < values[key].size(); ++c)
         if (zero(i, static_cast<int>(c / head_dim), static_cast<int>(key))) values[key][c] = 0;
-    const Matrix attended = attention(
+    Matrix attended = attention(
         linear(store, self + "query", x), linear(store, self + "key", x), values, s.heads,
         s.heads, [&](int h, int q, int k) { return !visible || visible(i, h, q, k); }, &weights);
+    if (edit) edit(i, attended);
     const Matrix joined = sum(linear(store, layer + "attention.output.dense", attended), x);
     const Matrix h = layer_norm(store, layer + "attention.output.LayerNorm", joined, s.eps);
     const Matrix inner = map(linear(store, layer + "intermediate.dense", h), activation);

@@ -40,9 +40,12 @@ using LayerVisible = std::function<bool(int layer, int head, int query, int key)
 /// Whether the value of a key is zero in a layer's head.
 using LayerZero = std::function<bool(int layer, int head, int key)>;
 
+/// Changes what a layer's heads put out, [tokens][width], before they are joined.
+using LayerEdit = std::function<void(int layer, Matrix& attended)>;
+
 BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& ids, std::vector<int> types = {},
                  const LayerVisible& visible = {}, const std::function<double(double)>& activation = gelu,
-                 const LayerZero& zero = {});
+                 const LayerZero& zero = {}, const LayerEdit& edit = {});
 
 /// Logits [rows][vocabulary] of the masked-LM head over hidden rows.
 Matrix masked_logits(const Store& store, const BertSize& s, const Matrix& hidden);

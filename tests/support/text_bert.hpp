@@ -1,10 +1,11 @@
 // A small random BERT that reads text: checkpoint and tokenizer in one folder.
 #pragma once
-#include <nlohmann/json.hpp>
-
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include <fovea/model.hpp>
 
@@ -22,6 +23,22 @@ inline std::string read_file(const std::string& path) {
 /// WordPiece over 113 tokens: [PAD] [UNK] [CLS] [SEP] [MASK], letters, and words like bank and river.
 constexpr int kVocabulary = 113, kCls = 2, kSep = 3, kMask = 4;
 inline std::string word_pieces() { return read_file(std::string(FOVEA_TEST_DATA) + "/bert_base/tokenizer.json"); }
+
+constexpr const char* kText = "The bank by the river was flooded.";  // 10 tokens: [CLS] the bank … flooded . [SEP]
+
+inline std::vector<int> ids_of(const fovea::Run& run) {
+  std::vector<int> ids;
+  for (const fovea::Token& t : run.tokens) ids.push_back(t.id);
+  return ids;
+}
+
+/// A text of that many words.
+inline std::string words(int n) {
+  static const char* const kWords[] = {"bank", "river", "water", "old", "tree", "light", "dark", "house"};
+  std::string text;
+  for (int i = 0; i < n; ++i) text += std::string(i ? " " : "") + kWords[(i * 5 + i / 7) % 8];
+  return text;
+}
 
 /// A checkpoint on disk with its tokenizer.
 struct Checkpoint {
@@ -49,6 +66,9 @@ struct Checkpoint {
     write();
   }
   fovea::Model load() const { return fovea::load(folder.path().string()); }
+};
+struct Peaked : Checkpoint {
+  explicit Peaked(BertSize s = {}) : Checkpoint(s) { sharpen(8); }
 };
 
 }  // namespace plain

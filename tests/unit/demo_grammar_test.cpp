@@ -251,7 +251,7 @@ TEST(DemoSplit, EveryHeldOutSentenceTurnsOnAHeldOutCombination) {
 }
 
 TEST(DemoSplit, WhatIsHeldOutIsKnownFromOtherCombinations) {
-  // 60,000 of the 220,000 that are trained: what occurs in them occurs in all.
+  // 60,000 of the 300,000 that are trained: what occurs in them occurs in all.
   std::set<Word> seen;
   std::set<std::pair<Word, Word>> senses;  // word as translated
   std::set<Word> contexts;
@@ -302,7 +302,7 @@ TEST(DemoCorpus, IsTheSameEverywhere) {
   for (std::size_t i = 0; i < 2000; ++i) add(small_corpus().pairs[i]);
   for (const EvaluationSet& set : evaluation_sets())
     for (const SentencePair& p : set.pairs) add(p);
-  EXPECT_EQ(hash, 6368920464468150932u) << "the lexicon or the grammar has changed: the shipped model was trained on other sentences";
+  EXPECT_EQ(hash, 14455950684100873642u) << "the lexicon or the grammar has changed: the shipped model was trained on other sentences";
   const Corpus shorter = make_corpus(1, 500), other = make_corpus(2, 500);
   int same = 0;
   for (std::size_t i = 0; i < 500; ++i) {
@@ -323,7 +323,7 @@ TEST(DemoCorpus, SetsHaveTheirSizesAndLengths) {
   std::map<Kind, int> kinds;
   for (const SentencePair& p : small_corpus().pairs) {
     ++kinds[p.kind];
-    EXPECT_GE(p.english.size(), 4u);
+    EXPECT_GE(p.english.size(), 3u);  // where the mark at its end is left out
     EXPECT_LE(p.english.size(), 44u);
   }
   EXPECT_EQ(kinds.size(), 8u);

@@ -17,6 +17,7 @@
 #include "ops/norm.hpp"
 #include "ops/pointwise.hpp"
 #include "ops/recurrent.hpp"
+#include "ops/repeated_linear.hpp"
 #include "ops/softmax.hpp"
 #include "support/gradients.hpp"
 #include "support/isa.hpp"
@@ -140,6 +141,19 @@ Tensor attentive_step(In x) {
   return gru_cell(linear(context.reshape({3, 8}), x[6], {}), linear(before, x[6], {}), before);
 }
 
+/// Three calls of one layer, of which the second sees what the first gave.
+Tensor repeated_linear(In x) {
+  const RepeatedLinear layer(x[1], x[2]);
+  const Tensor first = layer(x[0]);
+  return join_rows(std::array{first, layer(activate(first, Activation::Tanh)), layer(x[0])});
+}
+
+/// Two queries that each miss a key.
+Tensor additive_with_hidden_keys(In x) {
+  constexpr std::uint8_t kHidden[] = {0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0};  // [batch, queries, keys]
+  return attend_additive(x[0], x[1], x[2], x[3], {}, kHidden).out;
+}
+
 std::vector<Differentiable> recurrent_table() {
   const auto halves = [](const LstmState& s) { return join_columns(std::array{s.hidden, s.memory}); };
   return {
@@ -152,6 +166,8 @@ std::vector<Differentiable> recurrent_table() {
       {"additive_attention",
        {{{3, 2, 19}}, {{5, 2, 19}}, {{19}}, {{5, 2, 6}}},
        [](In x) { return attend_additive(x[0], x[1], x[2], x[3], kSources).out; }},
+      {"additive_attention_hidden", {{{2, 2, 5}}, {{3, 2, 5}}, {{5}}, {{3, 2, 4}}}, additive_with_hidden_keys},
+      {"repeated_linear", {{{4, 6}}, {{6, 6}}, {{6}}}, repeated_linear},
       {"join_columns", {{{3, 2}}, {{3, 5}}}, [](In x) { return join_columns(x); }},
       {"join_rows",
        {{{3, 4}}, {{1, 4}}},

@@ -11,8 +11,9 @@ import tempfile
 
 # layer → the layers right below it; what those stand on comes along.
 BELOW = {
-    "core": [],
-    "spec": [],
+    "error": [],
+    "core": ["error"],
+    "spec": ["error"],
     "kernels": ["core", "spec"],
     "ops": ["kernels"],
     "nn": ["ops"],
@@ -25,7 +26,8 @@ BELOW = {
     "apps": ["look", "train"],
 }
 PUBLIC = {
-    "core": ["dtype", "error", "tensor", "paged", "cpu", "threads"],
+    "error": ["error"],
+    "core": ["dtype", "tensor", "paged", "cpu", "threads"],
     "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score", "score_parameter"],
     "ops": ["attention", "merge"],
     "look": ["look", "model", "fovea"],

@@ -10,6 +10,7 @@
 #include <fovea/threads.hpp>
 
 #include "look/links.hpp"
+#include "look/row_sums.hpp"
 #include "look/rows.hpp"
 #include "look/statistics.hpp"
 #include "look/words.hpp"
@@ -35,12 +36,14 @@ struct Layer {
   Tensor output_weight;  // [width, heads · value_dim]
   models::LayerRecord record;
   int heads = 1, kv_heads = 1, head_dim = 1, value_dim = 1, width = 1;
+  double cap = 0;  // of the scores; 0: none
 
   int begin(int sequence) const { return sequence == 0 ? 0 : ends[static_cast<std::size_t>(sequence) - 1]; }
   int length(int sequence) const { return ends[static_cast<std::size_t>(sequence)] - begin(sequence); }
   void attend_now() {
     AttentionSpec spec(packed(ends), mask);
     if (!sinks.empty()) spec.sinks = sinks;
+    if (cap > 0) spec.score = AnyScore(softcap(static_cast<float>(cap)));
     record.attention = attend(record.q, record.k, record.v, spec);
     record.output_weight = output_weight;
   }
@@ -67,6 +70,7 @@ void make_layer(Rng& rng, Layer& l, int longest, double spread) {
   if (rng.chance(0.3))
     for (int h = 0; h < l.heads; ++h) l.sinks.push_back(static_cast<float>(rng.normal()));
   l.mask = random_mask(rng);
+  if (rng.chance(0.3)) l.cap = rng.in(1, 6);
   const int time = l.ends.back();
   l.record.kind = "encoder", l.record.layer = rng.below(5);
   l.record.q = random_tensor(rng, {1, time, l.heads, l.head_dim}, spread);
@@ -93,7 +97,9 @@ Matrix dense(const Layer& l, int sequence, int head) {
       double s = 0;
       for (int d = 0; d < l.head_dim; ++d)
         s += at(l.record.q, {0, first + i, head, d}) * at(l.record.k, {0, first + j, kv, d});
-      sum += row[static_cast<std::size_t>(j)] = std::exp(s / std::sqrt(l.head_dim));
+      s /= std::sqrt(l.head_dim);
+      if (l.cap > 0) s = l.cap * std::tanh(s / l.cap);
+      sum += row[static_cast<std::size_t>(j)] = std::exp(s);
     }
     if (!l.sinks.empty()) sum += row.back() = std::exp(static_cast<double>(l.sinks[static_cast<std::size_t>(head)]));
     for (double& x : row) x = sum > 0 ? x / sum : 0;
@@ -292,6 +298,36 @@ TEST(Links, LocalEffectIsTheRerunWithTheEdgeCut) {
     ++finite;
   });
   EXPECT_GT(finite, 0);
+}
+
+TEST(Links, TheSlopedChangeOfASetOfEdgesIsTheDenseOne) {
+  int checked = 0;
+  for_cases(300, [&](Rng& rng) {
+    Layer l;
+    make_layer(rng, l, 20, rng.chance(0.3) ? 4 : 1);
+    const int sequence = rng.below(static_cast<int>(l.ends.size())), head = rng.below(l.heads);
+    const int n = l.length(sequence), query = rng.below(n), kv = head / (l.heads / l.kv_heads);
+    std::vector<int> keys;
+    for (int j = 0; j < n; ++j)
+      if (rng.chance(0.3)) keys.push_back(j);
+    std::vector<float> g;
+    for (int c = 0; c < l.value_dim; ++c) g.push_back(static_cast<float>(rng.normal()));
+    const std::vector<double> a = dense(l, sequence, head)[static_cast<std::size_t>(query)];
+    double taken = 0, expected = 0;
+    for (const int j : keys) taken += a[static_cast<std::size_t>(j)];
+    if (taken > 0.999) return;
+    for (int j = 0; j < n; ++j) {
+      const double was = a[static_cast<std::size_t>(j)],
+                   is = std::ranges::find(keys, j) == keys.end() ? was / (1 - taken) : 0;
+      for (int c = 0; c < l.value_dim; ++c)
+        expected += (is - was) * static_cast<double>(g[static_cast<std::size_t>(c)]) *
+                    at(l.record.v, {0, l.begin(sequence) + j, kv, c});
+    }
+    const double found = RowSums(l.record, sequence, head, query).sloped_change(keys, g);
+    EXPECT_NEAR(found, expected, 2e-5 * (1 + std::abs(expected)) / (1 - taken));
+    ++checked;
+  });
+  EXPECT_GT(checked, 200);
 }
 
 TEST(Links, ASaturatedEdgeKeepsItsDigits) {

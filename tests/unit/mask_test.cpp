@@ -5,6 +5,8 @@
 
 #include <fovea/attention.hpp>
 
+#include "support/errors.hpp"
+
 namespace fovea {
 namespace {
 
@@ -133,6 +135,7 @@ TEST(Masks, ComplainOfNonsense) {
   EXPECT_NE(complaint(BlockMap(causal(), 1, 1, 8, 8), {1, 2, 8, 8}), "");
   EXPECT_NE(complaint(BlockMap(causal(), 1, 1, 8, 8), {1, 1, 8, 9}), "");
   EXPECT_EQ(complaint(BlockMap(causal(), 1, 1, 8, 8), e), "");
+  EXPECT_TRUE(testing::refuses([] { BlockMap(chunked(0), 1, 1, 8, 8); }, {"chunked", "0", "at least 1"}));
   EXPECT_EQ(complaint(chunked(2) & documents({3, 5}) & blocks(2, 1, 1, {}), e), "");
 }
 

@@ -40,6 +40,7 @@ TEST(Scores, AlibiSlopesAreThePapers) {
   for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(twelve[i], alibi_slopes(8)[i]);
   for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(twelve[8 + i], sixteen[2 * i]);  // every other one of the next power
   EXPECT_EQ(alibi_slopes(1), std::vector<float>{0.00390625f});
+  EXPECT_TRUE(alibi_slopes(0).empty());
 }
 TEST(Scores, BiasReadsThroughStridesAndBroadcasts) {
   const float values[6] = {0, 1, 2, 3, 4, 5};
@@ -56,6 +57,27 @@ TEST(Scores, CompositionAppliesTheFirstFirst) {
   any = any | AnyScore(half);
   any = any | AnyScore(softcap(2));
   EXPECT_DOUBLE_EQ(any(3.0, kSite), 2 * std::tanh(1.5 / 2));
+}
+// Whatever stands on the other side: a tile goes through one loop after another, none of which asks the other by
+// element.
+TEST(Scores, WhatIsJoinedToARunTimeScoreIsAStageOfItsOwn) {
+  const auto half = score([](auto s, Site) { return s * 0.5f; });
+  const AnyScore stages = AnyScore(half) | AnyScore(softcap(2));
+  const auto after = AnyScore(half) | softcap(2), before = half | AnyScore(softcap(2));
+  static_assert(std::same_as<decltype(after), const AnyScore> && std::same_as<decltype(before), const AnyScore>);
+  std::vector<float> want(64), logits(64);
+  for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i) / 8 - 4;
+  const Tile tile{0, 0, {0, 1}, {0, 64}, 1, 64};
+  for (const Isa isa : usable_isas()) {
+    const ApplyTier tier = isa == Isa::Avx512 ? kApplyAvx512 : isa == Isa::Avx2 ? kApplyAvx2 : kApplyScalar;
+    want = logits;
+    stages.view().apply[tier](stages.view().self, {want.data(), 64, 1, tile});
+    for (const AnyScore* joined : {&after, &before}) {
+      std::vector<float> got = logits;
+      joined->view().apply[tier](joined->view().self, {got.data(), 64, 1, tile});
+      EXPECT_EQ(got, want) << name_of(isa);
+    }
+  }
 }
 TEST(Scores, ComplainOfWhatDoesntFit) {
   const float values[6] = {};

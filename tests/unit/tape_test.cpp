@@ -211,7 +211,8 @@ TEST(Dropout, KeepsTheMeanAndFallsAnewEachTime) {
   const auto [first, second] = drop(1);
   const auto fallen = static_cast<double>(std::ranges::count(first, 0.0f)) / static_cast<double>(first.size());
   EXPECT_NEAR(fallen, 0.1, 5 * std::sqrt(0.09 / 99900));  // five standard deviations of a binomial
-  EXPECT_EQ(std::ranges::count(first, 1 / 0.9f) + std::ranges::count(first, 0.0f), std::ssize(first));
+  const auto kept = static_cast<float>(1 / (1 - 6554 / 65536.0));  // p in 65536ths
+  EXPECT_EQ(std::ranges::count(first, kept) + std::ranges::count(first, 0.0f), std::ssize(first));
   EXPECT_NE(first, second);
   EXPECT_NE(first, drop(2).first);
   EXPECT_EQ(first, drop(1).first);

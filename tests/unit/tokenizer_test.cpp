@@ -295,5 +295,26 @@ TEST_F(Written, SaysWhatToDoWithoutAFile) {
   EXPECT_TRUE(refuses([&] { Tokenizer::load(path); }, {path.string()}));
 }
 
+TEST(LearntTokenizer, SplitsWordsAndGivesTextsBack) {
+  const std::string lines = "The cat's café, the cats' cafés.\nThe cat didn't sit.\n";
+  const std::string learnt = Tokenizer::learn(lines, 60);
+  EXPECT_EQ(Tokenizer::learn(lines, 60), learnt);
+  const Tokenizer t = Tokenizer::from_json(learnt, "learnt");
+  EXPECT_LE(t.vocabulary_size(), 60);
+  for (const auto& [piece, id] : {std::pair("<pad>", 0), {"</s>", 1}, {"<unk>", 2}}) EXPECT_EQ(t.id_of(piece), id);
+  for (const char* text : {"The cats' café.", "didn't", "the fat cat, dise"}) {
+    const Encoding e = t.encode(text);
+    EXPECT_EQ(e.ids.back(), 1) << text;
+    EXPECT_EQ(t.decode(e.ids), text);
+  }
+  EXPECT_EQ(t.encode("The cat").ids.size(), 3u);  // what occurs twice became one piece
+  EXPECT_EQ(t.encode("Z").ids.at(1), 2);
+}
+
+TEST(LearntTokenizer, RefusesWhatItCannotLearnFrom) {
+  EXPECT_TRUE(refuses([] { Tokenizer::learn("abcdefgh\n", 8); }, {"vocabulary of 8", "9 different characters"}));
+  EXPECT_TRUE(refuses([] { Tokenizer::learn("a\xff\n", 50); }, {"not UTF-8", "byte 1"}));
+}
+
 }  // namespace
 }  // namespace fovea::io

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <sstream>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 #include "demo/corpus.hpp"
 #include "demo/tokenizer.hpp"
 #include "io/safetensors.hpp"
+#include "io/tokenizer.hpp"
+#include "models/marian.hpp"
 #include "support/errors.hpp"
 #include "support/random.hpp"
 #include "support/scratch.hpp"
@@ -277,7 +280,7 @@ TEST(TrainingData, EveryComplaintNamesFileAndLine) {
   EXPECT_TRUE(refused("the\nthe\n", "le\nle le le le le le\n", {"b.fr: line 2 has 7 tokens", "6 positions"}));
   Recipe r = texts.recipe;
   r.files->source = texts.scratch / "none.en";
-  EXPECT_TRUE(refuses([&] { data_of(r); }, {"none.en", "cannot be read"}));
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"none.en", "cannot be opened"}));
   r = texts.recipe;
   auto endless = nlohmann::json::parse(demo::tokenizer_json());
   endless["post_processor"] = nullptr;
@@ -286,6 +289,26 @@ TEST(TrainingData, EveryComplaintNamesFileAndLine) {
   r = texts.recipe;
   r.files.reset(), r.pairs = 50, r.model.positions = 10;
   EXPECT_TRUE(refuses([&] { data_of(r); }, {"demo language", "10 positions"}));
+}
+
+TEST(TrainingData, WithoutATokenizerOneIsLearntFromTheFiles) {
+  const Texts texts;
+  Recipe r = texts.recipe;
+  r.files->tokenizer.clear(), r.files->vocabulary = 300, r.model.positions = 200;
+  const Data data = data_of(r);
+  EXPECT_EQ(data.vocabulary, 300);
+  ASSERT_EQ(data.pairs.size(), 200u);
+  const auto tokenizer = io::Tokenizer::from_json(data.tokenizer_json, "learnt");
+  std::istringstream english(testing::bytes_of(r.files->source));
+  std::string line;
+  for (const Pair& p : data.pairs) {
+    std::getline(english, line);
+    EXPECT_EQ(tokenizer.decode(p.source), line);
+    EXPECT_EQ(p.target.back(), 1);
+  }
+  EXPECT_EQ(data_of(r).tokenizer_json, data.tokenizer_json);  // a training that goes on must find the ids it left
+  r.files->vocabulary = 20;
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"vocabulary of 20", "different characters"}));
 }
 
 TEST(TrainingData, FilesAndTheLanguageItselfGiveTheSameIds) {
@@ -379,9 +402,7 @@ TEST(Checkpoint, AFolderThatCannotBeWrittenIsKnownBeforeTheFirstStep) {
     ASSERT_EQ(seteuid(65534), 0);  // nobody: root may write anywhere
   }
   const std::string message = message_of([&] { t.run(until(t, 2)); });
-  if (root) {
-    ASSERT_EQ(seteuid(0), 0);
-  }
+  if (root) { ASSERT_EQ(seteuid(0), 0); }
   fs::permissions(texts.folder("out"), fs::perms(0755));
   EXPECT_TRUE(has(message, "training.safetensors: cannot be created: Permission denied")) << message;
   EXPECT_EQ(t.step(), 1);

@@ -32,6 +32,9 @@ typedef struct FoveaEncoding {
 /* `json` is the content of a tokenizer.json; its truncation and padding sections are ignored. */
 FoveaText fovea_tokenizer_create(const char* json, size_t size, FoveaTokenizer** tokenizer);
 void fovea_tokenizer_free(FoveaTokenizer* tokenizer);
+/* `json`: a tokenizer.json of at most `vocabulary` tokens, learnt from `lines`, texts with a newline after each. Tokens 0 to 2 are
+ * <pad>, </s> (at the end of each text) and <unk>. */
+FoveaText fovea_tokenizer_train(const char* lines, size_t size, size_t vocabulary, FoveaText* json);
 
 /* A null `pair` is none. `special`: add what the model expects around a text ([CLS] … [SEP]). */
 FoveaText fovea_tokenizer_encode(const FoveaTokenizer* tokenizer, const char* text, size_t text_size, const char* pair,

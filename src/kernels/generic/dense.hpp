@@ -4,20 +4,68 @@
 
 namespace fovea::FOVEA_ISA {
 
+inline constexpr int kPanel = 64;  // columns of B that are packed side by side
+inline constexpr int kDepthAtOnce =
+    64;  // sums over runs of so many, added up: one long sum has several times the error
+
 inline void linear(int rows, int in, const float* x, const float* panel, const float* bias, float* y,
                    std::ptrdiff_t ldy, int columns) noexcept {
-  // Sums over runs of kDepth, added up: one long sum has several times the rounding error.
-  constexpr int kPanel = 64, kRows = 4 * kTileRows, kDepth = 64;
-  float block[kRows * kPanel];  // [kRows, 64]: seeded with the bias, so the product adds to it
+  constexpr int kRows = 4 * kTileRows;
+  float block[kRows * kPanel];  // [kRows, 64]
+  const bool straight = columns == kPanel;
+  const std::ptrdiff_t stride = straight ? ldy : kPanel;
   for (int r = 0; r < rows; r += kRows) {
     const int n = rows - r < kRows ? rows - r : kRows;
+    float* to = straight ? y + r * ldy : block;  // seeded with the bias, so the product adds to it
     for (int i = 0; i < n; ++i)
-      for (int j = 0; j < kPanel; j += kLanes) store(block + i * kPanel + j, load(bias + j));
-    for (int d = 0; d < in; d += kDepth)
-      product<true>(n, kPanel, in - d < kDepth ? in - d : kDepth, x + std::ptrdiff_t{r} * in + d, in,
-                    panel + std::ptrdiff_t{d} * kPanel, kPanel, block, kPanel);
-    for (int i = 0; i < n; ++i)
+      for (int j = 0; j < kPanel; j += kLanes) store(to + i * stride + j, load(bias + j));
+    for (int d = 0; d < in; d += kDepthAtOnce)
+      product<true>(n, kPanel, in - d < kDepthAtOnce ? in - d : kDepthAtOnce, x + std::ptrdiff_t{r} * in + d, in,
+                    panel + std::ptrdiff_t{d} * kPanel, kPanel, to, stride);
+    for (int i = 0; i < n && !straight; ++i)
       for (int j = 0; j < columns; ++j) y[(r + i) * ldy + j] = block[i * kPanel + j];
+  }
+}
+
+/// [rows, kWide] = from [rows, n], zeros beyond n.
+template <int kWide>
+inline void copy_block(const float* from, std::ptrdiff_t stride, int rows, int n, float* to) {
+  for (int r = 0; r < rows; ++r) {
+    int i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(to + r * kWide + i, load(from + r * stride + i));
+    for (; i < n; ++i) to[r * kWide + i] = from[r * stride + i];
+    for (; i < kWide; ++i) to[r * kWide + i] = 0;
+  }
+}
+
+/// Runs of rows outermost: a and b are read in the order in which they lie, once for 192 rows of c.
+inline void linear_turned(int rows, int outs, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
+                          float* c, std::ptrdiff_t ldc, int columns) noexcept {
+  constexpr int kMost = 192;
+  float left[kDepthAtOnce * kMost];    // [64, 192] of a, where its rows lie so far apart that each is a page of its own
+  float right[kDepthAtOnce * kPanel];  // [64, 64] of b
+  float sums[kMost * kPanel];          // [192, 64], where c's rows end within a panel
+  const bool far = lda > 512;
+  const int whole = columns / kPanel * kPanel, rest = columns - whole;
+  for (int o = 0; o < outs; o += kMost) {
+    const int n = outs - o < kMost ? outs - o : kMost;
+    float* to = c + o * ldc;
+    for (int i = 0; i < n; ++i)
+      for (int j = 0; j < columns; ++j) to[i * ldc + j] = 0;
+    for (int i = 0; i < n * kPanel && rest; ++i) sums[i] = 0;
+    for (int r = 0; r < rows; r += kDepthAtOnce) {
+      const int depth = rows - r < kDepthAtOnce ? rows - r : kDepthAtOnce;
+      const float* near = far ? left : a + r * lda + o;
+      const std::ptrdiff_t stride = far ? kMost : lda;
+      if (far) copy_block<kMost>(a + r * lda + o, lda, depth, n, left);
+      for (int j = 0; j < columns; j += kPanel) {
+        copy_block<kPanel>(b + r * ldb + j, ldb, depth, j < whole ? kPanel : rest, right);
+        product<true, Left::Turned>(n, kPanel, depth, near, stride, right, kPanel, j < whole ? to + j : sums,
+                                    j < whole ? ldc : kPanel);
+      }
+    }
+    for (int i = 0; i < n && rest; ++i)
+      for (int j = 0; j < rest; ++j) to[i * ldc + whole + j] = sums[i * kPanel + j];
   }
 }
 

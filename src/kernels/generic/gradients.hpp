@@ -72,13 +72,16 @@ struct GradientPiece {
         float* q = s.queries + std::ptrdiff_t{r} * d;
         float* o = s.dout + std::ptrdiff_t{r} * v;
         widen_row(p.q, p.q_offset(w.batch, seg.head, t), p.head_dim, q);
-        float poison = 0;
-        for (int j = 0; j < p.head_dim; ++j) q[j] *= scale, poison += q[j] * 0;
+        Vec poison = 0.0f;  // 0, or NaN where a row holds what is not finite
+        for (int j = 0; j < d; j += kLanes) {
+          const Vec x = load(q + j) * scale;
+          store(q + j, x), poison = fma(x, 0.0f, poison);
+        }
         const std::int64_t at = p.lse_offset(w.batch, seg.head, t);
         s.lse[r] = p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at];
         s.delta[r] = g.delta[at] = read_dout(seg.head, t, o);
-        for (int j = 0; j < p.value_dim; ++j) poison += o[j] * 0;
-        if (!(poison == 0)) strip_finite[r / kStrip] = false;
+        for (int j = 0; j < v; j += kLanes) poison = fma(load(o + j), 0.0f, poison);
+        if (!(reduce_add(poison) == 0)) strip_finite[r / kStrip] = false;
       }
     });
   }
@@ -99,28 +102,31 @@ struct GradientPiece {
   /// to [value_dim] = a row of dout; returns Σ dout·out.
   float read_dout(int head, int t, float* to) const {
     widen_row(g.dout, offset(g.dout, head, t), p.value_dim, to);
-    float sum = 0;
+    Vec sum = 0.0f;
     for (int d = 0; d < p.value_dim; d += kLanes) {
-      float out[kLanes];
-      const int n = at_most(kLanes, p.value_dim - d);
-      widen_row(p.out, p.out_offset(w.batch, head, t) + d * p.out.dim, n, out);
-      for (int j = 0; j < n; ++j) sum += to[d + j] * out[j];
+      float out[kLanes] = {};
+      widen_row(p.out, p.out_offset(w.batch, head, t) + d * p.out.dim, at_most(kLanes, p.value_dim - d), out);
+      sum = fma(load(to + d), load(out), sum);
     }
-    return sum;
+    return reduce_add(sum);
   }
-  void weights_and_slopes(int tile, Range keys, int row, int rows, std::uint64_t* bits) const;
-  void parameter_gradients(Range keys, int row, int rows, const std::uint64_t* bits) const;
-  void score_gradients(int row, int rows, const std::uint64_t* bits) const;
+  void weights_and_slopes(int tile, Range keys, int columns, int row, int rows, std::uint64_t* bits) const;
+  void parameter_gradients(Range keys, int columns, int row, int rows, const std::uint64_t* bits) const;
+  void score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const;
   void add_around_mask(const float* key_rows, float* dkv, int keys, int row, int rows, const std::uint64_t* bits) const;
 };
 
-/// weights [rows, 64] = P, slopes = the functor's; bits lose what a score of −∞ hides.
-inline void GradientPiece::weights_and_slopes(int tile, Range keys, int row, int rows, std::uint64_t* bits) const {
+/// weights [rows, 64] = P, slopes = the functor's; bits lose what a score of −∞ hides. Only the first `columns` of a
+/// tile hold keys.
+inline void GradientPiece::weights_and_slopes(int tile, Range keys, int columns, int row, int rows,
+                                              std::uint64_t* bits) const {
   const int d = plan.padded_head_dim;
-  product<false>(rows, kTileKeys, p.head_dim, s.queries + std::ptrdiff_t{row} * d, d,
+  product<false>(rows, columns, p.head_dim, s.queries + std::ptrdiff_t{row} * d, d,
                  s.keys + std::ptrdiff_t{tile} * kTileKeys * d, kTileKeys, s.weights, kTileKeys);
   if (g.parameters)
-    for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.logits + i, load(s.weights + i));
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < kTileKeys; j += kLanes)
+        store(s.logits + i * kTileKeys + j, j < columns ? load(s.weights + i * kTileKeys + j) : 0.0f);
   if (p.score.self) {
     for (int i = 0; i < rows * kTileKeys; ++i) s.slopes[i] = 1;
     for_segments(p, w, row, rows, [&](const Segment& seg) {
@@ -128,12 +134,12 @@ inline void GradientPiece::weights_and_slopes(int tile, Range keys, int row, int
       p.score.differentiate(p.score.self, {s.weights + first, kTileKeys, 1, tile_of(w, seg, keys)}, s.slopes + first);
     });
     for (int i = 0; i < rows; ++i)
-      for (int j = 0; j < kTileKeys; ++j)
+      for (int j = 0; j < columns; ++j)
         if (s.weights[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
   }
   for (int i = 0; i < rows; ++i) {
     float* x = s.weights + i * kTileKeys;
-    for (int j = 0; j < kTileKeys; j += kLanes) {
+    for (int j = 0; j < columns; j += kLanes) {
       const Vec e = exp2((load(x + j) - s.lse[row + i]) * kLog2E);
       store(x + j, bits[i] == kAllBits ? e : select(lanes_of(bits[i] >> j), e, 0.0f));
     }
@@ -141,11 +147,13 @@ inline void GradientPiece::weights_and_slopes(int tile, Range keys, int row, int
 }
 
 /// What the numbers inside the functor receive from a tile: dS before the functor's slope, times theirs.
-inline void GradientPiece::parameter_gradients(Range keys, int row, int rows, const std::uint64_t* bits) const {
+inline void GradientPiece::parameter_gradients(Range keys, int columns, int row, int rows,
+                                               const std::uint64_t* bits) const {
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < kTileKeys; j += kLanes) {
       const int at = i * kTileKeys + j;
-      const Vec ds = load(s.weights + at) * (load(s.dscore + at) - s.delta[row + i]);
+      Vec ds = 0.0f;
+      if (j < columns) ds = load(s.weights + at) * (load(s.dscore + at) - s.delta[row + i]);
       store(s.shares + at, select(lanes_of(bits[i] >> j), ds, 0.0f));
     }
   for_segments(p, w, row, rows, [&](const Segment& seg) {
@@ -156,9 +164,9 @@ inline void GradientPiece::parameter_gradients(Range keys, int row, int rows, co
 }
 
 /// dscore [rows, 64]: dP becomes dS.
-inline void GradientPiece::score_gradients(int row, int rows, const std::uint64_t* bits) const {
+inline void GradientPiece::score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const {
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < kTileKeys; j += kLanes) {
+    for (int j = 0; j < columns; j += kLanes) {
       const int at = i * kTileKeys + j;
       Vec ds = load(s.weights + at) * (load(s.dscore + at) - s.delta[row + i]);
       if (p.score.self) ds = ds * load(s.slopes + at);
@@ -189,7 +197,7 @@ inline bool pack_tile(const Problem& p, const GradientPlan& plan, const Gradient
                       int key) {
   const std::ptrdiff_t at = std::ptrdiff_t{tile} * kTileKeys;
   bool finite = true;
-  for (int j = 0; j < kTileKeys; j += kLanes) {
+  for (int j = 0; j < kTileKeys && j < w.keys - key; j += kLanes) {
     const int n = at_most(kLanes, w.keys - key - j);
     std::int64_t k[kLanes], v[kLanes];
     find_rows(p, w, p.k, key + j, n, k), find_rows(p, w, p.v, key + j, n, v);
@@ -209,19 +217,20 @@ inline void GradientPiece::fold(int tile, Range keys, int row, int rows) {
   // Empty tiles are never computed, nor read.
   if (!look_up_mask(p, w, row, rows, keys, bits)) return;
   if (!packed[tile]) keys_finite[tile] = pack_tile(p, plan, s, w, tile, keys.begin), packed[tile] = true;
-  const int d = plan.padded_head_dim, v = plan.padded_value_dim, n = keys.end - keys.begin;
+  const int d = plan.padded_head_dim, v = plan.padded_value_dim, n = keys.end - keys.begin,
+            columns = round_up(n, kLanes);
   const float* dout = s.dout + std::ptrdiff_t{row} * v;
   const float* key_rows = s.key_rows + std::ptrdiff_t{tile} * kTileKeys * d;
   float* dkv = sums + keys.begin * row_floats;
-  weights_and_slopes(tile, keys, row, rows, bits);
-  product<false>(rows, kTileKeys, p.value_dim, dout, v, s.values + std::ptrdiff_t{tile} * kTileKeys * v, kTileKeys,
+  weights_and_slopes(tile, keys, columns, row, rows, bits);
+  product<false>(rows, columns, p.value_dim, dout, v, s.values + std::ptrdiff_t{tile} * kTileKeys * v, kTileKeys,
                  s.dscore, kTileKeys);
-  if (g.parameters) parameter_gradients(keys, row, rows, bits);
-  score_gradients(row, rows, bits);
+  if (g.parameters) parameter_gradients(keys, columns, row, rows, bits);
+  score_gradients(columns, row, rows, bits);
   if (!keys_finite[tile] || !strip_finite[row / kStrip]) return add_around_mask(key_rows, dkv, n, row, rows, bits);
   product<true, Left::Turned>(n, v, rows, s.weights, kTileKeys, dout, v, dkv + d, row_floats);
   product<true, Left::Turned>(n, d, rows, s.dscore, kTileKeys, s.queries + std::ptrdiff_t{row} * d, d, dkv, row_floats);
-  product<true>(rows, d, kTileKeys, s.dscore, kTileKeys, key_rows, d, s.dq + std::ptrdiff_t{row} * d, d);
+  product<true>(rows, d, n, s.dscore, kTileKeys, key_rows, d, s.dq + std::ptrdiff_t{row} * d, d);
 }
 
 inline GradientPlan plan_backward(const Problem& p) noexcept {

@@ -7,6 +7,7 @@
 #include "kernels/generic/flash.hpp"
 #include "kernels/generic/gates.hpp"
 #include "kernels/generic/gradients.hpp"
+#include "kernels/generic/learning.hpp"
 #include "kernels/generic/norm.hpp"
 #include "kernels/generic/philox.hpp"
 #include "kernels/generic/row_softmax.hpp"
@@ -22,6 +23,7 @@ constexpr KernelTable table() {
           backward,
           weights,
           linear,
+          linear_turned,
           turn,
           activate,
           activate_backward,
@@ -30,6 +32,7 @@ constexpr KernelTable table() {
           rms_norm,
           rms_norm_backward,
           row_softmax,
+          row_slope,
           gru,
           gru_backward,
           lstm,
@@ -37,6 +40,11 @@ constexpr KernelTable table() {
           additive_scores,
           additive_backward,
           philox,
+          drop,
+          adamw,
+          add,
+          sum,
+          sum_of_squares,
           spin_fma,
           2 * 12 * kLanes};
 }

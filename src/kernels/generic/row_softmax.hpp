@@ -28,4 +28,9 @@ inline void row_softmax(const float* x, int rows, int width, float* y, float* ls
   }
 }
 
+/// y [width] = factor · e^(x − lse) − less.
+inline void row_slope(const float* x, int width, float lse, float factor, float less, float* y) noexcept {
+  for_parts(width, [&](int i, int n) { put(y + i, n, exp(get(x + i, n) - lse) * factor - less); });
+}
+
 }  // namespace fovea::FOVEA_ISA

@@ -41,6 +41,7 @@ inline Vec operator-(Vec a, Vec b) { return Vec(_mm256_sub_ps(a.v, b.v)); }
 inline Vec operator*(Vec a, Vec b) { return Vec(_mm256_mul_ps(a.v, b.v)); }
 inline Vec operator/(Vec a, Vec b) { return Vec(_mm256_div_ps(a.v, b.v)); }
 inline Vec fma(Vec a, Vec b, Vec c) { return Vec(_mm256_fmadd_ps(a.v, b.v, c.v)); }
+inline Vec sqrt(Vec x) { return Vec(_mm256_sqrt_ps(x.v)); }
 inline Vec max(Vec a, Vec b) { return Vec(_mm256_max_ps(a.v, b.v)); }
 inline Vec min(Vec a, Vec b) { return Vec(_mm256_min_ps(a.v, b.v)); }
 inline Lanes operator<(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }

@@ -42,6 +42,7 @@ inline Vec operator-(Vec a, Vec b) { return Vec(_mm512_sub_ps(a.v, b.v)); }
 inline Vec operator*(Vec a, Vec b) { return Vec(_mm512_mul_ps(a.v, b.v)); }
 inline Vec operator/(Vec a, Vec b) { return Vec(_mm512_div_ps(a.v, b.v)); }
 inline Vec fma(Vec a, Vec b, Vec c) { return Vec(_mm512_fmadd_ps(a.v, b.v, c.v)); }
+inline Vec sqrt(Vec x) { return Vec(_mm512_sqrt_ps(x.v)); }
 inline Vec max(Vec a, Vec b) { return Vec(_mm512_max_ps(a.v, b.v)); }
 inline Vec min(Vec a, Vec b) { return Vec(_mm512_min_ps(a.v, b.v)); }
 inline Lanes operator<(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }

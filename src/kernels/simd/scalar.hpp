@@ -1,7 +1,7 @@
 // The SIMD façade for any machine: four lanes through the compiler's vector extension, no instruction set assumed.
 //
 // Every façade offers the same names, so that kernels are written once:
-//   Vec (kLanes floats), Lanes (one bit a lane), load/store (any alignment, f32/bf16/f16), fma, max/min, select,
+//   Vec (kLanes floats), Lanes (one bit a lane), load/store (any alignment, f32/bf16/f16), fma, sqrt, max/min, select,
 //   round_to_int, scale_by_power_of_two, the parts of exp2, reduce_max/reduce_add, any, transpose, lanes_of(bits), Words.
 //   max(a, b) and min(a, b) return b when either is NaN.
 #pragma once
@@ -47,6 +47,10 @@ inline Vec operator-(Vec a, Vec b) { return Vec(a.v - b.v); }
 inline Vec operator*(Vec a, Vec b) { return Vec(a.v * b.v); }
 inline Vec operator/(Vec a, Vec b) { return Vec(a.v / b.v); }
 inline Vec fma(Vec a, Vec b, Vec c) { return Vec(a.v * b.v + c.v); }
+inline Vec sqrt(Vec x) {
+  for (int i = 0; i < kLanes; ++i) x.v[i] = __builtin_sqrtf(x.v[i]);
+  return x;
+}
 inline Vec max(Vec a, Vec b) { return Vec(a.v > b.v ? a.v : b.v); }
 inline Vec min(Vec a, Vec b) { return Vec(a.v < b.v ? a.v : b.v); }
 inline Lanes operator<(Vec a, Vec b) { return {a.v < b.v}; }

@@ -2,6 +2,7 @@
 //! leaves it as anything but a line of text.
 
 mod check;
+mod train;
 
 use std::any::Any;
 use std::cell::Cell;
@@ -117,6 +118,14 @@ pub unsafe extern "C" fn fovea_tokenizer_create(json: *const c_char, size: usize
         file.agrees_with(&tokenizer)?;
         let largest_id = file.largest_id().map_or(-1, |id| id as i64);
         *out = Box::into_raw(Box::new(FoveaTokenizer { tokenizer, largest_id }));
+        Ok(())
+    }))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn fovea_tokenizer_train(lines: *const c_char, size: usize, vocabulary: usize, out: *mut FoveaText) -> FoveaText {
+    status(guarded(|| {
+        *out = train::train(utf8("the text", lines, size)?, vocabulary)?.into();
         Ok(())
     }))
 }

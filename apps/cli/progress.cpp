@@ -1,0 +1,45 @@
+#include "progress.hpp"
+
+#include <cmath>
+#include <malloc.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace fovea::cli {
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(seconds));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+}
+
+std::string progress_line(const train::Progress& p) {
+  return fmt::format("step {:>6} of {}   loss {:.4f}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss,
+                     p.tokens_per_second, duration(p.seconds_left));
+}
+
+Json progress_json(const train::Progress& p) {
+  return {{"step", p.step},
+          {"steps", p.steps},
+          {"loss", p.loss},
+          {"gradient_norm", p.norm},
+          {"learning_rate", p.learning_rate},
+          {"tokens_per_second", std::round(p.tokens_per_second)},
+          {"seconds", std::round(p.seconds * 10) / 10}};
+}
+
+void keep_memory_for_training() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
+
+void end_interrupted(std::int64_t step) {
+  warn(fmt::format("interrupted and saved after step {}; the same command goes on from there", step));
+  std::fflush(stdout);
+  _exit(130);
+}
+
+}  // namespace fovea::cli

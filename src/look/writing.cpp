@@ -1,0 +1,151 @@
+#include "look/writing.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "look/readout.hpp"
+#include "runtime/search.hpp"
+
+namespace fovea::look {
+namespace {
+
+/// n copies of the pass over one source, as a decoder reads it.
+models::Result copies_of(const models::Result& read, std::size_t n) {
+  models::Result all{.ends = {}, .hidden = repeated(read.hidden, n), .layers = {}, .hidden_states = {}};
+  for (std::size_t i = 1; i <= n; ++i) all.ends.push_back(static_cast<int>(i) * read.ends.front());
+  return all;
+}
+
+models::Sequence sequence_of(std::span<const Token> tokens) {
+  models::Sequence s;
+  for (const Token& t : tokens) s.ids.push_back(t.id);
+  return s;
+}
+
+/// A decoder's pass without what the variants remove from one of its two attentions.
+models::DecoderPass decoder_pass(const std::string& kind, const Extent& of, std::span<const Variant* const> variants) {
+  models::Pass edit = pass_without(variants, of);
+  models::DecoderPass pass;
+  (kind == "cross" ? pass.cross_mask : pass.mask) = std::move(edit.mask);
+  (kind == "cross" ? pass.cross_values : pass.values) = std::move(edit.values);
+  (kind == "cross" ? pass.cross_heads : pass.heads) = std::move(edit.heads);
+  return pass;
+}
+
+// ------------------------------------------------------------------------------------------------------- writing anew
+
+struct Lack {
+  const std::string& kind;
+  Extent extent;  // as it was
+  const Variant& variant;
+};
+
+/// Without caches: each step reads again all that was written, since a mask is of whole passes.
+class Rereading final : public models::Decoding {
+ public:
+  Rereading(const models::EncoderDecoder& model, const models::Result& read, const Lack& lack)
+      : model_(model), read_(read), lack_(lack), rows_(1) {}
+
+  Tensor step(std::span<const int> ids) override {
+    for (std::size_t i = 0; i < ids.size(); ++i) rows_[i].ids.push_back(ids[i]);
+    const int written = static_cast<int>(rows_.front().ids.size());
+    Extent now = lack_.extent;
+    now.queries = written;
+    if (lack_.kind == "decoder") now.keys = written;
+    Variant here = lack_.variant;  // values of what is not yet written are not there to be changed
+    std::erase_if(here.removed, [&](const Removal& r) { return r.key >= now.keys; });
+    const std::vector<const Variant*> variants(rows_.size(), &here);
+    const models::Result result =
+        model_.decode(copies_of(read_, rows_.size()), rows_, decoder_pass(lack_.kind, now, variants));
+    std::vector<int> last;
+    for (const int end : result.ends) last.push_back(end - 1);
+    return model_.vocabulary_logits(rows_at(result.hidden, last));
+  }
+  void select(std::span<const int> rows) override {
+    std::vector<models::Sequence> chosen;
+    for (const int r : rows) chosen.push_back(rows_[static_cast<std::size_t>(r)]);
+    rows_ = std::move(chosen);
+  }
+
+ private:
+  const models::EncoderDecoder& model_;
+  const models::Result& read_;
+  Lack lack_;
+  std::vector<models::Sequence> rows_;
+};
+
+/// The model as a search sees it, without what is lacking.
+class Lacking final : public models::EncoderDecoder {
+ public:
+  Lacking(const models::EncoderDecoder& model, const Lack& lack) : model_(model), lack_(lack) {}
+  const models::Summary& summary() const override { return model_.summary(); }
+  models::TargetTokens target_tokens() const override { return model_.target_tokens(); }
+  models::Result encode(std::span<const models::Sequence> sources, const models::Pass&) const override {
+    if (lack_.kind != "encoder") return model_.encode(sources);
+    const Variant* variant = &lack_.variant;
+    return model_.encode(sources, pass_without({&variant, 1}, lack_.extent));
+  }
+  models::Result decode(const models::Result& sources, std::span<const models::Sequence> targets,
+                        const models::DecoderPass& pass) const override {
+    return model_.decode(sources, targets, pass);
+  }
+  Tensor vocabulary_logits(const Tensor& hidden) const override { return model_.vocabulary_logits(hidden); }
+  std::unique_ptr<models::Decoding> begin(const models::Result& sources) const override {
+    if (lack_.kind == "encoder") return model_.begin(sources);
+    return std::make_unique<Rereading>(model_, sources, lack_);
+  }
+
+ private:
+  const models::EncoderDecoder& model_;
+  Lack lack_;
+};
+
+std::span<const int> without_start(const runtime::Written& w) { return std::span(w.ids).subspan(1); }
+
+}  // namespace
+
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
+  Writing w;
+  w.how = runtime::generation_of(model.folder, model.writer->target_tokens(), model.writer->summary());
+  w.how.results = 1;
+  const auto found = runtime::write(*model.writer, {&source, 1}, w.how);
+  w.text = model.reader.written(without_start(found.front().front()), w.tokens);
+  w.inputs.push_back({0, w.how.start, model.reader.piece(w.how.start), 0, 0, true});
+  for (const Token& t : std::span(w.tokens).first(w.tokens.size() - 1)) {
+    w.inputs.push_back(t);
+    ++w.inputs.back().index;
+  }
+  models::DecoderPass pass;
+  pass.record_attention = pass.record_hidden = true;
+  const models::Sequence target = sequence_of(w.inputs);
+  w.result = model.writer->decode(read, {&target, 1}, pass);
+  return w;
+}
+
+models::Result decode_without(const models::EncoderDecoder& model, const Passage& passage, const std::string& kind,
+                              const Extent& of, std::span<const Variant* const> variants) {
+  const std::size_t n = variants.size();
+  const int layer = lowest_layer(*variants.front());
+  const std::vector<models::Sequence> targets(n, passage.target);
+  if (kind == "encoder") {
+    models::Pass pass = pass_without(variants, of);
+    const Tensor start = repeated(passage.read.hidden_states[static_cast<std::size_t>(layer)], n);
+    pass.first_layer = layer, pass.start = &start;
+    return model.decode(model.encode(std::vector(n, passage.source), pass), targets);
+  }
+  models::DecoderPass pass = decoder_pass(kind, of, variants);
+  const Tensor start = repeated(passage.written.hidden_states[static_cast<std::size_t>(layer)], n);
+  pass.first_layer = layer, pass.start = &start;
+  return model.decode(copies_of(passage.read, n), targets, pass);
+}
+
+std::string rewritten(const ModelParts& model, const models::Sequence& source, const runtime::Generation& how,
+                      const std::string& kind, const Extent& of, const Variant& variant) {
+  const Lacking lacking(*model.writer, {kind, of, variant});
+  const auto found = runtime::write(lacking, {&source, 1}, how);
+  std::vector<Token> tokens;
+  return model.reader.written(without_start(found.front().front()), tokens);
+}
+
+}  // namespace fovea::look

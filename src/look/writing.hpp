@@ -1,0 +1,43 @@
+// What a model wrote of a text, and the pass in which it did, as it was and without some of its attention.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fovea/model.hpp>
+
+#include "look/model_parts.hpp"
+#include "look/removal.hpp"
+#include "runtime/generation.hpp"
+
+namespace fovea::look {
+
+/// Step i read inputs[i] and what came before, and chose tokens[i].
+struct Writing {
+  std::string text;
+  std::vector<Token> tokens;  // the one that ends the text too
+  std::vector<Token> inputs;  // the start token, then `tokens` but the last
+  runtime::Generation how;
+  models::Result result;  // the decoder's pass over `inputs`, with hidden states and attention
+};
+
+/// Writes as the folder says, then reads what was written once more, as it was written. `read`: the pass over `source`.
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read);
+
+/// A text and what is written of it, as ids, with the passes over both and their hidden states.
+struct Passage {
+  models::Sequence source, target;
+  const models::Result &read, &written;
+};
+
+/// The decoder's pass over as many copies of a passage as there are variants, each of which lacks what its variant says
+/// of this kind of attention: from the lowest layer on that the first of them touches, and none touches a lower one.
+models::Result decode_without(const models::EncoderDecoder& model, const Passage& passage, const std::string& kind,
+                              const Extent& of, std::span<const Variant* const> variants);
+
+/// What the model writes when all that it does lacks what the variant says. Steps keep their numbers: what is removed
+/// from the step that wrote a word is removed from whatever is written in its place.
+std::string rewritten(const ModelParts& model, const models::Sequence& source, const runtime::Generation& how,
+                      const std::string& kind, const Extent& of, const Variant& variant);
+
+}  // namespace fovea::look
