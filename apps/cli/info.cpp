@@ -187,7 +187,8 @@ void print_model(const Options& o, const models::Summary& s) {
   say(fmt::format("shape      {} layers × {} heads of {} · width {} · feed-forward {}", layers, s.heads, s.head_dim,
                   s.width, s.feed_forward),
       11);
-  if (s.pruned_heads > 0) say(fmt::format("           {} of {} heads are pruned", s.pruned_heads, s.layers * s.heads), 11);
+  if (s.pruned_heads > 0)
+    say(fmt::format("           {} of {} heads are pruned", s.pruned_heads, s.layers * s.heads), 11);
   if (s.kv_heads != s.heads) say(fmt::format("           {} key and value heads", s.kv_heads), 11);
   say(fmt::format("reads      {} positions · vocabulary of {}", count_text(s.positions), count_text(s.vocabulary)), 11);
   say(fmt::format("weights    {} parameters, stored as {}; {} as the kernels read them (F32)", count_text(s.parameters),

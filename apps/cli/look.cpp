@@ -119,9 +119,17 @@ Findings look_into(const LookOptions& o, const Run& run) {
   return f;
 }
 
+/// The page has the text and what was written, and what looks at the text; not what the decoder's steps read.
+std::string write_page(LookPage& page, const Run& run, Findings found) {
+  std::erase_if(found.heads, [](const HeadView& view) { return view.statistics.kind == "decoder"; });
+  return page.write(run, found, to_json(run, found));
+}
+
 void run_look(LookOptions& o, const Flag& text) {
   o.read();
   if (o.export_file.empty() && (o.force || !o.rows.empty())) throw UsageError("--rows and --force belong to --export");
+  if (!o.html_file.empty() && o.kind == "decoder")
+    throw UsageError("--html shows the encoder's attention and cross-attention; --kind decoder has a table and --json");
   LookPage page(o.html_file);  // refuses a path that cannot be written before anything is loaded
   const Model model = o.model.load();
   o.check(model.summary());
@@ -131,7 +139,7 @@ void run_look(LookOptions& o, const Flag& text) {
   ModelFlags::report_cut(cut);
   if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
   const Findings found = look_into(o, run);
-  const std::string written = o.html_file.empty() ? "" : page.write(run, found, to_json(run, found));
+  const std::string written = o.html_file.empty() ? "" : write_page(page, run, found);
   o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
@@ -186,8 +194,8 @@ Job declare(Flags& flags) {
 }  // namespace
 
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
-                    "  fovea look \"The animal didn't cross the street because it was too tired\" --token it\n"
-                    "  fovea look \"The animal didn't cross the street because it was too tired\" --kind cross\n"
+                    "  fovea look \"The cat sat on the mat.\" --token cat\n"
+                    "  fovea look \"The cat sat on the mat.\" --kind cross\n"
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"

@@ -260,18 +260,18 @@ Job declare(Flags& flags) {
 
 }  // namespace
 
-const Command kMeasure{
-    "measure", "removes edges, runs the model again, and shows what that did",
-    "[TEXT] --cut FROM:TO --model MODEL [options]",
-    "  fovea measure \"The animal didn't cross the street because it was too tired\" --cut it:animal "
-    "--target il --against elle\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --all heads --svg heads.svg\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --ablate 2.1,3.0 --mean\n"
-    "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
-    declare};
+const Command kMeasure{"measure", "removes edges, runs the model again, and shows what that did",
+                       "[TEXT] --cut FROM:TO --model MODEL [options]",
+
+                       "  fovea measure \"The bank by the river was flooded.\" --cut bank:river \\\n"
+                       "    --target rive --against banque\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
+                       "  fovea measure \"The bank was flooded.\" --all heads --svg heads.svg\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --ablate 2.1,3.0\n"
+                       "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
+                       declare};
 
 }  // namespace fovea::cli

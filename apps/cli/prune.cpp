@@ -267,7 +267,7 @@ const Command kPrune{"prune", "takes heads out, the least needed first, and meas
                      "[--keep N -o FOLDER] --model MODEL [options]",
                      "  fovea prune\n"
                      "  fovea prune --rank effect --sentences 600 --svg curve.svg\n"
-                     "  fovea prune --model build/models/minilm --text texts.txt --keep 40 -o build/minilm-40\n"
+                     "  fovea prune --model build/models/minilm --text texts.txt --keep 40 -o build/40\n"
                      "  fovea prune --model path/to/bert --text texts.txt --json\n",
                      declare};
 

@@ -13,8 +13,10 @@
 #include "look/demo_model.hpp"
 #include "progress.hpp"
 #include "table.hpp"
+#include "train/alignment_score.hpp"
 #include "train/checkpoint.hpp"
 #include "train/evaluation.hpp"
+#include "train/mechanism.hpp"
 #include "train/training.hpp"
 
 namespace fovea::cli {
@@ -44,6 +46,50 @@ void print_progress(const Options& o, const train::Progress& p) {
   std::fflush(stdout);
 }
 
+/// What its attention says: alignment and mechanism, as the report has them.
+std::pair<Json, Json> looked_into(const models::EncoderDecoder& model) {
+  const train::AlignmentReading reading = train::choose_reading(model);
+  train::AlignmentScore all;
+  Json sets = Json::array(), mechanism = Json::array();
+  for (const demo::EvaluationSet& set : demo::evaluation_sets()) {
+    const train::AlignmentScore s = train::score_alignment(model, set.pairs, {&reading, 1}).front();
+    sets.push_back({{"set", set.name}, {"links", s.links}, {"gold", s.gold}, {"both", s.both}});
+    if (set.held_out) all.links += s.links, all.gold += s.gold, all.both += s.both;
+    note("aligned " + set.name);
+  }
+  const Json alignment{{"layer", reading.layer},
+                       {"heads", reading.heads},
+                       {"share", reading.share},
+                       {"error_rate", all.error_rate()},
+                       {"sets", sets}};
+  for (const train::Mechanism& m : train::measure_mechanism(model, 1 << 30))
+    mechanism.push_back({{"from", m.from},
+                         {"to", m.to},
+                         {"sentences", m.sentences},
+                         {"effect", m.effect},
+                         {"flipped", m.flipped},
+                         {"control", m.control},
+                         {"draws", m.draws}});
+  return {alignment, mechanism};
+}
+
+void print_mechanism(const Json& mechanism) {
+  Table table({{"without"},
+               {"sentences", true},
+               {"right − wrong falls by", true},
+               {"flipped %", true},
+               {"random removals", true}});
+  const auto name = [](const std::string& to) {
+    return to == "pronoun" ? "it" : to == "noun" ? "its noun" : to == "other" ? "the other noun" : "what decides";
+  };
+  for (const Json& m : mechanism)
+    table.row({fmt::format("{} → {}", name(m["from"]), name(m["to"])), m["sentences"].dump(),
+               fmt::format("{:.2f}", m["effect"].get<double>()),
+               fmt::format("{:.1f}", 100 * m["flipped"].get<double>() / std::max(1, m["sentences"].get<int>())),
+               fmt::format("{:.3f} ({} draws)", m["control"].get<double>(), m["draws"].dump())});
+  table.print();
+}
+
 /// Of the model as it lies in its folder: weights rounded as they were written.
 void print_scores(const Options& o, const std::string& name) {
   const auto model = models::load_encoder_decoder(name == "demo" ? look::demo_folder() : io::resolve_model(name));
@@ -60,10 +106,16 @@ void print_scores(const Options& o, const std::string& name) {
     sets.push_back(
         {{"set", s.name}, {"sentences", s.sentences}, {"exact", s.exact}, {"marked", s.marked}, {"right", s.right}});
   }
-  if (o.common.json)
-    print_json({{"evaluation", sets}});
-  else
-    table.print();
+  const auto [alignment, mechanism] = looked_into(*model);
+  if (o.common.json) return print_json({{"evaluation", sets}, {"alignment", alignment}, {"mechanism", mechanism}});
+  table.print();
+  fmt::print("\n");
+  say(fmt::format("alignment error rate {:.1f} over the held-out sets: layer {}, {}, chosen on training sentences",
+                  100 * alignment["error_rate"].get<double>(), alignment["layer"].dump(),
+                  alignment["heads"].size() == 1 ? fmt::format("head {}", alignment["heads"][0].dump())
+                                                 : std::string("mean over heads")));
+  fmt::print("\n");
+  print_mechanism(mechanism);
 }
 
 void run(const Options& o) {

@@ -84,8 +84,8 @@ class Tiers {
         const std::span v = rows.value(keys[k]);
         rows.add_projected(std::vector<double>(v.begin(), v.end()), through[k]);
       }
-      const auto sloped = [&](int query, int key) {
-        const std::span v = rows.value(key), g = slope(record, query, head);
+      const auto sloped = [&, h = head](int query, int key) {
+        const std::span v = rows.value(key), g = slope(record, query, h);
         return std::inner_product(v.begin(), v.end(), g.begin(), 0.0, std::plus<>(), product);
       };
       for (int begin = 0; begin < rows.queries(); begin += rows.band()) {

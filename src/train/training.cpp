@@ -45,7 +45,8 @@ void Training::resume() {
     }
   };
   check(state.parameters, "parameter"), check(state.first, "first moment"), check(state.second, "second moment");
-  for (auto& [name, p] : made_.parameters) std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
+  for (auto& [name, p] : made_.parameters)
+    std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
   learner_.optimiser().restore(state.step, state.first, state.second);
   step_ = saved_step_ = state.step;
 }

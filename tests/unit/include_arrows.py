@@ -21,9 +21,9 @@ BELOW = {
     "models": ["nn", "io"],
     "runtime": ["models"],
     "demo": ["io"],
-    "train": ["runtime", "demo"],
     "look": ["runtime", "kernels"],
-    "apps": ["look", "train"],
+    "train": ["look", "demo"],
+    "apps": ["train"],
 }
 PUBLIC = {
     "error": ["error"],
