@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <sys/resource.h>
 #include <thread>
@@ -77,6 +79,7 @@ struct Options {
   ShapeFlags shape;
   std::string subject, isa, model;
   bool backward = false, decode = false;
+  std::optional<int> page_size;
   int tokens = 256;
 };
 
@@ -87,6 +90,26 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
   for (std::int64_t i = 0, n = t.elements(); i < n; ++i)
     store_element(dtype, t.raw(), i, static_cast<double>(normal(bits)));
   return t;
+}
+
+/// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
+/// sequences took pages from and gave them back to.
+struct Cache {
+  Tensor rows;             // [batch, keys, kv_heads, dim], or [batch · blocks, page_size, kv_heads, dim]
+  std::vector<int> table;  // [batch, blocks]; empty: no pages
+  PagedView view() const { return table.empty() ? PagedView(rows.view()) : paged(rows, table); }
+};
+Cache random_cache(const Options& o, DType dtype, Shape shape, unsigned seed) {
+  Cache c;
+  if (o.page_size) {
+    const std::int64_t pages = shape[0] * ((shape[1] + *o.page_size - 1) / *o.page_size);
+    shape[0] = pages, shape[1] = *o.page_size;
+    c.table.resize(static_cast<std::size_t>(pages));
+    std::iota(c.table.begin(), c.table.end(), 0);
+    std::shuffle(c.table.begin(), c.table.end(), std::mt19937(seed));
+  }
+  c.rows = random_tensor(dtype, shape, seed);
+  return c;
 }
 
 struct Report {
@@ -104,10 +127,12 @@ Report measure(const Options& o) {
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
   note("filling q, k and v …");
-  const Tensor q = random_tensor(p.dtype, p.q(), 1), k = random_tensor(p.dtype, p.k(), 2),
-               v = random_tensor(p.dtype, p.v(), 3);
-  const AttentionSpec spec = o.flags.spec(p.heads);
-  r.kernel = explain(q, k, v, spec).chosen;
+  const Tensor q = random_tensor(p.dtype, p.q(), 1);
+  const Cache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
+  AttentionSpec spec = o.flags.spec(p.heads);
+  const std::vector<int> lengths(static_cast<std::size_t>(p.batch), p.keys);  // the last page may have room for more
+  if (o.page_size) spec.lengths.keys = lengths;
+  r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
   note(fmt::format("timing {} …", r.kernel));
   const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
   r.seconds = time_runs([&] {
@@ -133,7 +158,7 @@ Report measure(const Options& o) {
   }
   r.fraction = r.gflops / r.ceiling;
   if (o.decode) {
-    const std::int64_t cache = k.bytes() + v.bytes();
+    const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
     r.read_gbps = static_cast<double>(cache) / r.seconds.min * 1e-9;
     r.ceiling_gbps = read_ceiling(cache);
     r.fraction = r.read_gbps / r.ceiling_gbps;  // one query has little to compute and everything to read
@@ -157,6 +182,7 @@ Json to_json(const Options& o, const Report& r) {
             {"gflops", r.gflops},
             {"ceiling", {{"gflops", r.ceiling}, {"what", r.ceiling_is}}},
             {"fraction", r.fraction}};
+  if (o.page_size) json["shape"]["page_size"] = *o.page_size;
   if (o.decode) json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.ceiling_gbps;
   json["peak_rss_bytes"] = r.peak_rss;
   return json;
@@ -165,6 +191,7 @@ Json to_json(const Options& o, const Report& r) {
 void print(const Options& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
+  if (o.page_size) say(fmt::format("pages      of {} keys, in no order of memory", *o.page_size), 11);
   say(fmt::format("kernel     {}, {} threads", r.kernel, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(r.seconds.min),
                   seconds_text(r.seconds.median), r.seconds.runs),
@@ -191,6 +218,10 @@ void run(const Options& o) {
   }
   if (o.subject != "attention")
     throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm and model", o.subject));
+  if (o.page_size && (*o.page_size < 1 || *o.page_size > (1 << 20)))
+    throw UsageError(fmt::format("--page-size {}: expected a number of keys from 1 to {}", *o.page_size, 1 << 20));
+  if (o.page_size && o.backward)
+    throw UsageError("--backward: caches in pages have no gradients; leave out --page-size");
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
@@ -207,6 +238,11 @@ Job declare(Flags& flags) {
       .add_flag(
           "--decode", o->decode,
           "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
+      ->group("Problem");
+  flags
+      .add_option("--page-size", o->page_size,
+                  "keys and values in pages of N rows, in no order of memory, found by a table as serving keeps them")
+      ->type_name("N")
       ->group("Problem");
   flags.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
   o->flags.declare(flags);
@@ -227,6 +263,7 @@ Job declare(Flags& flags) {
 const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|gemm|model [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
+                     "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --page-size 16\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"
