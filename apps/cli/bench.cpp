@@ -2,7 +2,6 @@
 #include "bench.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <numeric>
@@ -19,6 +18,7 @@
 
 #include "attention_flags.hpp"
 #include "core/convert.hpp"
+#include "core/stopwatch.hpp"
 #include "kernels/probe.hpp"
 #include "table.hpp"
 
@@ -41,14 +41,13 @@ double on_all_threads(const std::function<double()>& probe) {
 }  // namespace
 
 Seconds time_runs(const std::function<void()>& work) {
-  using Clock = std::chrono::steady_clock;
   work();
   std::vector<double> each;
   double total = 0;
   while (each.size() < 3 || (total < 1 && each.size() < 1000)) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     work();
-    each.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    each.push_back(watch.seconds());
     total += each.back();
   }
   std::sort(each.begin(), each.end());
@@ -73,7 +72,7 @@ std::int64_t peak_rss_bytes() {
 
 namespace {
 
-struct Options {
+struct BenchOptions {
   Common common;
   AttentionFlags flags;
   ShapeFlags shape;
@@ -94,13 +93,13 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
 
 /// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
 /// sequences took pages from and gave them back to.
-struct Cache {
+struct BenchCache {
   Tensor rows;             // [batch, keys, kv_heads, dim], or [batch · blocks, page_size, kv_heads, dim]
   std::vector<int> table;  // [batch, blocks]; empty: no pages
   PagedView view() const { return table.empty() ? PagedView(rows.view()) : paged(rows, table); }
 };
-Cache random_cache(const Options& o, DType dtype, Shape shape, unsigned seed) {
-  Cache c;
+BenchCache random_cache(const BenchOptions& o, DType dtype, Shape shape, unsigned seed) {
+  BenchCache c;
   if (o.page_size) {
     const std::int64_t pages = shape[0] * ((shape[1] + *o.page_size - 1) / *o.page_size);
     shape[0] = pages, shape[1] = *o.page_size;
@@ -122,13 +121,13 @@ struct Report {
   std::int64_t peak_rss = 0;
 };
 
-Report measure(const Options& o) {
+Report measure(const BenchOptions& o) {
   Report r;
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
   note("filling q, k and v …");
   const Tensor q = random_tensor(p.dtype, p.q(), 1);
-  const Cache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
+  const BenchCache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
   AttentionSpec spec = o.flags.spec(p.heads);
   const std::vector<int> lengths(static_cast<std::size_t>(p.batch), p.keys);  // the last page may have room for more
   if (o.page_size) spec.lengths.keys = lengths;
@@ -166,7 +165,7 @@ Report measure(const Options& o) {
   return r;
 }
 
-Json to_json(const Options& o, const Report& r) {
+Json to_json(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   Json json{{"kernel", r.kernel},
             {"shape",
@@ -188,7 +187,7 @@ Json to_json(const Options& o, const Report& r) {
   return json;
 }
 
-void print(const Options& o, const Report& r) {
+void print(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
   if (o.page_size) say(fmt::format("pages      of {} keys, in no order of memory", *o.page_size), 11);
@@ -207,7 +206,7 @@ void print(const Options& o, const Report& r) {
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
 }
 
-void run(const Options& o) {
+void run(const BenchOptions& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
@@ -226,8 +225,8 @@ void run(const Options& o) {
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_bench(Flags& flags) {
+  auto o = std::make_shared<BenchOptions>();
   flags
       .add_option("SUBJECT", o->subject,
                   "attention (one problem), gemm (a linear layer) or model (the forward pass of an encoder)")
@@ -268,6 +267,6 @@ const Command kBench{"bench", "speed, beside the ceilings probed in the same run
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n",
-                     declare};
+                     declare_bench};
 
 }  // namespace fovea::cli

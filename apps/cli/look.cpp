@@ -119,17 +119,9 @@ Findings look_into(const LookOptions& o, const Run& run) {
   return f;
 }
 
-/// The page has the text and what was written, and what looks at the text; not what the decoder's steps read.
-std::string write_page(LookPage& page, const Run& run, Findings found) {
-  std::erase_if(found.heads, [](const HeadView& view) { return view.statistics.kind == "decoder"; });
-  return page.write(run, found, to_json(run, found));
-}
-
 void run_look(LookOptions& o, const Flag& text) {
   o.read();
   if (o.export_file.empty() && (o.force || !o.rows.empty())) throw UsageError("--rows and --force belong to --export");
-  if (!o.html_file.empty() && o.kind == "decoder")
-    throw UsageError("--html shows the encoder's attention and cross-attention; --kind decoder has a table and --json");
   LookPage page(o.html_file);  // refuses a path that cannot be written before anything is loaded
   const Model model = o.model.load();
   o.check(model.summary());
@@ -139,12 +131,12 @@ void run_look(LookOptions& o, const Flag& text) {
   ModelFlags::report_cut(cut);
   if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
   const Findings found = look_into(o, run);
-  const std::string written = o.html_file.empty() ? "" : write_page(page, run, found);
+  const std::string written = o.html_file.empty() ? "" : page.write(run, found, to_json(run, found));
   o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 
-Job declare(Flags& flags) {
+Job declare_look(Flags& flags) {
   auto o = std::make_shared<LookOptions>();
   const Flag* text = declare_text(flags, o->text);
   flags
@@ -201,6 +193,6 @@ const Command kLook{"look", "runs a model on a text and shows what attended to w
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --html page.html\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
-                    declare};
+                    declare_look};
 
 }  // namespace fovea::cli

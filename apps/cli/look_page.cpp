@@ -78,8 +78,8 @@ Json describe(const look::PageGroup& group, const std::string& kind, const std::
     bytes.append(reinterpret_cast<const char*>(a.bytes.data()), a.bytes.size());
   }
   Json json{{"kind", kind},
-            {"queries", kind == "cross" ? "target_tokens" : "tokens"},  // the list of tokens on each side
-            {"keys", "tokens"},
+            {"queries", kind == "encoder" ? "tokens" : "target_tokens"},  // the list of tokens on each side
+            {"keys", kind == "decoder" ? "target_inputs" : "tokens"},
             {"heads", heads},
             {"detail", detail_name(group.detail)},
             {"mask", group.mask}};
@@ -92,6 +92,13 @@ Json describe(const look::PageGroup& group, const std::string& kind, const std::
   }
   json["arrays"] = arrays;
   return json;
+}
+
+Json specials_among(const std::vector<Token>& tokens) {
+  Json indices = Json::array();
+  for (const Token& t : tokens)
+    if (t.special) indices.push_back(t.index);
+  return indices;
 }
 
 std::string sentence(const std::string& path, std::size_t bytes, const Json& group, std::size_t heads) {
@@ -138,10 +145,10 @@ LookPage::LookPage(const std::string& path) : path_(path) {
 }
 
 std::string LookPage::write(const Run& run, const Findings& found, Json json) {
-  Json proofs = Json::array(), specials = Json::array(), groups = Json::array();
+  Json proofs = Json::array(), groups = Json::array();
   for (const HeadView& view : found.heads) proofs.push_back(view.statistics.max_abs_error);
-  for (const Token& t : run.tokens)
-    if (t.special) specials.push_back(t.index);
+  Json specials{{"tokens", specials_among(run.tokens)}};
+  if (run.writes()) specials["target_inputs"] = specials_among(run.target_inputs());
   json["text"] = run.text;
   json["page"] = {{"program", "fovea " FOVEA_VERSION},
                   {"special", specials},

@@ -22,7 +22,7 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct TrainOptions {
   Common common;
   std::string recipe, output, score, dtype = "f32";
   std::optional<int> steps, seed, pairs;
@@ -30,7 +30,7 @@ struct Options {
 };
 
 /// The recipe with what the command line changes, and the text that identifies it in checkpoints.
-std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
+std::pair<train::Recipe, std::string> recipe_of(const TrainOptions& o) {
   if (o.recipe != "demo") train::read_recipe(o.recipe);  // complains of what the file says before anything is put in
   Json json = o.recipe == "demo" ? Json::parse(train::demo_recipe_text()) : Json(io::read_json(o.recipe));
   if (o.steps) json["training"]["steps"] = *o.steps;
@@ -40,7 +40,7 @@ std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
   return {train::recipe_of(checked, o.recipe), checked.dump()};
 }
 
-void print_progress(const Options& o, const train::Progress& p) {
+void print_progress(const TrainOptions& o, const train::Progress& p) {
   if (!o.common.json && isatty(STDOUT_FILENO)) return say(progress_line(p));
   print_json(progress_json(p));
   std::fflush(stdout);
@@ -91,7 +91,7 @@ void print_mechanism(const Json& mechanism) {
 }
 
 /// Of the model as it lies in its folder: weights rounded as they were written.
-void print_scores(const Options& o, const std::string& name) {
+void print_scores(const TrainOptions& o, const std::string& name) {
   const auto model = models::load_encoder_decoder(name == "demo" ? look::demo_folder() : io::resolve_model(name));
 
   Table table({{"set"}, {"sentences", true}, {"exact %", true}, {"words that depend", true}, {"right %", true}});
@@ -118,16 +118,20 @@ void print_scores(const Options& o, const std::string& name) {
   print_mechanism(mechanism);
 }
 
-void run(const Options& o) {
+void run(const TrainOptions& o) {
   const DType dtype = dtype_of_flag("--dtype", o.dtype);
   const auto [recipe, text] = recipe_of(o);
   if (!o.score.empty()) return print_scores(o, o.score);
   if (o.output.empty()) throw UsageError("-o,--output is required: where the model and its checkpoints go");
   if (o.evaluate && recipe.files) throw UsageError("--evaluate scores the demo language; this recipe learns another");
   const std::filesystem::path folder = o.output;
+  const bool goes_on = !o.fresh && train::has_state(folder);
+  if (!o.fresh && !goes_on && train::has_model(folder))
+    throw Error(
+        fmt::format("{}: holds a model that is done; name another folder, or --fresh replaces it", folder.string()));
   note("preparing the data");
   train::Training training(recipe, text, folder);
-  if (!o.fresh && train::has_state(folder)) {
+  if (goes_on) {
     training.resume();
     warn(fmt::format("goes on after step {} of {}; --fresh starts anew", training.step(), folder.string()));
   }
@@ -143,8 +147,8 @@ void run(const Options& o) {
   if (o.evaluate) print_scores(o, folder.string());
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_train(Flags& flags) {
+  auto o = std::make_shared<TrainOptions>();
   flags.add_option("RECIPE", o->recipe, "a recipe file (JSON), or demo: the recipe of the embedded model")
       ->required()
       ->type_name("RECIPE");
@@ -156,7 +160,7 @@ Job declare(Flags& flags) {
   flags.add_option("--steps", o->steps, "instead of the recipe's")->type_name("N");
   flags.add_option("--seed", o->seed, "instead of the recipe's")->type_name("N");
   flags.add_option("--pairs", o->pairs, "of the demo language, instead of the recipe's")->type_name("N");
-  flags.add_flag("--fresh", o->fresh, "start anew even when the folder holds a checkpoint of this recipe");
+  flags.add_flag("--fresh", o->fresh, "start anew even when the folder holds a checkpoint or a model");
   flags.add_flag("--evaluate", o->evaluate, "score the model on the demo's held-out sentences when it is done");
   flags.add_option("--dtype", o->dtype, "of the weights that are written in the end: f32 (default), bf16 or f16")
       ->type_name("DTYPE");
@@ -171,6 +175,6 @@ const Command kTrain{"train", "learns a translator from a recipe", "RECIPE -o FO
                      "  fovea train demo -o build/quick --steps 300 --pairs 20000\n"
                      "  fovea train demo --score demo\n"
                      "  fovea train path/to/recipe.json -o build/mine --json\n",
-                     declare};
+                     declare_train};
 
 }  // namespace fovea::cli

@@ -109,6 +109,16 @@ class KeyBlock {
   bool wanted_[kMost], finite_[kMost];
 };
 
+/// O += P·V of a strip and a packed tile.
+inline void add_values(const Scratch& s, const KeyBlock& block, int tile, int row, int rows, int padded,
+                       const std::uint64_t* bits) {
+  if (block.finite(tile))
+    product<true>(rows, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, s.out + row * padded,
+                  padded);
+  else
+    add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
+}
+
 /// Folds one tile of keys into the rows of a strip.
 inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock& block, int tile, int row, int rows,
                  int padded) {
@@ -118,11 +128,7 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
   softmax_strip(s, row, rows, padded);
-  if (block.finite(tile))
-    product<true>(rows, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, s.out + row * padded,
-                  padded);
-  else
-    add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
+  add_values(s, block, tile, row, rows, padded, bits);
 }
 
 inline Plan plan(const Problem& p) noexcept {
