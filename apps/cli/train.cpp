@@ -57,11 +57,9 @@ std::pair<Json, Json> looked_into(const models::EncoderDecoder& model) {
     if (set.held_out) all.links += s.links, all.gold += s.gold, all.both += s.both;
     note("aligned " + set.name);
   }
-  const Json alignment{{"layer", reading.layer},
-                       {"heads", reading.heads},
-                       {"share", reading.share},
-                       {"error_rate", all.error_rate()},
-                       {"sets", sets}};
+  const Json alignment{
+      {"layer", reading.layer}, {"heads", reading.heads},         {"by", reading.norms ? "norms" : "weights"},
+      {"share", reading.share}, {"error_rate", all.error_rate()}, {"sets", sets}};
   for (const train::Mechanism& m : train::measure_mechanism(model, 1 << 30))
     mechanism.push_back({{"from", m.from},
                          {"to", m.to},
@@ -110,10 +108,10 @@ void print_scores(const TrainOptions& o, const std::string& name) {
   if (o.common.json) return print_json({{"evaluation", sets}, {"alignment", alignment}, {"mechanism", mechanism}});
   table.print();
   fmt::print("\n");
-  say(fmt::format("alignment error rate {:.1f} over the held-out sets: layer {}, {}, chosen on training sentences",
-                  100 * alignment["error_rate"].get<double>(), alignment["layer"].dump(),
-                  alignment["heads"].size() == 1 ? fmt::format("head {}", alignment["heads"][0].dump())
-                                                 : std::string("mean over heads")));
+  say(fmt::format(
+      "alignment error rate {:.1f} over the held-out sets: layer {}, heads {}, by {}, chosen on training sentences",
+      100 * alignment["error_rate"].get<double>(), alignment["layer"].dump(), alignment["heads"].dump(),
+      alignment["by"].get<std::string>()));
   fmt::print("\n");
   print_mechanism(mechanism);
 }
