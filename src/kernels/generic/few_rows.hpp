@@ -201,7 +201,7 @@ inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int
       l += shrink[0] * part(split)[1];
       for (int d = 0; d < padded; ++d) out[d] += shrink[0] * part(split)[2 + d];
     }
-    s.base[i] = base;
+    set_base(s, i, base);
     store(s.sum + i * kLanes, 0.0f);
     s.sum[i * kLanes] = l;
   }
@@ -213,7 +213,7 @@ inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int 
   begin_rows(p, w, s, padded, 0, w.rows);
   if (split > 0)
     for (int i = 0; i < w.rows; ++i) {  // the sink joins the first run alone
-      s.base[i] = minus_infinity();
+      set_base(s, i, minus_infinity());
       store(s.sum + i * kLanes, 0.0f);
     }
   const Range span = visible_span(p, w);
@@ -221,7 +221,7 @@ inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int 
   for (int key = at_least(span.begin, partials ? split * kSplitKeys : 0); key < end; key += kTileKeys) {
     const Range range{key, at_most(key + kTileKeys, w.keys)};
     std::uint64_t bits[kFewRows];
-    if (!look_up_mask(p, w, 0, w.rows, range, bits)) continue;
+    if (look_up_mask(p, w, 0, w.rows, range, bits) == Cover::Empty) continue;
     score_few(p, w, s, 0, w.rows, range, bits);
     softmax_strip(s, 0, w.rows, padded);
     add_few(p, w, s, w.rows, padded, range, bits);

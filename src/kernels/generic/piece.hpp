@@ -19,6 +19,8 @@ struct Scratch {
   float* queries;  // [rows, padded head_dim], scaled
   float* out;      // [rows, padded]
   float* base;     // [rows] what is subtracted from scores; −∞ before the first visible key
+  float* shift;    // [rows] the base, or 0 while that is −∞: −∞ must never meet −∞
+  float* bound;    // [rows] the base moves when a score exceeds this
   float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
   float* rows;     // [kLanes, padded head_dim] keys before the transpose
   float* keys;     // [2, key_tiles, padded head_dim, 64]
@@ -36,12 +38,20 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
   *s = {take(r * d),
         take(r * v),
         take(r),
+        take(r),
+        take(r),
         take(r * kLanes),
         take(kLanes * d),
         take(2 * plan.key_tiles * kTileKeys * d),
         take(2 * plan.key_tiles * kTileKeys * v),
         take(kStrip * kTileKeys)};
   return used;
+}
+
+inline constexpr float kSlack = 1;  // how far a base may lag behind the greatest score
+inline void set_base(const Scratch& s, int row, float base) {
+  s.base[row] = base, s.bound[row] = base + kSlack;
+  s.shift[row] = base == minus_infinity() ? 0.0f : base;
 }
 
 /// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query.
@@ -120,23 +130,31 @@ inline void for_segments(const Problem& p, const Piece& w, int row, int rows, F 
   }
 }
 
+inline int head_of(const Problem& p, const Piece& w, int row) {
+  return w.kv_head * p.group() + (w.first + row) / w.queries;
+}
 inline Tile tile_of(const Piece& w, const Segment& s, Range keys) {
   return {w.batch, s.head, {s.query, s.query + s.rows}, keys, w.queries, w.keys};
 }
 
-/// Visibility of a strip: bits [kStrip]. False when nothing of it is visible.
-inline bool look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
+/// Visibility of a strip: bits [kStrip]. Empty when nothing of it is visible, Full when all of a whole tile is.
+inline Cover look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
   const int n = keys.end - keys.begin;
   const std::uint64_t full = n == kTileKeys ? kAllBits : (std::uint64_t{1} << n) - 1;
+  const auto fill = [&](std::uint64_t* own, int count, std::uint64_t value) {
+    for (int i = 0; i < count; ++i) own[i] = value;
+  };
+  Cover all = n == kTileKeys ? Cover::Full : Cover::Partial;
+  if (!p.mask.self) return fill(bits, rows, full), all;
   bool any = false;
   for_segments(p, w, row, rows, [&](const Segment& s) {
     std::uint64_t* own = bits + (s.row - row);
-    const Cover cover = p.mask.self ? p.mask.bits(p.mask.self, tile_of(w, s, keys), own) : Cover::Full;
+    const Cover cover = p.mask.bits(p.mask.self, tile_of(w, s, keys), own);
     any = any || cover != Cover::Empty;
-    if (cover != Cover::Partial)
-      for (int i = 0; i < s.rows; ++i) own[i] = cover == Cover::Full ? full : 0;
+    if (cover != Cover::Partial) fill(own, s.rows, cover == Cover::Full ? full : 0);
+    if (cover != Cover::Full) all = Cover::Partial;
   });
-  return any;
+  return any ? all : Cover::Empty;
 }
 
 /// The run of keys outside which no row of the piece sees anything, from the start of a tile.
@@ -152,22 +170,27 @@ inline Range visible_span(const Problem& p, const Piece& w) {
   return {all.begin / kTileKeys * kTileKeys, all.end};
 }
 
-/// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink.
+/// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink. The rest of the
+/// last register tile are rows of zeros.
 inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
-  const float scale = static_cast<float>(p.scale);
-  const int dims = round_up(p.head_dim, kLanes);
+  const Vec scale = static_cast<float>(p.scale);
+  const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
+  for (int i = (row + rows) * dims; i < (row + whole) * dims; ++i) s.queries[i] = 0;
   for_segments(p, w, row, rows, [&](const Segment& g) {
-    const float sink = p.sinks ? p.sinks[g.head] : minus_infinity();
     for (int i = 0; i < g.rows; ++i) {
       float* q = s.queries + (g.row + i) * dims;
       widen_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, q);
-      for (int d = 0; d < dims; ++d) q[d] = d < p.head_dim ? q[d] * scale : 0;
-      s.base[g.row + i] = sink;
-      store(s.sum + (g.row + i) * kLanes, 0.0f);
-      s.sum[(g.row + i) * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
+      for (int d = p.head_dim; d < dims; ++d) q[d] = 0;
+      for (int d = 0; d < dims; d += kLanes) store(q + d, load(q + d) * scale);
     }
   });
-  for (int i = row * padded; i < (row + rows) * padded; ++i) s.out[i] = 0;
+  for (int r = row; r < row + whole; ++r) {
+    const float sink = p.sinks && r < row + rows ? p.sinks[head_of(p, w, r)] : minus_infinity();
+    set_base(s, r, sink);
+    store(s.sum + r * kLanes, 0.0f);
+    s.sum[r * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
+  }
+  for (int i = row * padded; i < (row + whole) * padded; i += kLanes) store(s.out + i, 0.0f);
 }
 
 /// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE = base + ln l.
