@@ -1,4 +1,5 @@
-# fovea_layer(NAME DEPENDS other layers… LINKS outside libraries…): one static library from the *.cpp of a folder.
+# fovea_layer(NAME DEPENDS other layers… LINKS outside libraries… [COLD]): one static library from the *.cpp of a folder. COLD: nothing
+# in it is worth more than -O1, which builds in three quarters of the time.
 
 set(FOVEA_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wold-style-cast -Werror)
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
@@ -22,7 +23,7 @@ function(fovea_flags target)
 endfunction()
 
 function(fovea_layer name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LINKS;SOURCES" ${ARGN})
+  cmake_parse_arguments(ARG "COLD" "" "DEPENDS;LINKS;SOURCES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   add_library(fovea_${name} STATIC ${sources} ${ARG_SOURCES})
   target_include_directories(fovea_${name} PUBLIC
@@ -34,5 +35,8 @@ function(fovea_layer name)
   endforeach()
   target_link_libraries(fovea_${name} PRIVATE ${ARG_LINKS})
   fovea_flags(fovea_${name})
+  if(ARG_COLD)
+    target_compile_options(fovea_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   set(FOVEA_LAYERS ${FOVEA_LAYERS} fovea_${name} CACHE INTERNAL "targets to install")
 endfunction()

@@ -1,21 +1,20 @@
 // fovea attend: attention on tensors from any language, safetensors in and out.
 #include "attend.hpp"
 
-#include <chrono>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <fovea/threads.hpp>
 
 #include "command.hpp"
+#include "core/stopwatch.hpp"
 #include "io/safetensors_writer.hpp"
 #include "table.hpp"
 
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct AttendOptions {
   Common common;
   AttentionFlags flags;
   std::string input, output, out_dtype;
@@ -23,7 +22,7 @@ struct Options {
 };
 
 /// All that goes into OUT, declared before anything large is computed.
-std::vector<io::TensorSpec> entries_of(const Options& o, const AttentionInput& in, DType out_dtype) {
+std::vector<io::TensorSpec> entries_of(const AttendOptions& o, const AttentionInput& in, DType out_dtype) {
   const std::int64_t batch = in.q.shape()[0], time = in.q.shape()[1], heads = in.q.shape()[2], keys = in.k.shape()[1];
   const DType dtype = in.q.dtype();
   std::vector<io::TensorSpec> entries{{"out", out_dtype, {batch, time, heads, in.v.shape()[3]}},
@@ -50,7 +49,7 @@ void check_dout(const AttentionInput& in) {
 }
 
 /// Weights go straight to the file; the statistics ride along where they read the same rows.
-void write_rows(const Options& o, const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
+void write_rows(const AttendOptions& o, const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
   std::optional<Attention> without_sinks;
   if (o.stats && in.sink) {
     AttentionSpec bare = in.spec;
@@ -77,7 +76,7 @@ void write_gradients(const AttentionInput& in, const Attention& a, io::SafeTenso
   if (in.sink) file.append("dsink", g.dsinks);
 }
 
-void report(const Options& o, const Attention& a, const std::vector<io::TensorSpec>& entries, double seconds) {
+void report(const AttendOptions& o, const Attention& a, const std::vector<io::TensorSpec>& entries, double seconds) {
   if (o.common.json) {
     Json tensors = Json::object();
     for (const io::TensorSpec& e : entries)
@@ -92,7 +91,7 @@ void report(const Options& o, const Attention& a, const std::vector<io::TensorSp
   table.print();
 }
 
-void attend_file(const Options& o, const AttentionInput& in) {
+void attend_file(const AttendOptions& o, const AttentionInput& in) {
   AttentionSpec spec = in.spec;
   if (!o.out_dtype.empty()) spec.output = dtype_of_flag("--out-dtype", o.out_dtype);
   Explanation plan;
@@ -107,9 +106,9 @@ void attend_file(const Options& o, const AttentionInput& in) {
 
   const std::vector<io::TensorSpec> entries = entries_of(o, in, spec.output.value_or(in.q.dtype()));
   io::SafeTensorsWriter file(o.output, entries);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const Attention a = attend(in.q.view(), in.k.view(), in.v.view(), spec);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = watch.seconds();
   file.append("out", a.out), file.append("lse", a.lse);
   if (o.weights || o.stats) write_rows(o, in, a, file);
   if (o.gradients) write_gradients(in, a, file);
@@ -117,15 +116,15 @@ void attend_file(const Options& o, const AttentionInput& in) {
   report(o, a, entries, seconds);
 }
 
-void run(const Options& o) {
+void run(const AttendOptions& o) {
   o.flags.spec(1);  // a flag that makes no sense is said before the file is read
   if (!o.out_dtype.empty()) dtype_of_flag("--out-dtype", o.out_dtype);
   const AttentionInput in(o.input, o.flags);
   attend_file(o, in);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_attend(Flags& flags) {
+  auto o = std::make_shared<AttendOptions>();
   flags
       .add_option(
           "IN", o->input,
@@ -180,6 +179,6 @@ const Command kAttend{"attend", "attention on tensors from any language: safeten
                       "  fovea attend in.safetensors -o out.safetensors --causal\n"
                       "  fovea attend in.safetensors -o out.safetensors --window 16:4 --weights\n"
                       "  fovea attend in.safetensors -o out.safetensors --alibi --stats --json\n",
-                      declare};
+                      declare_attend};
 
 }  // namespace fovea::cli

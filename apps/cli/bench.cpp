@@ -2,9 +2,10 @@
 #include "bench.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <sys/resource.h>
 #include <thread>
@@ -17,6 +18,7 @@
 
 #include "attention_flags.hpp"
 #include "core/convert.hpp"
+#include "core/stopwatch.hpp"
 #include "kernels/probe.hpp"
 #include "table.hpp"
 
@@ -39,14 +41,13 @@ double on_all_threads(const std::function<double()>& probe) {
 }  // namespace
 
 Seconds time_runs(const std::function<void()>& work) {
-  using Clock = std::chrono::steady_clock;
   work();
   std::vector<double> each;
   double total = 0;
   while (each.size() < 3 || (total < 1 && each.size() < 1000)) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     work();
-    each.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    each.push_back(watch.seconds());
     total += each.back();
   }
   std::sort(each.begin(), each.end());
@@ -71,12 +72,13 @@ std::int64_t peak_rss_bytes() {
 
 namespace {
 
-struct Options {
+struct BenchOptions {
   Common common;
   AttentionFlags flags;
   ShapeFlags shape;
   std::string subject, isa, model;
   bool backward = false, decode = false;
+  std::optional<int> page_size;
   int tokens = 256;
 };
 
@@ -89,6 +91,26 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
   return t;
 }
 
+/// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
+/// sequences took pages from and gave them back to.
+struct BenchCache {
+  Tensor rows;             // [batch, keys, kv_heads, dim], or [batch · blocks, page_size, kv_heads, dim]
+  std::vector<int> table;  // [batch, blocks]; empty: no pages
+  PagedView view() const { return table.empty() ? PagedView(rows.view()) : paged(rows, table); }
+};
+BenchCache random_cache(const BenchOptions& o, DType dtype, Shape shape, unsigned seed) {
+  BenchCache c;
+  if (o.page_size) {
+    const std::int64_t pages = shape[0] * ((shape[1] + *o.page_size - 1) / *o.page_size);
+    shape[0] = pages, shape[1] = *o.page_size;
+    c.table.resize(static_cast<std::size_t>(pages));
+    std::iota(c.table.begin(), c.table.end(), 0);
+    std::shuffle(c.table.begin(), c.table.end(), std::mt19937(seed));
+  }
+  c.rows = random_tensor(dtype, shape, seed);
+  return c;
+}
+
 struct Report {
   ShapeFlags::Problem problem;
   std::string kernel;
@@ -99,15 +121,17 @@ struct Report {
   std::int64_t peak_rss = 0;
 };
 
-Report measure(const Options& o) {
+Report measure(const BenchOptions& o) {
   Report r;
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
   note("filling q, k and v …");
-  const Tensor q = random_tensor(p.dtype, p.q(), 1), k = random_tensor(p.dtype, p.k(), 2),
-               v = random_tensor(p.dtype, p.v(), 3);
-  const AttentionSpec spec = o.flags.spec(p.heads);
-  r.kernel = explain(q, k, v, spec).chosen;
+  const Tensor q = random_tensor(p.dtype, p.q(), 1);
+  const BenchCache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
+  AttentionSpec spec = o.flags.spec(p.heads);
+  const std::vector<int> lengths(static_cast<std::size_t>(p.batch), p.keys);  // the last page may have room for more
+  if (o.page_size) spec.lengths.keys = lengths;
+  r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
   note(fmt::format("timing {} …", r.kernel));
   const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
   r.seconds = time_runs([&] {
@@ -133,7 +157,7 @@ Report measure(const Options& o) {
   }
   r.fraction = r.gflops / r.ceiling;
   if (o.decode) {
-    const std::int64_t cache = k.bytes() + v.bytes();
+    const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
     r.read_gbps = static_cast<double>(cache) / r.seconds.min * 1e-9;
     r.ceiling_gbps = read_ceiling(cache);
     r.fraction = r.read_gbps / r.ceiling_gbps;  // one query has little to compute and everything to read
@@ -141,7 +165,7 @@ Report measure(const Options& o) {
   return r;
 }
 
-Json to_json(const Options& o, const Report& r) {
+Json to_json(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   Json json{{"kernel", r.kernel},
             {"shape",
@@ -157,14 +181,16 @@ Json to_json(const Options& o, const Report& r) {
             {"gflops", r.gflops},
             {"ceiling", {{"gflops", r.ceiling}, {"what", r.ceiling_is}}},
             {"fraction", r.fraction}};
+  if (o.page_size) json["shape"]["page_size"] = *o.page_size;
   if (o.decode) json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.ceiling_gbps;
   json["peak_rss_bytes"] = r.peak_rss;
   return json;
 }
 
-void print(const Options& o, const Report& r) {
+void print(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
+  if (o.page_size) say(fmt::format("pages      of {} keys, in no order of memory", *o.page_size), 11);
   say(fmt::format("kernel     {}, {} threads", r.kernel, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(r.seconds.min),
                   seconds_text(r.seconds.median), r.seconds.runs),
@@ -180,7 +206,7 @@ void print(const Options& o, const Report& r) {
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
 }
 
-void run(const Options& o) {
+void run(const BenchOptions& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
@@ -191,12 +217,16 @@ void run(const Options& o) {
   }
   if (o.subject != "attention")
     throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm and model", o.subject));
+  if (o.page_size && (*o.page_size < 1 || *o.page_size > (1 << 20)))
+    throw UsageError(fmt::format("--page-size {}: expected a number of keys from 1 to {}", *o.page_size, 1 << 20));
+  if (o.page_size && o.backward)
+    throw UsageError("--backward: caches in pages have no gradients; leave out --page-size");
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_bench(Flags& flags) {
+  auto o = std::make_shared<BenchOptions>();
   flags
       .add_option("SUBJECT", o->subject,
                   "attention (one problem), gemm (a linear layer) or model (the forward pass of an encoder)")
@@ -207,6 +237,11 @@ Job declare(Flags& flags) {
       .add_flag(
           "--decode", o->decode,
           "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
+      ->group("Problem");
+  flags
+      .add_option("--page-size", o->page_size,
+                  "keys and values in pages of N rows, in no order of memory, found by a table as serving keeps them")
+      ->type_name("N")
       ->group("Problem");
   flags.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
   o->flags.declare(flags);
@@ -227,10 +262,11 @@ Job declare(Flags& flags) {
 const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|gemm|model [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
+                     "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --page-size 16\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n",
-                     declare};
+                     declare_bench};
 
 }  // namespace fovea::cli

@@ -61,7 +61,8 @@ void check_utf8(std::string_view text);
 
 /// Ends the program with status 130 on SIGINT (143 on SIGTERM) from a thread of its own, whatever the others are doing.
 void watch_interrupts();
-/// From now on the first SIGINT or SIGTERM only makes interrupted() true, for a command that saves what it has; a second ends the program.
+/// From now on the first SIGINT or SIGTERM only makes interrupted() true, for a command that saves what it has; a
+/// second ends the program.
 void defer_interrupts();
 bool interrupted();
 

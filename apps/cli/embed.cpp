@@ -14,7 +14,7 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct EmbedOptions {
   Common common;
   ModelFlags model;
   std::vector<std::string> texts;
@@ -35,7 +35,7 @@ std::span<const float> row(const Tensor& embeddings, std::size_t i) {
   return embeddings.values<float>().subspan(i * dim, dim);
 }
 
-void print(const Options& o, const Tensor& embeddings) {
+void print(const EmbedOptions& o, const Tensor& embeddings) {
   constexpr std::size_t kNumbers = 4, kCompared = 8;
   const auto dim = static_cast<std::size_t>(embeddings.shape()[1]), count = o.texts.size();
   say(fmt::format("{} text{}, {} numbers each", count, count == 1 ? "" : "s", dim), 2);
@@ -77,7 +77,7 @@ void print(const Options& o, const Tensor& embeddings) {
   }
 }
 
-Json to_json(const Options& o, const Tensor& embeddings) {
+Json to_json(const EmbedOptions& o, const Tensor& embeddings) {
   Json rows = Json::array();
   for (std::size_t i = 0; i < o.texts.size(); ++i) {
     Json vector = Json::array();
@@ -87,7 +87,7 @@ Json to_json(const Options& o, const Tensor& embeddings) {
   return {{"model", o.model.model}, {"dim", embeddings.shape()[1]}, {"embeddings", std::move(rows)}};
 }
 
-void run(Options& o) {
+void run(EmbedOptions& o) {
   const Model model = o.model.load();
   if (o.texts.empty()) o.texts = stdin_lines();
   for (const std::string& text : o.texts) {
@@ -108,8 +108,8 @@ void run(Options& o) {
     print(o, embeddings);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_embed(Flags& flags) {
+  auto o = std::make_shared<EmbedOptions>();
   flags.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
   flags.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")
       ->type_name("FILE.safetensors");
@@ -125,6 +125,6 @@ const Command kEmbed{"embed", "sentence embeddings, pooled and normalised as the
                      "  fovea embed --model build/models/minilm \"A cat sat\" \"Stocks fell\"\n"
                      "  printf 'one\\ntwo\\n' | fovea embed --model build/models/minilm --json\n"
                      "  fovea embed --model build/models/minilm \"A cat\" -o cat.safetensors\n",
-                     declare};
+                     declare_embed};
 
 }  // namespace fovea::cli

@@ -17,7 +17,7 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct ExplainOptions {
   Common common;
   AttentionFlags flags;
   ShapeFlags shape;
@@ -80,7 +80,7 @@ void print(const Subject& s, const Explanation& e) {
       11);
 }
 
-Subject from_shapes(const Options& o) {
+Subject from_shapes(const ExplainOptions& o) {
   // Explaining reads sizes alone; one byte stands for memory that a pointer must have to be taken seriously.
   static const std::byte nowhere{};
   const ShapeFlags::Problem p = o.shape.problem();
@@ -91,7 +91,7 @@ Subject from_shapes(const Options& o) {
   return s;
 }
 
-void run(const Options& o) {
+void run(const ExplainOptions& o) {
   const auto report = [&o](const Subject& s) {
     const Explanation e = explain(s.q, s.k, s.v, s.spec);
     o.common.json ? print_json(to_json(s, e)) : print(s, e);
@@ -108,8 +108,8 @@ void run(const Options& o) {
   });
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_explain(Flags& flags) {
+  auto o = std::make_shared<ExplainOptions>();
   flags.add_option("IN", o->file, "a safetensors file with q, k, v, as for fovea attend; or give sizes instead")
       ->type_name("FILE");
   o->shape.declare(flags);
@@ -125,6 +125,6 @@ const Command kExplain{"explain", "which kernel a problem takes, and why each be
                        "  fovea explain --shape 1x32x4096x128 --kv-heads 8 --dtype bf16 --causal\n"
                        "  fovea explain --shape 1x8x65536x64 --window 1024 --softcap 50\n"
                        "  FOVEA_ISA=avx2 fovea explain --q 1 --kv 32768 --json\n",
-                       declare};
+                       declare_explain};
 
 }  // namespace fovea::cli

@@ -24,7 +24,10 @@ std::string shown_names(const CLI::Option& option) {
 Flag* Flag::type_name(const char* name) { return option_->type_name(name), this; }
 Flag* Flag::group(const std::string& title) { return option_->group(title), this; }
 Flag* Flag::required() { return option_->required(), this; }
-Flag* Flag::one_of(std::vector<std::string> words) { return option_->check(CLI::IsMember(std::move(words))), this; }
+Flag* Flag::one_of(std::vector<std::string> words) {
+  // Its own description would stand behind the type's name, which says these words already.
+  return option_->check(CLI::IsMember(std::move(words)).description("")), this;
+}
 bool Flag::given() const { return option_->count() > 0; }
 
 Flags::Flags(const char* about) : about_(about), app_(std::make_unique<CLI::App>(about)) {

@@ -45,10 +45,9 @@ std::string program_help() {
   out += section("For all commands");
   out += entry("--json", "one JSON object on standard output, everything else on standard error", 14);
   out += entry("--help", "options and examples of a command; --version prints the version", 14);
-  out += paragraph(
-      "\nMODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json) or an org/name that "
-      "is "
-      "already in the local hub cache. Nothing is downloaded.");
+  out += "\n" + paragraph(
+                    "MODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json) or an "
+                    "org/name that is already in the local hub cache. Nothing is downloaded.");
   out += section("Examples");
   out +=
       "  fovea info\n"

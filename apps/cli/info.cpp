@@ -22,7 +22,7 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct InfoOptions {
   Common common;
   ModelFlags model;
   bool about_model = false;
@@ -147,14 +147,14 @@ Memory memory_at(const models::Summary& s, std::int64_t n) {
   return {4 * n * per_token, 4 * layers * heads * n * n};
 }
 
-int tokens_of(const Options& o, const models::Summary& s) {
+int tokens_of(const InfoOptions& o, const models::Summary& s) {
   if (o.tokens > s.positions)
     throw Error(fmt::format("--tokens {}: {} has {} positions; ask for at most that many", o.tokens, o.model.model,
                             s.positions));
   return o.tokens > 0 ? o.tokens : s.positions;
 }
 
-Json model_json(const Options& o, const models::Summary& s) {
+Json model_json(const InfoOptions& o, const models::Summary& s) {
   const int n = tokens_of(o, s);
   const Memory m = memory_at(s, n);
   return {
@@ -178,7 +178,7 @@ Json model_json(const Options& o, const models::Summary& s) {
        {{"tokens", n}, {"weights_bytes", 4 * s.parameters}, {"look_bytes", m.kept}, {"matrices_bytes", m.matrices}}}};
 }
 
-void print_model(const Options& o, const models::Summary& s) {
+void print_model(const InfoOptions& o, const models::Summary& s) {
   const int n = tokens_of(o, s);
   const Memory m = memory_at(s, n);
   say(fmt::format("model      {} ({}, {})", o.model.model, s.family, s.architecture), 11);
@@ -187,7 +187,8 @@ void print_model(const Options& o, const models::Summary& s) {
   say(fmt::format("shape      {} layers × {} heads of {} · width {} · feed-forward {}", layers, s.heads, s.head_dim,
                   s.width, s.feed_forward),
       11);
-  if (s.pruned_heads > 0) say(fmt::format("           {} of {} heads are pruned", s.pruned_heads, s.layers * s.heads), 11);
+  if (s.pruned_heads > 0)
+    say(fmt::format("           {} of {} heads are pruned", s.pruned_heads, s.layers * s.heads), 11);
   if (s.kv_heads != s.heads) say(fmt::format("           {} key and value heads", s.kv_heads), 11);
   say(fmt::format("reads      {} positions · vocabulary of {}", count_text(s.positions), count_text(s.vocabulary)), 11);
   say(fmt::format("weights    {} parameters, stored as {}; {} as the kernels read them (F32)", count_text(s.parameters),
@@ -202,7 +203,7 @@ void print_model(const Options& o, const models::Summary& s) {
   suggest({{"fovea", "look", "--model", o.model.model, "The bank by the river was flooded", "--token", "bank"}});
 }
 
-void run(const Options& o) {
+void run(const InfoOptions& o) {
   if (!o.about_model) {
     if (o.tokens > 0) throw UsageError("--tokens asks for a model's memory: give --model too");
     return o.common.json ? print_json(machine_json()) : print_machine();
@@ -211,8 +212,8 @@ void run(const Options& o) {
   o.common.json ? print_json(model_json(o, model.summary())) : print_model(o, model.summary());
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_info(Flags& flags) {
+  auto o = std::make_shared<InfoOptions>();
   const Flag* model = o->model.declare(flags, false);
   flags
       .add_option(
@@ -234,6 +235,6 @@ const Command kInfo{"info", "this machine as the kernels see it; a model's shape
                     "  fovea info\n"
                     "  FOVEA_ISA=avx2 fovea info --json\n"
                     "  fovea info --model build/models/minilm --tokens 256\n",
-                    declare};
+                    declare_info};
 
 }  // namespace fovea::cli

@@ -136,7 +136,7 @@ void run_look(LookOptions& o, const Flag& text) {
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 
-Job declare(Flags& flags) {
+Job declare_look(Flags& flags) {
   auto o = std::make_shared<LookOptions>();
   const Flag* text = declare_text(flags, o->text);
   flags
@@ -186,13 +186,13 @@ Job declare(Flags& flags) {
 }  // namespace
 
 const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
-                    "  fovea look \"The animal didn't cross the street because it was too tired\" --token it\n"
-                    "  fovea look \"The animal didn't cross the street because it was too tired\" --kind cross\n"
+                    "  fovea look \"The cat sat on the mat.\" --token cat\n"
+                    "  fovea look \"The cat sat on the mat.\" --kind cross\n"
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --html page.html\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
-                    declare};
+                    declare_look};
 
 }  // namespace fovea::cli

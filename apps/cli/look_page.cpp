@@ -1,7 +1,8 @@
 #include "look_page.hpp"
 
 #include <algorithm>
-#include <map>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -28,11 +29,15 @@ std::string detail_name(look::Detail d) {
   return d == look::Detail::Exact ? "exact" : d == look::Detail::Rounded ? "rounded" : "strongest";
 }
 
-/// The heads found that are of one kind, by their places in the list.
-std::map<std::string, std::vector<int>> heads_by_kind(const Findings& found) {
-  std::map<std::string, std::vector<int>> kinds;
-  for (std::size_t i = 0; i < found.heads.size(); ++i)
-    kinds[found.heads[i].statistics.kind].push_back(static_cast<int>(i));
+/// The heads found that are of one kind, by their places in the list; the kind that was asked for first.
+std::vector<std::pair<std::string, std::vector<int>>> heads_by_kind(const Findings& found) {
+  std::vector<std::pair<std::string, std::vector<int>>> kinds{{found.kind, {}}};
+  for (std::size_t i = 0; i < found.heads.size(); ++i) {
+    const std::string& kind = found.heads[i].statistics.kind;
+    auto at = std::ranges::find(kinds, kind, [](const auto& k) { return k.first; });
+    if (at == kinds.end()) at = kinds.insert(at, {kind, {}});
+    at->second.push_back(static_cast<int>(i));
+  }
   return kinds;
 }
 
@@ -56,7 +61,7 @@ look::PageGroup group_of(const Run& run, const Findings& found, const std::vecto
     rank.push_back(static_cast<int>(at - wanted.begin()));
   }
   std::vector<bool> special;
-  for (const Token& t : run.tokens) special.push_back(t.special);
+  for (const Token& t : run.keys(wanted.front().record->kind)) special.push_back(t.special);
   return look::page_group(wanted, rank, 0, special, room);
 }
 
@@ -72,8 +77,12 @@ Json describe(const look::PageGroup& group, const std::string& kind, const std::
                       {"offset", bytes.size()}});
     bytes.append(reinterpret_cast<const char*>(a.bytes.data()), a.bytes.size());
   }
-  Json json{{"kind", kind},     {"queries", "tokens"},  // the list of tokens on each side
-            {"keys", "tokens"}, {"heads", heads},      {"detail", detail_name(group.detail)}, {"mask", group.mask}};
+  Json json{{"kind", kind},
+            {"queries", kind == "encoder" ? "tokens" : "target_tokens"},  // the list of tokens on each side
+            {"keys", kind == "decoder" ? "target_inputs" : "tokens"},
+            {"heads", heads},
+            {"detail", detail_name(group.detail)},
+            {"mask", group.mask}};
   if (group.detail == look::Detail::Strongest) {
     std::vector<int> linked;  // as `heads`: places in the list of all heads
     for (const int i : group.linked) linked.push_back(heads[static_cast<std::size_t>(i)]);
@@ -83,6 +92,13 @@ Json describe(const look::PageGroup& group, const std::string& kind, const std::
   }
   json["arrays"] = arrays;
   return json;
+}
+
+Json specials_among(const std::vector<Token>& tokens) {
+  Json indices = Json::array();
+  for (const Token& t : tokens)
+    if (t.special) indices.push_back(t.index);
+  return indices;
 }
 
 std::string sentence(const std::string& path, std::size_t bytes, const Json& group, std::size_t heads) {
@@ -129,10 +145,10 @@ LookPage::LookPage(const std::string& path) : path_(path) {
 }
 
 std::string LookPage::write(const Run& run, const Findings& found, Json json) {
-  Json proofs = Json::array(), specials = Json::array(), groups = Json::array();
+  Json proofs = Json::array(), groups = Json::array();
   for (const HeadView& view : found.heads) proofs.push_back(view.statistics.max_abs_error);
-  for (const Token& t : run.tokens)
-    if (t.special) specials.push_back(t.index);
+  Json specials{{"tokens", specials_among(run.tokens)}};
+  if (run.writes()) specials["target_inputs"] = specials_among(run.target_inputs());
   json["text"] = run.text;
   json["page"] = {{"program", "fovea " FOVEA_VERSION},
                   {"special", specials},

@@ -159,7 +159,9 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
     row.insert(row.end(), cells.begin(), cells.end());
     if (measured) {
       const Effect& e = found.effects[i];
-      row.insert(row.end(), {effect_number(e.effect), std::isnan(e.effect) ? "all it sees" : e.measurable() ? "" : "noise"});
+      row.insert(row.end(), {effect_number(e.effect), std::isnan(e.effect) ? "all it sees"
+                                                      : e.measurable()     ? ""
+                                                                           : "noise"});
     }
     if (wide) row.push_back(fmt::format("{:.3f}", l.norm_weighted));
     table.row(row);

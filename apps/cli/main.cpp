@@ -15,8 +15,8 @@
 namespace fovea::cli {
 
 std::span<const Command* const> commands() {
-  static constexpr const Command* kAll[] = {&kLook, &kMeasure, &kTranslate, &kEmbed, &kRun, &kAttend,
-                                            &kExplain, &kBench, &kTrain, &kStudy, &kPrune, &kInfo};
+  static constexpr const Command* kAll[] = {&kLook,    &kMeasure, &kTranslate, &kEmbed, &kRun,   &kAttend,
+                                            &kExplain, &kBench,   &kTrain,     &kStudy, &kPrune, &kInfo};
   return kAll;
 }
 

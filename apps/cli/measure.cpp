@@ -1,5 +1,4 @@
 // fovea measure: takes attention out of a model, runs it again, and shows what that did beside what random cuts do.
-#include <chrono>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -9,6 +8,7 @@
 
 #include "attention_flags.hpp"
 #include "command.hpp"
+#include "core/stopwatch.hpp"
 #include "measure_screen.hpp"
 #include "model_flags.hpp"
 #include "table.hpp"
@@ -110,9 +110,6 @@ void check_flags(const MeasureOptions& o, const Controls& controls) {
     throw UsageError("--draws and --seed belong to --cut and --values: --all has no control");
 }
 
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
 /// Says at first how long a survey takes at most, then how far it is and what is left, not more than once a second.
 class Progress {
  public:
@@ -121,7 +118,7 @@ class Progress {
     if (done == 0)
       return note(fmt::format("{} reruns, side by side: at most about {}", count_text(static_cast<std::int64_t>(all)),
                               seconds_text(one_run_ * static_cast<double>(all))));
-    const double seconds = seconds_since(start_);
+    const double seconds = watch_.seconds();
     if (done == all || seconds - said_ < 1) return;
     said_ = seconds;
     note(fmt::format("{} of {} reruns, about {} left", count_text(static_cast<std::int64_t>(done)),
@@ -130,12 +127,12 @@ class Progress {
   }
 
  private:
-  Clock::time_point start_ = Clock::now();
+  Stopwatch watch_;
   double one_run_, said_ = 0;
 };
 
 void run_survey(const MeasureOptions& o, const Run& run, double one_run) {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   Progress progress(one_run);
   const Survey survey = run.survey({.unit = o.all == "pairs"   ? SurveyQuery::Unit::Pairs
                                             : o.all == "edges" ? SurveyQuery::Unit::Edges
@@ -150,7 +147,7 @@ void run_survey(const MeasureOptions& o, const Run& run, double one_run) {
                                     .over = o.query.over,
                                     .progress = [&](std::size_t done, std::size_t all) { progress(done, all); }});
   if (!o.svg.empty()) write_scatter(o, run, survey);
-  o.common.json ? print_json(to_json(o, survey)) : print_survey(o, run, survey, seconds_since(start));
+  o.common.json ? print_json(to_json(o, survey)) : print_survey(o, run, survey, watch.seconds());
 }
 
 void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) {
@@ -164,19 +161,19 @@ void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) 
   o.query.layers = o.layers, o.query.heads = o.heads, o.query.kind = o.kind;
   o.text = text_or_stdin(text, o.text);
   int cut = 0;
-  const auto begun = Clock::now();
+  const Stopwatch whole;
   const Run run = model(o.text, o.model.truncate, &cut);
   ModelFlags::report_cut(cut);
   o.writes = run.writes();
-  if (!o.all.empty()) return run_survey(o, run, seconds_since(begun));
+  if (!o.all.empty()) return run_survey(o, run, whole.seconds());
   note(fmt::format("running the model {} times over {} tokens", 1 + o.query.draws,
                    run.tokens.size() + run.target_tokens().size()));
-  const auto start = Clock::now();
+  const Stopwatch watch;
   const Effect effect = run.measure(o.query);
-  o.common.json ? print_json(to_json(effect)) : print_measure(o, run, effect, seconds_since(start));
+  o.common.json ? print_json(to_json(effect)) : print_measure(o, run, effect, watch.seconds());
 }
 
-Job declare(Flags& flags) {
+Job declare_measure(Flags& flags) {
   auto o = std::make_shared<MeasureOptions>();
   constexpr const char *kWhat = "What to remove", *kNumber = "What to measure";
   const Flag* text = declare_text(flags, o->text);
@@ -260,18 +257,18 @@ Job declare(Flags& flags) {
 
 }  // namespace
 
-const Command kMeasure{
-    "measure", "removes edges, runs the model again, and shows what that did",
-    "[TEXT] --cut FROM:TO --model MODEL [options]",
-    "  fovea measure \"The animal didn't cross the street because it was too tired\" --cut it:animal "
-    "--target il --against elle\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --all heads --svg heads.svg\n"
-    "  fovea measure --model build/models/minilm \"A river bank\" --ablate 2.1,3.0 --mean\n"
-    "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
-    declare};
+const Command kMeasure{"measure", "removes edges, runs the model again, and shows what that did",
+                       "[TEXT] --cut FROM:TO --model MODEL [options]",
+
+                       "  fovea measure \"The bank by the river was flooded.\" --cut bank:river \\\n"
+                       "    --target rive --against banque\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --cut 3:2 --layer 0-2\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --all pairs\n"
+                       "  fovea measure \"The bank was flooded.\" --all heads --svg heads.svg\n"
+                       "  fovea measure --model build/models/minilm \"A river bank\" --ablate 2.1,3.0\n"
+                       "  fovea measure --model path/to/bert \"A [MASK] bank\" --cut 2:3 --target river\n",
+                       declare_measure};
 
 }  // namespace fovea::cli

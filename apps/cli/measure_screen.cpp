@@ -13,7 +13,7 @@
 namespace fovea::cli {
 namespace {
 
-constexpr int kBar = 12;
+constexpr int kEffectBar = 12;
 
 /// "bank (2)", "flooded (7–8)": a selector as the tokens that it means.
 std::string named(const std::vector<int>& at, const std::vector<Token>& tokens) {
@@ -47,12 +47,13 @@ std::string metric_text(const Effect& e) {
 
 void print_tiers(const Effect& e) {
   const double most = std::max(std::abs(e.effect), std::abs(e.control.mean));
-  const auto share = [&](double x) { return bar(most > 0 ? std::abs(x) / most : 0, kBar); };
+  const auto share = [&](double x) { return bar(most > 0 ? std::abs(x) / most : 0, kEffectBar); };
   Table table(
       {{"", false, false, Ink::Bold}, {"", true}, {"", false, false, Ink::Accent}, {"", false, true, Ink::Dim}});
   const std::string local = std::isinf(e.local_effect) ? "all it had" : effect_number(e.local_effect);
   if (!std::isnan(e.weight))
-    table.row({"weight", fmt::format("{:.3f}", e.weight), bar(e.weight, kBar), "where it looked, mean over the cut"});
+    table.row(
+        {"weight", fmt::format("{:.3f}", e.weight), bar(e.weight, kEffectBar), "where it looked, mean over the cut"});
   table.row({"local effect", local, "", "how attention's output moves: estimate"});
   if (!std::isnan(e.gradient_effect))
     table.row({"by the slope", effect_number(e.gradient_effect), share(e.gradient_effect),

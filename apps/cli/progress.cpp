@@ -17,18 +17,22 @@ std::string duration(double seconds) {
 }
 
 std::string progress_line(const train::Progress& p) {
-  return fmt::format("step {:>6} of {}   loss {:.4f}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss,
-                     p.tokens_per_second, duration(p.seconds_left));
+  const std::string held_out =
+      p.held_out ? fmt::format("   held out {:.4f}, {:.1f}% right", p.held_out->loss, 100 * p.held_out->right) : "";
+  return fmt::format("step {:>6} of {}   loss {:.4f}{}   {:>6.0f} tokens/s   {} left", p.step, p.steps, p.loss,
+                     held_out, p.tokens_per_second, duration(p.seconds_left));
 }
 
 Json progress_json(const train::Progress& p) {
-  return {{"step", p.step},
-          {"steps", p.steps},
-          {"loss", p.loss},
-          {"gradient_norm", p.norm},
-          {"learning_rate", p.learning_rate},
-          {"tokens_per_second", std::round(p.tokens_per_second)},
-          {"seconds", std::round(p.seconds * 10) / 10}};
+  Json json{{"step", p.step},
+            {"steps", p.steps},
+            {"loss", p.loss},
+            {"gradient_norm", p.norm},
+            {"learning_rate", p.learning_rate},
+            {"tokens_per_second", std::round(p.tokens_per_second)},
+            {"seconds", std::round(p.seconds * 10) / 10}};
+  if (p.held_out) json["held_out"] = {{"loss", p.held_out->loss}, {"tokens_right", p.held_out->right}};
+  return json;
 }
 
 void keep_memory_for_training() {

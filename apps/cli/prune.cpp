@@ -1,14 +1,13 @@
 // fovea prune: takes heads out one after another, the least needed first, and writes the model without them.
 #include "look/prune.hpp"
 
-#include <chrono>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "attention_flags.hpp"
 #include "chart.hpp"
 #include "command.hpp"
+#include "core/stopwatch.hpp"
 #include "demo/corpus.hpp"
 #include "demo/vocabulary.hpp"
 #include "io/hub.hpp"
@@ -21,7 +20,7 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct PruneOptions {
   Common common;
   ModelFlags model;
   std::string text, output, svg, rank;
@@ -42,7 +41,7 @@ look::WritingPair pair_of(const demo::SentencePair& p) {
 }
 
 /// Sentences of the training mix rank heads; held-out combinations, which training never shows, judge what is left.
-std::unique_ptr<look::PruneTask> demo_task(const Options& o, const look::ModelParts& model) {
+std::unique_ptr<look::PruneTask> demo_task(const PruneOptions& o, const look::ModelParts& model) {
   constexpr std::uint64_t kSeed = 1;
   std::vector<look::WritingPair> ranking, judging;
   for (const demo::SentencePair& p : demo::make_corpus(kSeed, o.rank_on).pairs) ranking.push_back(pair_of(p));
@@ -58,7 +57,7 @@ std::unique_ptr<look::PruneTask> demo_task(const Options& o, const look::ModelPa
 }
 
 /// A model that writes is to write what it wrote when it was whole.
-std::unique_ptr<look::PruneTask> own_writing_task(const Options& o, const look::ModelParts& model,
+std::unique_ptr<look::PruneTask> own_writing_task(const PruneOptions& o, const look::ModelParts& model,
                                                   const std::vector<std::string>& texts) {
   std::vector<look::WritingPair> pairs[2];  // every second one ranks
   const std::vector<Translation> written = o.model.load().translate(texts);
@@ -71,7 +70,7 @@ std::unique_ptr<look::PruneTask> own_writing_task(const Options& o, const look::
   return look::writing_task(*model.writer, std::move(pairs[1]), std::move(pairs[0]));
 }
 
-std::unique_ptr<look::PruneTask> task_of(const Options& o, const look::ModelParts& model) {
+std::unique_ptr<look::PruneTask> task_of(const PruneOptions& o, const look::ModelParts& model) {
   if (o.text.empty()) return demo_task(o, model);
   std::vector<std::string> texts = lines_of_file(o.text);
   if (texts.size() > static_cast<std::size_t>(o.sentences)) texts.resize(static_cast<std::size_t>(o.sentences));
@@ -82,7 +81,7 @@ std::unique_ptr<look::PruneTask> task_of(const Options& o, const look::ModelPart
 
 std::string name_of(const look::PrunedHead& h) { return fmt::format("{} {}·{}", h.kind, h.layer, h.head); }
 
-Chart chart_of(const Options& o, const look::PruneTask& task, const PruneCurve& curve) {
+Chart chart_of(const PruneOptions& o, const look::PruneTask& task, const PruneCurve& curve) {
   const std::string quality = task.metric() == "exact_match" ? "exact match, %"
                               : task.metric() == "agreement" ? "answers as before, %"
                                                              : "cosine with before, %";
@@ -99,7 +98,7 @@ Chart chart_of(const Options& o, const look::PruneTask& task, const PruneCurve& 
   return chart;
 }
 
-Json to_json(const Options& o, const look::PruneTask& task, const PruneCurve& curve) {
+Json to_json(const PruneOptions& o, const look::PruneTask& task, const PruneCurve& curve) {
   Json steps = Json::array();
   auto left = static_cast<int>(task.heads().size());
   for (const PruneStep& s : curve.steps)
@@ -119,7 +118,7 @@ Json to_json(const Options& o, const look::PruneTask& task, const PruneCurve& cu
           {"output", o.output.empty() ? Json() : Json(o.output)}};
 }
 
-void print_curve(const Options& o, const look::PruneTask& task, const PruneCurve& curve) {
+void print_curve(const PruneOptions& o, const look::PruneTask& task, const PruneCurve& curve) {
   const std::size_t heads = task.heads().size();
   print_chart(chart_of(o, task, curve));
   fmt::print("\n");
@@ -150,10 +149,7 @@ void print_curve(const Options& o, const look::PruneTask& task, const PruneCurve
 
 // ----------------------------------------------------------------------------------------------------------------- job
 
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-void check_flags(const Options& o) {
+void check_flags(const PruneOptions& o) {
   if (!o.output.empty() && !o.keep_given->given())
     throw UsageError("-o wants --keep N: how many heads the model is to have left");
   if (o.text.empty() && o.model.model != "demo")
@@ -162,13 +158,13 @@ void check_flags(const Options& o) {
         "own)");
 }
 
-void write(const Options& o, const std::filesystem::path& folder, const PruneCurve& curve) {
+void write(const PruneOptions& o, const std::filesystem::path& folder, const PruneCurve& curve) {
   std::map<int, std::set<int>> heads;
   for (const PruneStep& s : curve.steps) heads[s.removed.layer].insert(s.removed.head);
   models::write_pruned(folder, heads, o.output);
 }
 
-void run(Options& o) {
+void run(PruneOptions& o) {
   check_flags(o);
   const std::filesystem::path folder = o.model.model == "demo" ? look::demo_folder() : io::resolve_model(o.model.model);
   if (!o.output.empty()) models::check_prunable(folder);
@@ -180,7 +176,7 @@ void run(Options& o) {
   if (o.keep >= heads) throw Error(fmt::format("--keep {}: the model has {} heads; keep fewer", o.keep, heads));
   look::PruneHow how{.keep = o.keep, .one_a_layer = model.writer == nullptr};
   how.rank = o.rank == "effect" ? look::RankBy::Effect : look::RankBy::Importance;
-  const auto start = Clock::now();
+  const Stopwatch watch;
   const double effort = how.rank == look::RankBy::Effect ? heads / 2.0 * static_cast<double>(task->ranking())
                                                          : 3.0 * static_cast<double>(task->ranking());
   note(fmt::format("{} steps; each reads about {:.0f} texts", heads - o.keep,
@@ -188,7 +184,7 @@ void run(Options& o) {
   how.progress = [&](const PruneStep& step, int left) {
     const int done = heads - left;
     note(fmt::format("{} heads left, without {}: {:.2f}% · about {} to go", left, name_of(step.removed),
-                     100 * step.left.quality, seconds_text(seconds_since(start) / done * (left - o.keep))));
+                     100 * step.left.quality, seconds_text(watch.seconds() / done * (left - o.keep))));
   };
   const PruneCurve curve = look::prune(*task, how);
   const int left = heads - static_cast<int>(curve.steps.size());
@@ -204,8 +200,8 @@ void run(Options& o) {
   suggest({{"fovea", "look", "--model", o.output, "The bank by the river was flooded"}});
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_prune(Flags& flags) {
+  auto o = std::make_shared<PruneOptions>();
   o->keep_given =
       flags
           .add_option(
@@ -267,8 +263,8 @@ const Command kPrune{"prune", "takes heads out, the least needed first, and meas
                      "[--keep N -o FOLDER] --model MODEL [options]",
                      "  fovea prune\n"
                      "  fovea prune --rank effect --sentences 600 --svg curve.svg\n"
-                     "  fovea prune --model build/models/minilm --text texts.txt --keep 40 -o build/minilm-40\n"
+                     "  fovea prune --model build/models/minilm --text texts.txt --keep 40 -o build/40\n"
                      "  fovea prune --model path/to/bert --text texts.txt --json\n",
-                     declare};
+                     declare_prune};
 
 }  // namespace fovea::cli

@@ -11,16 +11,16 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct RunOptions {
   Common common;
   ModelFlags model;
   std::string task, text, pair;
   int top = 5;
 };
 
-constexpr int kBar = 30;
+constexpr int kProbabilityBar = 30;
 
-void fill_mask(const Options& o, const Model& model) {
+void fill_mask(const RunOptions& o, const Model& model) {
   const std::vector<std::vector<Guess>> masks = model.fill(o.text, o.top);
   if (o.common.json) {
     Json all = Json::array();
@@ -40,12 +40,13 @@ void fill_mask(const Options& o, const Model& model) {
                  {"probability", true},
                  {"", false, false, Ink::Accent}});
     for (const Guess& g : masks[i])
-      table.row({g.text, std::to_string(g.id), fmt::format("{:.4f}", g.probability), bar(g.probability, kBar)});
+      table.row(
+          {g.text, std::to_string(g.id), fmt::format("{:.4f}", g.probability), bar(g.probability, kProbabilityBar)});
     table.print();
   }
 }
 
-void classify(const Options& o, const Model& model) {
+void classify(const RunOptions& o, const Model& model) {
   const std::vector<Label> labels = model.classify(o.text, o.pair);
   if (o.common.json) {
     Json list = Json::array();
@@ -56,11 +57,12 @@ void classify(const Options& o, const Model& model) {
   if (!o.pair.empty()) say(o.pair, 2);
   fmt::print("\n");
   Table table({{"label", false, true, Ink::Bold}, {"probability", true}, {"", false, false, Ink::Accent}});
-  for (const Label& l : labels) table.row({l.name, fmt::format("{:.4f}", l.probability), bar(l.probability, kBar)});
+  for (const Label& l : labels)
+    table.row({l.name, fmt::format("{:.4f}", l.probability), bar(l.probability, kProbabilityBar)});
   table.print();
 }
 
-void run(Options& o, const Flag& text) {
+void run(RunOptions& o, const Flag& text) {
   const bool fill = o.task == "fill-mask";
   if (!fill && o.task != "classify") {
     const std::vector<std::string> tasks{"fill-mask", "classify"};
@@ -75,8 +77,8 @@ void run(Options& o, const Flag& text) {
   fill ? fill_mask(o, model) : classify(o, model);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_run(Flags& flags) {
+  auto o = std::make_shared<RunOptions>();
   flags
       .add_option("TASK", o->task, "fill-mask (the likeliest tokens at each [MASK]) or classify (the labels of a text)")
       ->required()
@@ -95,6 +97,6 @@ const Command kRun{"run", "a model's own job: fill-mask or classify", "TASK [TEX
                    "  fovea run fill-mask --model path/to/bert \"Paris is in [MASK].\"\n"
                    "  fovea run classify --model path/to/classifier \"What a lovely day\" --json\n"
                    "  fovea run classify --model path/to/pairs \"It rains\" --pair \"It is wet\"\n",
-                   declare};
+                   declare_run};
 
 }  // namespace fovea::cli

@@ -24,13 +24,12 @@ std::string text_of(const std::filesystem::path& file) {
 }
 
 bool is_done(const std::filesystem::path& folder, const std::string& recipe_text) {
-  return !train::has_state(folder) && std::filesystem::exists(folder / "model.safetensors") &&
-         text_of(folder / kRecipeFile) == recipe_text;
+  return !train::has_state(folder) && train::has_model(folder) && text_of(folder / kRecipeFile) == recipe_text;
 }
 
 void run(const StudyOptions& o) { o.what == "bottleneck" ? study_bottleneck(o) : study_learning(o); }
 
-Job declare(Flags& flags) {
+Job declare_study(Flags& flags) {
   auto o = std::make_shared<StudyOptions>();
   flags
       .add_option(
@@ -43,10 +42,8 @@ Job declare(Flags& flags) {
       ->type_name("WHAT");
   flags.add_flag("--quick", o->quick, "minutes instead of hours: the shape of the result, not models at their best");
   flags
-      .add_option(
-          "--steps", o->steps,
-          "of training, the same for every model (default: bottleneck 12000, quick 2500; learning as the demo's "
-          "recipe, quick 2000)")
+      .add_option("--steps", o->steps,
+                  "of training, the same for every model (default: as the demo's recipe; quick 2500, learning 2000)")
       ->type_name("N");
   flags.add_option("--seed", o->seed, "of the first weights and of the order of sentences (default: 1)")
       ->type_name("N");
@@ -122,6 +119,6 @@ const Command kStudy{"study", "trains models to see what attention is for", "bot
                      "  fovea study bottleneck -o bottleneck.svg\n"
                      "  fovea study learning -o learning.svg\n"
                      "  fovea study learning --json\n",
-                     declare};
+                     declare_study};
 
 }  // namespace fovea::cli

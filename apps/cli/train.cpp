@@ -13,14 +13,16 @@
 #include "look/demo_model.hpp"
 #include "progress.hpp"
 #include "table.hpp"
+#include "train/alignment_score.hpp"
 #include "train/checkpoint.hpp"
 #include "train/evaluation.hpp"
+#include "train/mechanism.hpp"
 #include "train/training.hpp"
 
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct TrainOptions {
   Common common;
   std::string recipe, output, score, dtype = "f32";
   std::optional<int> steps, seed, pairs;
@@ -28,7 +30,7 @@ struct Options {
 };
 
 /// The recipe with what the command line changes, and the text that identifies it in checkpoints.
-std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
+std::pair<train::Recipe, std::string> recipe_of(const TrainOptions& o) {
   if (o.recipe != "demo") train::read_recipe(o.recipe);  // complains of what the file says before anything is put in
   Json json = o.recipe == "demo" ? Json::parse(train::demo_recipe_text()) : Json(io::read_json(o.recipe));
   if (o.steps) json["training"]["steps"] = *o.steps;
@@ -38,14 +40,58 @@ std::pair<train::Recipe, std::string> recipe_of(const Options& o) {
   return {train::recipe_of(checked, o.recipe), checked.dump()};
 }
 
-void print_progress(const Options& o, const train::Progress& p) {
+void print_progress(const TrainOptions& o, const train::Progress& p) {
   if (!o.common.json && isatty(STDOUT_FILENO)) return say(progress_line(p));
   print_json(progress_json(p));
   std::fflush(stdout);
 }
 
+/// What its attention says: alignment and mechanism, as the report has them.
+std::pair<Json, Json> looked_into(const models::EncoderDecoder& model) {
+  const train::AlignmentReading reading = train::choose_reading(model);
+  train::AlignmentScore all;
+  Json sets = Json::array(), mechanism = Json::array();
+  for (const demo::EvaluationSet& set : demo::evaluation_sets()) {
+    const train::AlignmentScore s = train::score_alignment(model, set.pairs, {&reading, 1}).front();
+    sets.push_back({{"set", set.name}, {"links", s.links}, {"gold", s.gold}, {"both", s.both}});
+    if (set.held_out) all.links += s.links, all.gold += s.gold, all.both += s.both;
+    note("aligned " + set.name);
+  }
+  const Json alignment{{"layer", reading.layer},
+                       {"heads", reading.heads},
+                       {"share", reading.share},
+                       {"error_rate", all.error_rate()},
+                       {"sets", sets}};
+  for (const train::Mechanism& m : train::measure_mechanism(model, 1 << 30))
+    mechanism.push_back({{"from", m.from},
+                         {"to", m.to},
+                         {"sentences", m.sentences},
+                         {"effect", m.effect},
+                         {"flipped", m.flipped},
+                         {"control", m.control},
+                         {"draws", m.draws}});
+  return {alignment, mechanism};
+}
+
+void print_mechanism(const Json& mechanism) {
+  Table table({{"without"},
+               {"sentences", true},
+               {"right − wrong falls by", true},
+               {"flipped %", true},
+               {"random removals", true}});
+  const auto name = [](const std::string& to) {
+    return to == "pronoun" ? "it" : to == "noun" ? "its noun" : to == "other" ? "the other noun" : "what decides";
+  };
+  for (const Json& m : mechanism)
+    table.row({fmt::format("{} → {}", name(m["from"]), name(m["to"])), m["sentences"].dump(),
+               fmt::format("{:.2f}", m["effect"].get<double>()),
+               fmt::format("{:.1f}", 100 * m["flipped"].get<double>() / std::max(1, m["sentences"].get<int>())),
+               fmt::format("{:.3f} ({} draws)", m["control"].get<double>(), m["draws"].dump())});
+  table.print();
+}
+
 /// Of the model as it lies in its folder: weights rounded as they were written.
-void print_scores(const Options& o, const std::string& name) {
+void print_scores(const TrainOptions& o, const std::string& name) {
   const auto model = models::load_encoder_decoder(name == "demo" ? look::demo_folder() : io::resolve_model(name));
 
   Table table({{"set"}, {"sentences", true}, {"exact %", true}, {"words that depend", true}, {"right %", true}});
@@ -60,22 +106,32 @@ void print_scores(const Options& o, const std::string& name) {
     sets.push_back(
         {{"set", s.name}, {"sentences", s.sentences}, {"exact", s.exact}, {"marked", s.marked}, {"right", s.right}});
   }
-  if (o.common.json)
-    print_json({{"evaluation", sets}});
-  else
-    table.print();
+  const auto [alignment, mechanism] = looked_into(*model);
+  if (o.common.json) return print_json({{"evaluation", sets}, {"alignment", alignment}, {"mechanism", mechanism}});
+  table.print();
+  fmt::print("\n");
+  say(fmt::format("alignment error rate {:.1f} over the held-out sets: layer {}, {}, chosen on training sentences",
+                  100 * alignment["error_rate"].get<double>(), alignment["layer"].dump(),
+                  alignment["heads"].size() == 1 ? fmt::format("head {}", alignment["heads"][0].dump())
+                                                 : std::string("mean over heads")));
+  fmt::print("\n");
+  print_mechanism(mechanism);
 }
 
-void run(const Options& o) {
+void run(const TrainOptions& o) {
   const DType dtype = dtype_of_flag("--dtype", o.dtype);
   const auto [recipe, text] = recipe_of(o);
   if (!o.score.empty()) return print_scores(o, o.score);
   if (o.output.empty()) throw UsageError("-o,--output is required: where the model and its checkpoints go");
   if (o.evaluate && recipe.files) throw UsageError("--evaluate scores the demo language; this recipe learns another");
   const std::filesystem::path folder = o.output;
+  const bool goes_on = !o.fresh && train::has_state(folder);
+  if (!o.fresh && !goes_on && train::has_model(folder))
+    throw Error(
+        fmt::format("{}: holds a model that is done; name another folder, or --fresh replaces it", folder.string()));
   note("preparing the data");
   train::Training training(recipe, text, folder);
-  if (!o.fresh && train::has_state(folder)) {
+  if (goes_on) {
     training.resume();
     warn(fmt::format("goes on after step {} of {}; --fresh starts anew", training.step(), folder.string()));
   }
@@ -91,8 +147,8 @@ void run(const Options& o) {
   if (o.evaluate) print_scores(o, folder.string());
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_train(Flags& flags) {
+  auto o = std::make_shared<TrainOptions>();
   flags.add_option("RECIPE", o->recipe, "a recipe file (JSON), or demo: the recipe of the embedded model")
       ->required()
       ->type_name("RECIPE");
@@ -104,7 +160,7 @@ Job declare(Flags& flags) {
   flags.add_option("--steps", o->steps, "instead of the recipe's")->type_name("N");
   flags.add_option("--seed", o->seed, "instead of the recipe's")->type_name("N");
   flags.add_option("--pairs", o->pairs, "of the demo language, instead of the recipe's")->type_name("N");
-  flags.add_flag("--fresh", o->fresh, "start anew even when the folder holds a checkpoint of this recipe");
+  flags.add_flag("--fresh", o->fresh, "start anew even when the folder holds a checkpoint or a model");
   flags.add_flag("--evaluate", o->evaluate, "score the model on the demo's held-out sentences when it is done");
   flags.add_option("--dtype", o->dtype, "of the weights that are written in the end: f32 (default), bf16 or f16")
       ->type_name("DTYPE");
@@ -119,6 +175,6 @@ const Command kTrain{"train", "learns a translator from a recipe", "RECIPE -o FO
                      "  fovea train demo -o build/quick --steps 300 --pairs 20000\n"
                      "  fovea train demo --score demo\n"
                      "  fovea train path/to/recipe.json -o build/mine --json\n",
-                     declare};
+                     declare_train};
 
 }  // namespace fovea::cli

@@ -16,7 +16,7 @@
 namespace fovea::cli {
 namespace {
 
-struct Options {
+struct TranslateRequest {
   Common common;
   ModelFlags model;
   TranslateOptions how;
@@ -43,7 +43,7 @@ void report(const std::vector<Translation>& translations) {
   ModelFlags::report_cut(cut);
 }
 
-void one(const Options& o, const Model& model) {
+void one(const TranslateRequest& o, const Model& model) {
   const Translation t = model.translate(o.text, o.how);
   report({t});
   if (o.common.json) {
@@ -63,7 +63,7 @@ void one(const Options& o, const Model& model) {
 }
 
 /// Line by line, so that line n of what comes out is line n of what went in; empty lines stay empty.
-void lines(const Options& o, const Model& model) {
+void lines(const TranslateRequest& o, const Model& model) {
   constexpr std::size_t kBatch = 256;
   if (isatty(STDIN_FILENO)) note("reading texts from the terminal, one a line; end with Ctrl-D");
   Json all = Json::array();
@@ -95,7 +95,7 @@ void lines(const Options& o, const Model& model) {
   if (o.common.json) print_json({{"model", o.model.model}, {"translations", std::move(all)}});
 }
 
-void run(Options& o, const Flag& text) {
+void run(TranslateRequest& o, const Flag& text) {
   o.how.truncate = o.model.truncate;
   const Model model = o.model.load();
   if (o.text == "-") return lines(o, model);
@@ -103,8 +103,8 @@ void run(Options& o, const Flag& text) {
   one(o, model);
 }
 
-Job declare(Flags& flags) {
-  auto o = std::make_shared<Options>();
+Job declare_translate(Flags& flags) {
+  auto o = std::make_shared<TranslateRequest>();
   const Flag* text =
       flags.add_option("TEXT", o->text, "the text to translate (default: standard input); - for every line of it")
           ->type_name("TEXT");
@@ -135,6 +135,6 @@ const Command kTranslate{
     "  fovea translate \"The bank was flooded\" --model path/to/marian --beams 4 --json\n"
     "  fovea translate \"The bank was flooded\" --model path/to/marian --look\n"
     "  printf 'The bank was flooded.\\nWho ate the apple?\\n' | fovea translate - --model path/to/marian\n",
-    declare};
+    declare_translate};
 
 }  // namespace fovea::cli

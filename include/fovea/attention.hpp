@@ -94,6 +94,8 @@ struct AttentionSpec {
 };
 
 class Attention;
+struct Trace;
+struct TraceQuery;
 
 /// What the numbers inside a score receive: those of a bias, ALiBi's slopes, a soft-cap's cap.
 struct ScoreGradient {
@@ -148,6 +150,7 @@ class Attention {
  private:
   friend Attention attend(const TensorView&, const PagedView&, const PagedView&, AttentionSpec);
   friend Gradients backward(const Attention&, const TensorView&, Wanted);
+  friend Trace trace(const Attention&, const TraceQuery&);
   TensorView q_;
   PagedView k_, v_;
   AttentionSpec spec_;

@@ -10,3 +10,4 @@
 #include <fovea/score.hpp>
 #include <fovea/tensor.hpp>
 #include <fovea/threads.hpp>
+#include <fovea/trace.hpp>

@@ -18,7 +18,6 @@ struct Summary;
 }  // namespace models
 namespace look {
 struct ModelParts;
-class Metric;
 struct Original;
 struct Writing;
 }  // namespace look
@@ -95,7 +94,6 @@ class Run {
  private:
   friend class Model;
   struct Heads;
-  std::vector<Tensor> slopes(const look::Metric& metric) const;
   Run(std::shared_ptr<const look::ModelParts> model, std::shared_ptr<const models::Result> result,
       std::shared_ptr<const look::Writing> writing);
   look::Original original(const std::string& kind) const;

@@ -1,18 +1,18 @@
 #include "kernels/probe.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
+#include "core/stopwatch.hpp"
 #include "kernels/registry.hpp"
 
 namespace fovea {
 namespace {
 
 double seconds_of(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.seconds();
 }
 
 volatile double sink;  // keeps the probes' results alive

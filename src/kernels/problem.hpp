@@ -61,6 +61,29 @@ struct Problem {
   }
 };
 
+/// What is asked of one head, and where it goes. Per row [rows], of queries.end − queries.begin rows; null: not wanted,
+/// where that is said.
+struct HeadTrace {
+  int batch = 0, head = 0;
+  Range queries;
+  const float* along = nullptr;      // [keys up to a multiple of 64, zeros there]: of Σ_j A_ij along_j; null: not wanted
+  const int* offsets = nullptr;      // [offset_count]: of A_i,i+offset
+  int offset_count = 0;
+  const float* row_share = nullptr;  // [rows] of `received`; null: 1
+
+  int* visible = nullptr;  // zeros at first: keys that the mask shows
+  float *mass = nullptr, *entropy = nullptr, *most = nullptr;  // Σ_j A_ij; H_i, nats; max_j A_ij
+  float *distance = nullptr, *along_sum = nullptr;             // Σ_j A_ij |i − j|
+  float *first = nullptr, *at = nullptr;                       // A_i0; [offset_count, rows], zeros at first
+  float* error = nullptr;                                      // max over channels of |Σ_j A_ij v_j − o_i|
+  float* received = nullptr;  // [keys up to a multiple of 64] += Σ_i share_i A_ij; null: not wanted
+  /// [⌈rows/64⌉, tiles] += Σ A, and max A, of tiles of 64 × 64, rows counted from `first_row` on; null: not wanted.
+  float *tile_mass = nullptr, *tile_peak = nullptr;
+  std::int64_t tiles = 0;
+  int first_row = 0;
+  float* sums = nullptr;  // [rows, 5 · 16], zeros at first: what the kernel keeps while it sums
+};
+
 /// What a backward pass reads and writes beside the problem, whose out and lse the forward pass filled.
 struct GradientProblem {
   Operand dout, dq;        // [batch, time, heads, value_dim], [batch, time, heads, head_dim]

@@ -54,6 +54,8 @@ struct KernelTable {
   /// queries.
   void (*weights)(const Problem&, const Plan&, int batch, int head, Range queries, float* weights,
                   std::byte* scratch) noexcept;
+  /// One head's rows and columns summed up, from q, k, v and p.lse. At most plan.query_rows queries.
+  void (*trace)(const Problem&, const Plan&, const HeadTrace&, std::byte* scratch) noexcept;
   /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64].
   void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
                  int columns) noexcept;

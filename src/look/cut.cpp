@@ -42,7 +42,7 @@ void refuse_hidden_edges(const Original& run, const std::set<std::pair<int, int>
   const HeadRows rows(*run.records.front(), kSequence, 0);
   for (const auto& [query, key] : edges) {
     bool seen = query == kEveryQuery;
-    if (!seen) rows.for_visible(query, [&](int first, int last) { seen = seen || (first <= key && key < last); });
+    if (!seen) rows.for_visible(query, [&, k = key](int first, int last) { seen = seen || (first <= k && k < last); });
     if (!seen)
       throw Error(
           fmt::format("{} never looks at {}: the step that writes a word reads only what was written before "
@@ -70,8 +70,7 @@ Variant without_heads(const Original& run, const MeasureQuery& query) {
     cut.silenced.push_back(h);
   }
   std::ranges::sort(cut.silenced);
-  const auto twice = std::ranges::unique(cut.silenced);
-  cut.silenced.erase(twice.begin(), twice.end());
+  cut.silenced.erase(std::unique(cut.silenced.begin(), cut.silenced.end()), cut.silenced.end());
   cut.queries = words_of(run.queries());
   if (query.mean) cut.means = means_over(run, query.over);
   return cut;

@@ -84,8 +84,8 @@ class Tiers {
         const std::span v = rows.value(keys[k]);
         rows.add_projected(std::vector<double>(v.begin(), v.end()), through[k]);
       }
-      const auto sloped = [&](int query, int key) {
-        const std::span v = rows.value(key), g = slope(record, query, head);
+      const auto sloped = [&, h = head](int query, int key) {
+        const std::span v = rows.value(key), g = slope(record, query, h);
         return std::inner_product(v.begin(), v.end(), g.begin(), 0.0, std::plus<>(), product);
       };
       for (int begin = 0; begin < rows.queries(); begin += rows.band()) {
@@ -149,16 +149,10 @@ class Tiers {
 
 // -------------------------------------------------------------------------------------------------------------- reruns
 
-models::Sequence sequence_of_run(std::span<const Token> tokens) {
-  models::Sequence sequence;
-  for (const Token& t : tokens) sequence.ids.push_back(t.id);
-  return sequence;
-}
-
 std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants) {
-  const models::Sequence source = sequence_of_run(run.tokens);
+  const models::Sequence source = sequence_of(run.tokens);
   if (run.writing) {
-    const Passage passage{source, sequence_of_run(run.writing->inputs), run.result, run.writing->result};
+    const Passage passage{source, sequence_of(run.writing->inputs), run.result, run.writing->result};
     return metric.read(decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants), variants);
   }
   const int layer = lowest_layer(*variants.front());
@@ -275,8 +269,7 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
     e.output_before = before.output, e.output_after = after.output;
     if (run.writing) {
       e.output_before = run.writing->text;
-      e.output_after =
-          rewritten(run.model, sequence_of_run(run.tokens), run.writing->how, run.kind(), run.extent(), cuts[i]);
+      e.output_after = rewritten(run.model, sequence_of(run.tokens), *run.writing, run.kind(), run.extent(), cuts[i]);
     }
     describe(run, cuts[i], e);
     std::vector<double> control;

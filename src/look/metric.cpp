@@ -187,6 +187,9 @@ class WritingMetric final : public Metric {
     }
     return all;
   }
+  Tensor recorded(const models::Result& result) const override {
+    return recorded_log_odds(model_.writer->vocabulary_logits(embedding(result.hidden, steps_)), answers_, against_);
+  }
 
  private:
   const ModelParts& model_;

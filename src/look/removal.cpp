@@ -60,7 +60,7 @@ void zero_values(std::span<const Variant* const> variants, int layer, const Exte
   const std::int64_t dim = v.shape()[3];
   for (std::size_t b = 0; b < variants.size(); ++b)
     for (const Removal& r : variants[b]->removed) {
-      if (r.layer != layer || r.query != kEveryQuery) continue;
+      if (r.layer != layer || r.query != kEveryQuery || r.key >= of.keys) continue;
       const std::int64_t row = static_cast<std::int64_t>(b) * of.keys + r.key;
       std::fill_n(v.data<float>() + (row * kv_heads + r.head / of.group) * dim, dim, 0.0f);
     }

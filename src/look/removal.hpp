@@ -51,9 +51,9 @@ class EdgeMask {
 
 /// The attention that is edited, as each sequence of a batch has it.
 struct Extent {
-  int heads = 0;  // of a layer, at most
-  int group = 1;  // query heads that share one head of keys and values
-  int queries = 0, keys = 0;
+  int heads = 0;              // of a layer, at most
+  int group = 1;              // query heads that share one head of keys and values
+  int queries = 0, keys = 0;  // what is removed beyond them is not there (yet)
 };
 
 /// The pass in which sequence i of the batch lacks what variants[i] says; its first layer and start are left to the

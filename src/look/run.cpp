@@ -131,18 +131,12 @@ Effect unmeasured(const look::Original& run, const look::Metric& metric, const L
 
 }  // namespace
 
-std::vector<Tensor> Run::slopes(const look::Metric& metric) const {
-  models::Sequence sequence;
-  for (const Token& t : tokens) sequence.ids.push_back(t.id);
-  return look::slopes_of(*model_->encoder, sequence, metric);
-}
-
 Effect Run::measure(const MeasureQuery& query) const {
   check_draws(query.draws);
   look::Original run = original(query.kind);
   const look::Variant cut = look::cut_of(run, text, query);
   const auto metric = look::choose_metric(run, query.target, query.against);
-  if (!run.writing) run.slopes = slopes(*metric);
+  run.slopes = look::slopes_of(run, *metric);
   return look::measure(run, *metric, {&cut, 1}, query.draws, query.seed).front();
 }
 
@@ -170,7 +164,7 @@ std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::ui
 Survey Run::survey(const SurveyQuery& query) const {
   look::Original run = original(query.kind);
   const auto metric = look::choose_metric(run, query.target, query.against);
-  if (!run.writing) run.slopes = slopes(*metric);
+  run.slopes = look::slopes_of(run, *metric);
   return look::survey(run, *metric, text, query);
 }
 

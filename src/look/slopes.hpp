@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "look/metric.hpp"
+#include "look/original.hpp"
 #include "models/encoder.hpp"
 #include "ops/tape.hpp"
 
@@ -25,11 +26,12 @@ class HeadWatch {
   Tensor slope(const std::string& kind, int layer) const { return tape_.gradient(output(kind, layer)); }
 
  private:
-  Tape tape_;
+  Tape tape_{Tape::Still()};  // of what the model does, not of how it was trained
   std::map<std::pair<std::string, int>, Tensor> outputs_;
 };
 
-/// g = d metric / d o of every layer's heads, F32 [1, tokens, heads, value_dim] each; empty where the metric is flat.
-std::vector<Tensor> slopes_of(const models::Encoder& encoder, const models::Sequence& sequence, const Metric& metric);
+/// g = d metric / d o of every layer's heads, F32 [1, tokens, heads, value_dim] each, of the kind of attention that the
+/// run is asked about; empty where the metric is flat, and where a family has no heads to watch.
+std::vector<Tensor> slopes_of(const Original& run, const Metric& metric);
 
 }  // namespace fovea::look

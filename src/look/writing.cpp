@@ -17,12 +17,6 @@ models::Result copies_of(const models::Result& read, std::size_t n) {
   return all;
 }
 
-models::Sequence sequence_of(std::span<const Token> tokens) {
-  models::Sequence s;
-  for (const Token& t : tokens) s.ids.push_back(t.id);
-  return s;
-}
-
 /// A decoder's pass without what the variants remove from one of its two attentions.
 models::DecoderPass decoder_pass(const std::string& kind, const Extent& of, std::span<const Variant* const> variants) {
   models::Pass edit = pass_without(variants, of);
@@ -39,25 +33,21 @@ struct Lack {
   const std::string& kind;
   Extent extent;  // as it was
   const Variant& variant;
+  std::span<const Token> draft;  // what each step read when nothing lacked
 };
 
-/// Without caches: each step reads again all that was written, since a mask is of whole passes.
+/// Without caches: a mask is of whole passes. One text takes what was written before for a draft of what it will read:
+/// one pass over both answers every step until a word differs, and the next one goes on behind that word (Leviathan et
+/// al. 2023, arXiv 2211.17192, with the text as it was in place of a smaller model).
 class Rereading final : public models::Decoding {
  public:
-  Rereading(const models::EncoderDecoder& model, const models::Result& read, const Lack& lack)
-      : model_(model), read_(read), lack_(lack), rows_(1) {}
+  Rereading(const models::EncoderDecoder& model, const models::Result& sources, const Lack& lack)
+      : model_(model), sources_(sources), lack_(lack), rows_(1) {}
 
   Tensor step(std::span<const int> ids) override {
     for (std::size_t i = 0; i < ids.size(); ++i) rows_[i].ids.push_back(ids[i]);
-    const int written = static_cast<int>(rows_.front().ids.size());
-    Extent now = lack_.extent;
-    now.queries = written;
-    if (lack_.kind == "decoder") now.keys = written;
-    Variant here = lack_.variant;  // values of what is not yet written are not there to be changed
-    std::erase_if(here.removed, [&](const Removal& r) { return r.key >= now.keys; });
-    const std::vector<const Variant*> variants(rows_.size(), &here);
-    const models::Result result =
-        model_.decode(copies_of(read_, rows_.size()), rows_, decoder_pass(lack_.kind, now, variants));
+    if (rows_.size() == 1) return drafted();
+    const models::Result result = read(rows_);
     std::vector<int> last;
     for (const int end : result.ends) last.push_back(end - 1);
     return model_.vocabulary_logits(rows_at(result.hidden, last));
@@ -69,10 +59,34 @@ class Rereading final : public models::Decoding {
   }
 
  private:
+  Tensor drafted() {
+    const std::vector<int>& ids = rows_.front().ids;
+    if (known_.ids.size() < ids.size() || !std::equal(ids.begin(), ids.end(), known_.ids.begin())) {
+      known_.ids = ids;
+      for (std::size_t i = ids.size(); i < lack_.draft.size(); ++i) known_.ids.push_back(lack_.draft[i].id);
+      hidden_ = read({&known_, 1}).hidden;
+    }
+    const int last = static_cast<int>(ids.size()) - 1;
+    return model_.vocabulary_logits(rows_at(hidden_, {&last, 1}));
+  }
+
+  /// Rows of one length.
+  models::Result read(std::span<const models::Sequence> rows) const {
+    const models::Result copies = copies_of(sources_, rows.size());
+    if (lack_.kind == "encoder") return model_.decode(copies, rows);  // it lacks nothing here
+    Extent now = lack_.extent;
+    now.queries = static_cast<int>(rows.front().ids.size());
+    if (lack_.kind == "decoder") now.keys = now.queries;
+    const std::vector<const Variant*> variants(rows.size(), &lack_.variant);
+    return model_.decode(copies, rows, decoder_pass(lack_.kind, now, variants));
+  }
+
   const models::EncoderDecoder& model_;
-  const models::Result& read_;
+  const models::Result& sources_;
   Lack lack_;
   std::vector<models::Sequence> rows_;
+  models::Sequence known_;  // of one text: what the last pass read, …
+  Tensor hidden_;           // … and what became of it, [tokens, width]
 };
 
 /// The model as a search sees it, without what is lacking.
@@ -92,7 +106,6 @@ class Lacking final : public models::EncoderDecoder {
   }
   Tensor vocabulary_logits(const Tensor& hidden) const override { return model_.vocabulary_logits(hidden); }
   std::unique_ptr<models::Decoding> begin(const models::Result& sources) const override {
-    if (lack_.kind == "encoder") return model_.begin(sources);
     return std::make_unique<Rereading>(model_, sources, lack_);
   }
 
@@ -104,6 +117,12 @@ class Lacking final : public models::EncoderDecoder {
 std::span<const int> without_start(const runtime::Written& w) { return std::span(w.ids).subspan(1); }
 
 }  // namespace
+
+models::Sequence sequence_of(std::span<const Token> tokens) {
+  models::Sequence s;
+  for (const Token& t : tokens) s.ids.push_back(t.id);
+  return s;
+}
 
 Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
   Writing w;
@@ -140,10 +159,10 @@ models::Result decode_without(const models::EncoderDecoder& model, const Passage
   return model.decode(copies_of(passage.read, n), targets, pass);
 }
 
-std::string rewritten(const ModelParts& model, const models::Sequence& source, const runtime::Generation& how,
+std::string rewritten(const ModelParts& model, const models::Sequence& source, const Writing& before,
                       const std::string& kind, const Extent& of, const Variant& variant) {
-  const Lacking lacking(*model.writer, {kind, of, variant});
-  const auto found = runtime::write(lacking, {&source, 1}, how);
+  const Lacking lacking(*model.writer, {kind, of, variant, before.inputs});
+  const auto found = runtime::write(lacking, {&source, 1}, before.how);
   std::vector<Token> tokens;
   return model.reader.written(without_start(found.front().front()), tokens);
 }

@@ -21,6 +21,9 @@ struct Writing {
   models::Result result;  // the decoder's pass over `inputs`, with hidden states and attention
 };
 
+/// Tokens as a model reads them.
+models::Sequence sequence_of(std::span<const Token> tokens);
+
 /// Writes as the folder says, then reads what was written once more, as it was written. `read`: the pass over `source`.
 Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read);
 
@@ -37,7 +40,7 @@ models::Result decode_without(const models::EncoderDecoder& model, const Passage
 
 /// What the model writes when all that it does lacks what the variant says. Steps keep their numbers: what is removed
 /// from the step that wrote a word is removed from whatever is written in its place.
-std::string rewritten(const ModelParts& model, const models::Sequence& source, const runtime::Generation& how,
+std::string rewritten(const ModelParts& model, const models::Sequence& source, const Writing& before,
                       const std::string& kind, const Extent& of, const Variant& variant);
 
 }  // namespace fovea::look

@@ -93,4 +93,25 @@ void describe_weights(Summary& summary, const nn::Weights& weights,
                                          left.size() > kShown ? ", …" : ""));
 }
 
+void check_step(std::span<const int> ids, std::size_t rows, int written, int positions) {
+  if (ids.size() != rows)
+    throw Error(fmt::format("{} ids to write and {} rows; expected one id a row", ids.size(), rows));
+  if (written >= positions)
+    throw Error(
+        fmt::format("the text that is written has {} tokens and the model has {} positions; ask for fewer (max_length)",
+                    written, positions));
+}
+
+std::vector<int> selected_sources(const std::vector<int>& sources, std::span<const int> rows) {
+  std::vector<int> selected;
+  for (const int row : rows) {
+    if (row < 0 || row >= static_cast<int>(sources.size()))
+      throw Error(fmt::format("row {} is selected and there are {}", row, sources.size()));
+    selected.push_back(sources[static_cast<std::size_t>(row)]);
+  }
+  if (!std::ranges::is_sorted(selected))
+    throw Error("rows are selected whose sources change order; keep those of one source together");
+  return selected;
+}
+
 }  // namespace fovea::models

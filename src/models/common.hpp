@@ -35,4 +35,10 @@ void check_layers(const nn::Weights& layers, int promised, const char* key);
 void describe_weights(Summary& summary, const nn::Weights& weights,
                       const std::function<bool(std::string_view)>& expected);
 
+/// Of every Decoding: Error unless there is one id for each row and a position left.
+void check_step(std::span<const int> ids, std::size_t rows, int written, int positions);
+/// The sources [selected] of rows that are selected, from those [rows] there are. Error for a row that is not there, or
+/// sources that change order.
+std::vector<int> selected_sources(const std::vector<int>& sources, std::span<const int> rows);
+
 }  // namespace fovea::models

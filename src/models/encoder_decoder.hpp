@@ -41,6 +41,8 @@ class EncoderDecoder {
   virtual ~EncoderDecoder() = default;
   virtual const Summary& summary() const = 0;
   virtual TargetTokens target_tokens() const = 0;
+  /// Whether passes hear `heads` and `cross_heads`; Error from those that don't.
+  virtual bool edits_heads() const { return true; }
 
   /// Reads sources, packed along time. Throws Error when one is longer than the model's positions, naming both counts.
   virtual Result encode(std::span<const Sequence> sources, const Pass& pass = {}) const = 0;

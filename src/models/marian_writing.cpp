@@ -1,10 +1,8 @@
 // Marian a token at a time: keys and values of what was written and of the sources are kept, only the new token is
 // computed.
-#include <algorithm>
 #include <numeric>
 
-#include <fmt/format.h>
-
+#include "models/common.hpp"
 #include "models/marian.hpp"
 
 namespace fovea::models {
@@ -20,13 +18,7 @@ class Marian::Writing final : public Decoding {
   }
 
   Tensor step(std::span<const int> ids) override {
-    if (ids.size() != source_.size())
-      throw Error(fmt::format("{} ids to write and {} rows; expected one id a row", ids.size(), source_.size()));
-    if (written_ >= model_->config_.positions) {
-      throw Error(fmt::format(
-          "the text that is written has {} tokens and the model has {} positions; ask for fewer (max_length)", written_,
-          model_->config_.positions));
-    }
+    check_step(ids, source_.size(), written_, model_->config_.positions);
     model_->words_.check(ids, "token id");
     Tensor x = model_->embed(model_->decoder_entrance_, ids, std::vector<int>(ids.size(), written_));  // [rows, width]
     const std::vector<int> ends = query_ends();
@@ -37,15 +29,7 @@ class Marian::Writing final : public Decoding {
   }
 
   void select(std::span<const int> rows) override {
-    std::vector<int> source;
-    for (const int row : rows) {
-      if (row < 0 || row >= static_cast<int>(source_.size()))
-        throw Error(fmt::format("row {} is selected and there are {}", row, source_.size()));
-      source.push_back(source_[static_cast<std::size_t>(row)]);
-    }
-    if (!std::ranges::is_sorted(source))
-      throw Error("rows are selected whose sources change order; keep those of one source together");
-    source_ = std::move(source);
+    source_ = selected_sources(source_, rows);
     for (nn::KvCache& cache : self_) cache.select(rows);
   }
 

@@ -260,6 +260,10 @@ Result Recurrent::decode(const Result& sources, std::span<const Sequence> target
   if (sources.ends.size() != targets.size())
     throw Error(
         fmt::format("decode: {} sources and {} targets; expected as many", sources.ends.size(), targets.size()));
+  if (pass.cross_heads)
+    throw Error(
+        "decode: additive attention has one head, whose outcome goes into the next state and is not edited; "
+        "cut edges or change values instead");
   const Ends ends = ends_of(targets), source_ends = std::make_shared<const std::vector<int>>(sources.ends);
   Result result{.ends = *ends, .hidden = {}, .layers = {}, .hidden_states = {}};
   const std::optional<Tensor> start = start_of(pass, 1, ends->empty() ? 0 : ends->back(), config_.width);

@@ -40,6 +40,7 @@ class Recurrent final : public EncoderDecoder {
 
   const Summary& summary() const override { return summary_; }
   TargetTokens target_tokens() const override { return {config_.start, config_.end, config_.pad}; }
+  bool edits_heads() const override { return false; }
   /// Hidden rows are annotations. There is no attention among them, so that masks and values have nothing to change.
   Result encode(std::span<const Sequence> sources, const Pass& pass = {}) const override;
   /// Records of kind "cross" hold the additive attention's weights and values; see record() in recurrent.cpp.

@@ -1,10 +1,8 @@
 // The recurrent family a token at a time: one state a row.
-#include <algorithm>
 #include <numeric>
 #include <utility>
 
-#include <fmt/format.h>
-
+#include "models/common.hpp"
 #include "models/recurrent.hpp"
 #include "ops/embedding.hpp"
 
@@ -20,13 +18,7 @@ class Recurrent::Writing final : public Decoding {
   }
 
   Tensor step(std::span<const int> ids) override {
-    if (ids.size() != source_.size())
-      throw Error(fmt::format("{} ids to write and {} rows; expected one id a row", ids.size(), source_.size()));
-    if (written_ >= model_->config_.positions) {
-      throw Error(fmt::format(
-          "the text that is written has {} tokens and the model has {} positions; ask for fewer (max_length)", written_,
-          model_->config_.positions));
-    }
+    check_step(ids, source_.size(), written_, model_->config_.positions);
     model_->words_.check(ids, "token id");
     const Tensor word = model_->embed(ids);  // [rows, width]
     Stepped s = model_->step(parts_, rows_, model_->from_word_(word), state_);
@@ -36,14 +28,7 @@ class Recurrent::Writing final : public Decoding {
   }
 
   void select(std::span<const int> rows) override {
-    std::vector<int> source;
-    for (const int row : rows) {
-      if (row < 0 || row >= static_cast<int>(source_.size()))
-        throw Error(fmt::format("row {} is selected and there are {}", row, source_.size()));
-      source.push_back(source_[static_cast<std::size_t>(row)]);
-    }
-    if (!std::ranges::is_sorted(source))
-      throw Error("rows are selected whose sources change order; keep those of one source together");
+    std::vector<int> source = selected_sources(source_, rows);
     state_ = embedding(state_, rows);
     if (source == source_) return;
     source_ = std::move(source);

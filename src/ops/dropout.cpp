@@ -53,7 +53,7 @@ Tensor dropped(const Tensor& x, const Draw& draw) {
 Tensor dropout(Tensor x, float p) {
   if (!(p >= 0 && p < 1)) throw Error(fmt::format("dropout: p is {}; expected 0 or more, below 1", p));
   Tape* tape = Tape::current();
-  if (!tape || p == 0) return x;
+  if (!tape || tape->still() || p == 0) return x;
   const Draw draw{tape->seed(), tape->next_stream(), p};
   return by_precision("dropout", x, [&]<class T>(T) {
     Tensor y = dropped<T>(x, draw);

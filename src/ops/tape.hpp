@@ -32,6 +32,9 @@ class Tape {
 
   /// `seed` drives whatever is random in training (dropout). Error when a tape already stands in this thread.
   explicit Tape(std::uint64_t seed = 0);
+  /// A tape of the model as it is when it is used: nothing random (dropout) happens under it.
+  struct Still {};
+  explicit Tape(Still) : Tape() { still_ = true; }
   ~Tape();
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
@@ -64,6 +67,7 @@ class Tape {
   /// A number of its own for each operator that draws random numbers, in order of recording.
   std::uint64_t next_stream() { return streams_++; }
   std::uint64_t seed() const { return seed_; }
+  bool still() const { return still_; }
 
  private:
   struct Entry {
@@ -76,6 +80,7 @@ class Tape {
   std::vector<Tensor> leaves_;                         // keeps their memory, so that no address is used twice
   std::vector<std::shared_ptr<const void>> kept_;
   std::uint64_t seed_, streams_ = 0;
+  bool still_ = false;
 };
 
 }  // namespace fovea

@@ -38,7 +38,8 @@ std::vector<Contender> contenders(const BottleneckSettings& settings) {
     recipe["model"] = model_of(key, settings.quick);
     json& training = recipe["training"];
     training["seed"] = settings.seed;
-    training["steps"] = settings.steps > 0 ? settings.steps : settings.quick ? 2500 : 12'000;
+    if (settings.quick) training["steps"] = 2500;
+    if (settings.steps > 0) training["steps"] = settings.steps;
     if (settings.quick) {
       recipe["data"]["longest"] = kQuickLongest + 1;  // the end of a text counts
       recipe["data"]["pairs"] = 60'000;

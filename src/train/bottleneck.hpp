@@ -13,7 +13,7 @@ namespace fovea::train {
 /// All three take the same steps over the same batches, with the demo recipe's optimiser and schedule.
 struct BottleneckSettings {
   bool quick = false;      // small models and short sentences: minutes instead of hours
-  std::int64_t steps = 0;  // 0: 12,000, and 2,500 where it is quick
+  std::int64_t steps = 0;  // 0: the demo recipe's, and 2,500 where it is quick
   std::uint64_t seed = 1;
   int sentences = 0;  // of each length, to be scored; 0: all, and 100 where it is quick
 };

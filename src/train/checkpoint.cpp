@@ -16,7 +16,7 @@
 namespace fovea::train {
 namespace {
 
-constexpr const char* kStateFile = "training.safetensors";
+constexpr const char *kStateFile = "training.safetensors", *kModelFile = "model.safetensors";
 
 void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
@@ -77,7 +77,7 @@ void write_model(const std::filesystem::path& folder, const Recipe& recipe, cons
                                                 {"unk_token", "<unk>"},
                                                 {"model_max_length", recipe.positions()}});
   io::write_file(folder / "tokenizer.json", tokenizer_json);
-  io::write_safetensors(folder / "model.safetensors", named, {{"format", "pt"}});
+  io::write_safetensors(folder / kModelFile, named, {{"format", "pt"}});
 }
 
 void write_state(const std::filesystem::path& folder, const State& state, const std::string& recipe) {
@@ -96,6 +96,7 @@ void check_writable(const std::filesystem::path& folder) {
 }
 
 bool has_state(const std::filesystem::path& folder) { return std::filesystem::exists(folder / kStateFile); }
+bool has_model(const std::filesystem::path& folder) { return std::filesystem::exists(folder / kModelFile); }
 
 void remove_state(const std::filesystem::path& folder) {
   std::error_code error;  // a folder that keeps it is still a model

@@ -27,6 +27,8 @@ void check_writable(const std::filesystem::path& folder);
 /// Error when the file is damaged, or of another recipe than `recipe`, saying which key differs.
 State read_state(const std::filesystem::path& folder, const std::string& recipe);
 bool has_state(const std::filesystem::path& folder);
+/// Whether the folder holds a model: one that is done where it has no state.
+bool has_model(const std::filesystem::path& folder);
 void remove_state(const std::filesystem::path& folder);
 
 }  // namespace fovea::train

@@ -45,7 +45,7 @@ Data from_files(const TextFiles& files, int positions) {
                     json = given ? text_of(files.tokenizer)
                                  : io::Tokenizer::learn(source + "\n" + target, files.vocabulary);
   const io::Tokenizer tokenizer = io::Tokenizer::from_json(json, name);
-  Data data{.pairs = {}, .tokenizer_json = json, .vocabulary = tokenizer.largest_id() + 1};
+  Data data{.pairs = {}, .held_out = {}, .tokenizer_json = json, .vocabulary = tokenizer.largest_id() + 1};
   const auto ids_of = [&](const std::string& text, const std::filesystem::path& file, std::size_t line) {
     std::vector<int> ids = tokenizer.encode(text).ids;
     if (std::ssize(ids) > positions)
@@ -67,27 +67,57 @@ bool too_long(const Pair& p, const Recipe& recipe) {
   return recipe.longest > 0 && std::cmp_greater(p.source.size(), recipe.longest);
 }
 
+/// Puts the pair at the end, unless the recipe leaves it out.
+void add(std::vector<Pair>& pairs, const demo::SentencePair& s, const Recipe& recipe) {
+  Pair p{{s.english.begin(), s.english.end()}, {s.french.begin(), s.french.end()}};
+  p.source.push_back(demo::kEnd), p.target.push_back(demo::kEnd);
+  if (too_long(p, recipe)) return;
+  const std::size_t longest = std::max(p.source.size(), p.target.size());
+  if (std::cmp_greater(longest, recipe.positions()))
+    throw Error(fmt::format(
+        "the demo language has a sentence of {} tokens and the model {} positions; raise positions in the recipe",
+        longest, recipe.positions()));
+  pairs.push_back(std::move(p));
+}
+
+/// The first of every held-out set, then the second of every one, until there are enough.
+std::vector<Pair> held_out_of_demo(const Recipe& recipe) {
+  std::vector<Pair> pairs;
+  bool more = recipe.held_out > 0;
+  for (std::size_t i = 0; more; ++i) {
+    more = false;
+    for (const demo::EvaluationSet& set : demo::evaluation_sets()) {
+      if (!set.held_out || i >= set.pairs.size()) continue;
+      if (std::cmp_equal(pairs.size(), recipe.held_out)) return pairs;
+      add(pairs, set.pairs[i], recipe);
+      more = true;
+    }
+  }
+  return pairs;
+}
+
+Data from_demo(const Recipe& recipe) {
+  Data data{.pairs = {},
+            .held_out = held_out_of_demo(recipe),
+            .tokenizer_json = demo::tokenizer_json(),
+            .vocabulary = demo::lexicon().words.size()};
+  const demo::Corpus corpus = demo::make_corpus(recipe.data_seed, recipe.pairs);
+  for (const demo::SentencePair& s : corpus.pairs) add(data.pairs, s, recipe);
+  return data;
+}
+
 }  // namespace
 
 Data data_of(const Recipe& recipe) {
-  if (recipe.files) {
-    Data data = from_files(*recipe.files, recipe.positions());
-    std::erase_if(data.pairs, [&](const Pair& p) { return too_long(p, recipe); });
-    return data;
-  }
-  Data data{.pairs = {}, .tokenizer_json = demo::tokenizer_json(), .vocabulary = demo::lexicon().words.size()};
-  const demo::Corpus corpus = demo::make_corpus(recipe.data_seed, recipe.pairs);
-  for (const demo::SentencePair& s : corpus.pairs) {
-    Pair p{{s.english.begin(), s.english.end()}, {s.french.begin(), s.french.end()}};
-    p.source.push_back(demo::kEnd), p.target.push_back(demo::kEnd);
-    const std::size_t longest = std::max(p.source.size(), p.target.size());
-    if (too_long(p, recipe)) continue;
-    if (std::cmp_greater(longest, recipe.positions()))
-      throw Error(fmt::format(
-          "the demo language has a sentence of {} tokens and the model {} positions; raise positions in the recipe",
-          longest, recipe.positions()));
-    data.pairs.push_back(std::move(p));
-  }
+  if (!recipe.files) return from_demo(recipe);
+  Data data = from_files(*recipe.files, recipe.positions());
+  std::erase_if(data.pairs, [&](const Pair& p) { return too_long(p, recipe); });
+  if (std::cmp_greater_equal(recipe.held_out, data.pairs.size()))
+    throw Error(fmt::format("{}: {} of {} pairs are held out; expected some to learn from",
+                            recipe.files->source.string(), recipe.held_out, data.pairs.size()));
+  const auto first = data.pairs.end() - recipe.held_out;
+  data.held_out.assign(std::make_move_iterator(first), std::make_move_iterator(data.pairs.end()));
+  data.pairs.erase(first, data.pairs.end());
   return data;
 }
 

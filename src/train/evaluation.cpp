@@ -4,6 +4,7 @@
 
 #include "demo/lexicon.hpp"
 #include "runtime/search.hpp"
+#include "train/forced.hpp"
 
 namespace fovea::train {
 namespace {
@@ -22,11 +23,7 @@ bool is_right(const demo::Mark& mark, const demo::SentencePair& expected, const 
 std::vector<std::vector<demo::Word>> translate(const models::EncoderDecoder& model,
                                                std::span<const demo::SentencePair> pairs) {
   std::vector<models::Sequence> sources;
-  for (const demo::SentencePair& p : pairs) {
-    models::Sequence s{{p.english.begin(), p.english.end()}, {}};
-    s.ids.push_back(demo::kEnd);
-    sources.push_back(std::move(s));
-  }
+  for (const demo::SentencePair& p : pairs) sources.push_back(source_of(p));
   const models::TargetTokens tokens = model.target_tokens();
   runtime::Generation how;
   how.max_length = model.summary().positions;

@@ -7,6 +7,7 @@
 #include "demo/draw.hpp"
 #include "ops/cross_entropy.hpp"
 #include "ops/tape.hpp"
+#include "train/lesson.hpp"
 
 namespace fovea::train {
 namespace {
@@ -38,21 +39,12 @@ double Learner::add_gradients(std::int64_t index, const std::vector<Pair>& batch
     return draw.below(static_cast<int>(std::min<std::int64_t>(settings_.shift, room)) + 1);
   };
   const int source_shift = shift_of(&Pair::source), target_shift = shift_of(&Pair::target);
-  const int start = model_->target_tokens().start;
-  std::vector<models::Sequence> sources, targets;
-  std::vector<int> expected;  // [target tokens]
-  for (const Pair& p : batch) {
-    sources.push_back({p.source, {}, source_shift});
-    models::Sequence written{{start}, {}, target_shift};
-    written.ids.insert(written.ids.end(), p.target.begin(), p.target.end() - 1);
-    targets.push_back(std::move(written));
-    expected.insert(expected.end(), p.target.begin(), p.target.end());
-  }
+  const Lesson lesson = lesson_of(batch, model_->target_tokens().start, source_shift, target_shift);
   Tape tape(draw.next());
   for (const auto& [name, p] : parameters_) tape.watch(p);
-  const models::Result read = model_->encode(sources);
-  const Tensor logits = model_->vocabulary_logits(model_->decode(read, targets).hidden);  // [target tokens, vocabulary]
-  const Tensor loss = cross_entropy(logits, expected, {settings_.label_smoothing, -1});
+  const models::Result read = model_->encode(lesson.sources);
+  const Tensor logits = model_->vocabulary_logits(model_->decode(read, lesson.targets).hidden);  // [tokens, vocabulary]
+  const Tensor loss = cross_entropy(logits, lesson.expected, {settings_.label_smoothing, -1});
   const double value = static_cast<double>(*loss.data<float>());
   if (!std::isfinite(value)) return value;
   tape.backward(loss);

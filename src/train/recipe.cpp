@@ -58,11 +58,13 @@ class Section {
 };
 
 void read_data(const json& recipe, const std::filesystem::path& file, Recipe& r) {
-  const Section data(recipe, "data", file,
-                     {"language", "pairs", "seed", "longest", "source", "target", "tokenizer", "vocabulary"});
+  const Section data(
+      recipe, "data", file,
+      {"language", "pairs", "seed", "longest", "held_out", "source", "target", "tokenizer", "vocabulary"});
   data.read("pairs", r.pairs, {1, 10'000'000});
   data.read_seed(r.data_seed);
   data.read("longest", r.longest, {0, 1 << 20});
+  data.read("held_out", r.held_out, {0, 1'000'000});
   if (data.has("source") || data.has("target") || data.has("tokenizer") || data.has("vocabulary")) {
     const auto path = [&](const char* key) { return file.parent_path() / data.text(key); };
     r.files = TextFiles{path("source"), path("target"), data.has("tokenizer") ? path("tokenizer") : ""};
@@ -132,7 +134,7 @@ void read_training(const json& recipe, const std::filesystem::path& file, Recipe
   const Section t(recipe, "training", file,
                   {"seed", "steps", "tokens_per_batch", "accumulate", "learning_rate", "schedule", "warmup", "hold",
                    "beta1", "beta2", "eps", "weight_decay", "clip", "label_smoothing", "shift", "shift_chance",
-                   "report_every", "checkpoint_every"});
+                   "report_every", "checkpoint_every", "evaluate_every"});
   constexpr std::int64_t kMost = 1'000'000'000;
   t.read_seed(r.seed);
   r.step.seed = r.seed;
@@ -153,6 +155,10 @@ void read_training(const json& recipe, const std::filesystem::path& file, Recipe
   t.read("shift_chance", r.step.shift_chance, {0, 1});
   t.read("report_every", r.report_every, {1, kMost});
   t.read("checkpoint_every", r.checkpoint_every, {1, kMost});
+  t.read("evaluate_every", r.evaluate_every, {0, kMost});
+  if (r.evaluate_every > 0 && r.held_out == 0)
+    throw Error(fmt::format("{}: evaluate_every is {} and nothing is held out; give data a \"held_out\" of 100 or so",
+                            file.string(), r.evaluate_every));
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ struct Recipe {
   int pairs = 220'000;             // of the demo language
   std::uint64_t data_seed = 1;
   int longest = 0;  // pairs whose source has more tokens, its end included, are left out; 0: none is
+  int held_out =
+      0;  // pairs that are not learnt from: the last of the files; of the demo language sentences of the held-out sets
 
   // Either's vocabulary is as the tokenizer has it.
   MarianSizes model;
@@ -40,6 +42,7 @@ struct Recipe {
   StepSettings step;
   std::int64_t tokens_per_batch = 2400;  // source and target tokens
   std::int64_t report_every = 100, checkpoint_every = 500;
+  std::int64_t evaluate_every = 0;  // on the pairs that are held out; 0: only when it is done
 };
 
 /// Error naming file and key for a key that is unknown, of another type, or out of range. Paths in a recipe are

@@ -1,20 +1,17 @@
 #include "train/training.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/stopwatch.hpp"
 #include "train/checkpoint.hpp"
 
 namespace fovea::train {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// The data decides how large the vocabulary is.
 Recipe with_vocabulary(Recipe recipe, const Data& data) {
@@ -45,7 +42,8 @@ void Training::resume() {
     }
   };
   check(state.parameters, "parameter"), check(state.first, "first moment"), check(state.second, "second moment");
-  for (auto& [name, p] : made_.parameters) std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
+  for (auto& [name, p] : made_.parameters)
+    std::ranges::copy(state.parameters.at(name).values<float>(), p.data<float>());
   learner_.optimiser().restore(state.step, state.first, state.second);
   step_ = saved_step_ = state.step;
 }
@@ -73,10 +71,10 @@ std::vector<std::vector<Pair>> Training::batches_of(std::int64_t step) {
 
 void Training::run(const Hooks& hooks) {
   check_writable(folder_);
-  const Clock::time_point start = Clock::now();
+  const Stopwatch watch;
   const std::int64_t steps = recipe_.schedule.steps, first = step_;
   Progress sums;
-  Clock::time_point since = start;
+  Stopwatch since_report;
   std::int64_t tokens = 0, counted = 0;
   while (step_ < steps) {
     const double rate = recipe_.schedule(step_);
@@ -93,13 +91,23 @@ void Training::run(const Hooks& hooks) {
     ++step_, ++counted;
     sums.loss += r.loss, sums.norm += r.norm, tokens += r.tokens;
     const bool stop = hooks.stop(), last = step_ == steps;
-    if (stop || last || step_ % recipe_.report_every == 0) {
+    const bool evaluated = last || (recipe_.evaluate_every > 0 && step_ % recipe_.evaluate_every == 0);
+    if (stop || evaluated || step_ % recipe_.report_every == 0) {
       const auto n = static_cast<double>(counted);
-      const double elapsed = seconds_since(start), each = elapsed / static_cast<double>(step_ - first);
-      hooks.report({step_, steps, sums.loss / n, sums.norm / n, rate,
-                    static_cast<double>(tokens) / seconds_since(since), elapsed,
-                    each * static_cast<double>(steps - step_)});
-      sums = {}, since = Clock::now(), tokens = counted = 0;
+      const double elapsed = watch.seconds(), each = elapsed / static_cast<double>(step_ - first);
+      Progress report{step_,
+                      steps,
+                      sums.loss / n,
+                      sums.norm / n,
+                      rate,
+                      static_cast<double>(tokens) / since_report.seconds(),
+                      elapsed,
+                      each * static_cast<double>(steps - step_),
+                      {}};
+      if (evaluated && !data_.held_out.empty())
+        report.held_out = score_held_out(*made_.model, data_.held_out, recipe_.tokens_per_batch);
+      hooks.report(report);
+      sums = {}, since_report = {}, tokens = counted = 0;
     }
     if (stop || last || step_ % recipe_.checkpoint_every == 0) save(), saved_step_ = step_;
     if (stop) return;

@@ -4,9 +4,11 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "train/data.hpp"
+#include "train/held_out.hpp"
 #include "train/learner.hpp"
 #include "train/new_model.hpp"
 #include "train/recipe.hpp"
@@ -19,6 +21,8 @@ struct Progress {
   double learning_rate = 0;
   double tokens_per_second = 0;          // source and target tokens, since the last report
   double seconds = 0, seconds_left = 0;  // since run() began
+  std::optional<HeldOutScore>
+      held_out;  // when the recipe holds pairs out: every evaluate_every steps, and when it is done
 };
 
 struct Hooks {

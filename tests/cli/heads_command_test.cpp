@@ -35,8 +35,7 @@ TEST(AblateCommand, IsWhatTheLibraryMeasures) {
 TEST(AblateCommand, TheScreenSaysWhatWasSilenced) {
   const Outcome o = fovea(masked({"--ablate", "0.1"}));
   EXPECT_EQ(o.status, 0) << o.err;
-  for (const char* word :
-       {"Without head 0·1", "zero", "by the slope", "measured effect", "random sets of as many other heads"})
+  for (const char* word : {"Without head 0·1", "zero", "by the slope", "measured effect", "random sets of"})
     EXPECT_NE(o.out.find(word), std::string::npos) << word << " in " << o.out;
   EXPECT_EQ(o.out.find("nan"), std::string::npos) << o.out;
 }

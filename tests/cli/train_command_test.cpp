@@ -119,6 +119,49 @@ TEST(TrainCommand, AnInterruptionSavesAndTheSameCommandGoesOnToTheSameBytes) {
   EXPECT_TRUE(bytes_of(r / "parts/model.safetensors") == bytes_of(r / "whole/model.safetensors"));
 }
 
+TEST(TrainCommand, AModelThatIsDoneIsNotReplacedUnasked) {
+  const Recipe r;
+  json recipe = Recipe::recipe();
+  recipe["data"]["held_out"] = 10, recipe["training"]["steps"] = 2;
+  const std::string file = r.write("held.json", recipe);
+  const Outcome first = fovea({"train", file, "-o", r / "out", "--json"});
+  ASSERT_EQ(first.status, 0) << first.err;
+  const json held_out = json_lines(first).back().at("held_out");
+  EXPECT_GT(held_out.at("loss").get<double>(), 0);
+  EXPECT_LE(held_out.at("tokens_right").get<double>(), 1);
+  const std::string model = bytes_of(r / "out/model.safetensors");
+  expect_error(fovea({"train", file, "-o", r / "out", "--seed", "7"}), 1,
+               {"out: holds a model that is done", "--fresh"});
+  EXPECT_TRUE(bytes_of(r / "out/model.safetensors") == model);
+  EXPECT_EQ(fovea({"train", file, "-o", r / "out", "--seed", "7", "--fresh"}).status, 0);
+  EXPECT_FALSE(bytes_of(r / "out/model.safetensors") == model);
+}
+
+TEST(TrainCommand, ARecurrentModelTranslatesAndSaysWhatItLookedAt) {
+  const Recipe r;
+  for (const std::string attention : {"additive", "none"}) {
+    json recipe = Recipe::recipe();
+    recipe["model"] = {{"family", "recurrent"}, {"attention", attention}, {"width", 32}, {"positions", 64}};
+    const std::string file = r.write("recurrent.json", recipe), out = r.folder / attention;
+    const Outcome o = fovea({"train", file, "-o", out, "--steps", "3", "--json"});
+    ASSERT_EQ(o.status, 0) << o.err;
+    const Outcome look = fovea({"translate", "the cat was tired .", "--model", out, "--look", "--json"});
+    if (attention == "none") {
+      expect_error(look, 1, {"no attention"});
+      EXPECT_EQ(fovea({"translate", "the cat was tired .", "--model", out}).status, 0);
+      continue;
+    }
+    const auto got = json_of(look);
+    ASSERT_EQ(got["alignment"].size(), got["target_tokens"].size());
+    ASSERT_GT(got["alignment"].size(), 0u);
+    for (const auto& a : got["alignment"]) {
+      EXPECT_LT(a["source"].get<std::size_t>(), got["tokens"].size());
+      EXPECT_GT(a["weight"].get<double>(), 0);
+      EXPECT_LE(a["weight"].get<double>(), 1);
+    }
+  }
+}
+
 TEST(TrainCommand, WrongLinesAreUsageErrors) {
   const Recipe r;
   expect_error(fovea({"train"}), 2, {"RECIPE"});
@@ -139,6 +182,9 @@ TEST(TrainCommand, BadRecipesAreOneLine) {
   json bad = Recipe::recipe();
   bad["training"]["lr"] = 1;
   expect_error(trained(bad), 1, {"bad.json", "\"lr\"", "learning_rate"});
+  bad = Recipe::recipe();
+  bad["training"]["evaluate_every"] = 10;
+  expect_error(trained(bad), 1, {"bad.json", "evaluate_every is 10", "held_out"});
   bad = Recipe::recipe();
   bad["training"] = "quick";
   expect_error(trained(bad), 1, {"bad.json", "training", "expected an object"});

@@ -7,10 +7,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "io/safetensors.hpp"
-#include "models/encoder_decoder.hpp"
 #include "runtime/search.hpp"
 #include "support/close.hpp"
+#include "support/encoder_decoder_golden.hpp"
 #include "support/scratch.hpp"
 
 namespace fovea {
@@ -22,34 +21,8 @@ using testing::expect_close;
 // As for bert_golden_test; cross attention comes after two stacks of layers.
 constexpr double kAttention = 1e-5, kHidden = 3e-5, kLogit = 1e-4, kScore = 2e-5;
 
-std::string folder(const std::string& name) { return FOVEA_TEST_DATA "/" + name; }
-
-/// A folder, loaded, with the batch that transformers ran on it.
-struct Golden {
-  std::string name;
-  std::unique_ptr<models::EncoderDecoder> model;
-  io::SafeTensors expected;
-  std::vector<models::Sequence> sources, targets;
-
-  explicit Golden(const std::string& name_)
-      : name(name_),
-        model(models::load_encoder_decoder(folder(name_))),
-        expected(folder(name_) + "/expected.safetensors") {
-    sources = sequences("sources", "source_lengths");
-    targets = sequences("targets", "target_lengths");
-  }
-  std::vector<models::Sequence> sequences(const char* ids_name, const char* lengths_name) const {
-    const Tensor ids = expected.tensor(ids_name), lengths = expected.tensor(lengths_name);
-    std::vector<models::Sequence> all;
-    auto at = ids.values<std::int32_t>().begin();
-    for (const std::int32_t n : lengths.values<std::int32_t>()) {
-      all.push_back({std::vector<int>(at, at + n), {}});
-      at += n;
-    }
-    return all;
-  }
-  json metadata(const char* key) const { return json::parse(expected.metadata().at(key)); }
-};
+using Golden = testing::EncoderDecoderGolden;
+json metadata(const Golden& g, const char* key) { return json::parse(g.expected.metadata().at(key)); }
 
 const std::vector<std::string> kFolders = {"marian_small", "marian_odd", "bart_small"};
 
@@ -141,7 +114,8 @@ TEST(MarianGolden, ATokenAtATimeIsThePassOverTheWhole) {
 
 /// The folder's own generation_config.json, or one that is written for the occasion.
 runtime::Generation generation(const Golden& g, const json& config) {
-  if (config.is_null()) return runtime::generation_of(folder(g.name), g.model->target_tokens(), g.model->summary());
+  if (config.is_null())
+    return runtime::generation_of(testing::golden_folder(g.name), g.model->target_tokens(), g.model->summary());
   const testing::Scratch scratch;
   scratch.write("generation_config.json", config.dump());
   return runtime::generation_of(scratch.path(), g.model->target_tokens(), g.model->summary());
@@ -160,7 +134,7 @@ void expect_texts(const std::vector<runtime::Written>& got, const json& want, bo
 
 TEST(MarianGolden, GreedyAndBeamSearchFindWhatTransformersFinds) {
   for_folders([](const Golden& g) {
-    for (const json& run : g.metadata("generated")) {
+    for (const json& run : metadata(g, "generated")) {
       SCOPED_TRACE(run.at("config").dump());
       const runtime::Generation how = generation(g, run.at("config"));
       const auto together = runtime::write(*g.model, g.sources, how);

@@ -3,7 +3,7 @@
 
 types     the TypeScript sources pass the compiler
 bundle    apps/page/bundle/page.html is what a fresh build gives
-sentence, hostile, shapes, long   the page in a real browser (tests/page/NAME.mjs)
+sentence, hostile, shapes, writing, long   the page in a real browser (tests/page/NAME.mjs)
 
 Exit status 77 and a line "skipped: …" where node, its packages or a browser are missing.
 """
@@ -72,7 +72,7 @@ def in_browser(name, args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=["types", "bundle", "sentence", "hostile", "shapes", "long"])
+    parser.add_argument("name", choices=["types", "bundle", "sentence", "hostile", "shapes", "writing", "long"])
     for flag in ("--program", "--long-bert", "--build"):
         parser.add_argument(flag, required=True)
     args = parser.parse_args()

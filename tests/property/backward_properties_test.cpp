@@ -128,6 +128,11 @@ struct Expected {
     const double off = 2 * ds_off + 0x1p-20 * std::abs(ds);  // sums in float, of what may have either sign
     p.score.collect_site(p.score.self, logit, off, site, 0, &score_tol,
                          [](void* to, int which, std::ptrdiff_t i, double x) { place(to, which, i) += std::abs(x); });
+    // 1 − tanh² of a cap that follows is off by a float's rounding of 1, however little is left of it.
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const int most = parameters[i].name == std::string("alibi") ? p.queries + 2 * p.keys : 1;
+      score_tol[i][static_cast<std::size_t>(parameters[i].at(site))] += 0x1p-22 * std::abs(ds) * most;
+    }
     // tanh(u) − u(1 − tanh²u) cancels: it is off by a float's rounding of u, and no cap here is below ½.
     for (std::size_t i = 0; i < parameters.size(); ++i)
       if (parameters[i].name == std::string("softcap"))

@@ -13,7 +13,7 @@ void expect_close(const std::string& what, const Tensor& got, const Tensor& want
     const auto mine = static_cast<double>(got.values<float>()[i]),
                theirs = static_cast<double>(want.values<float>()[i]);
     ASSERT_LE(std::abs(mine - theirs), allowed)
-        << fmt::format("{}[{}] = {:.9g}, transformers {:.9g}", what, i, mine, theirs);
+        << fmt::format("{}[{}] = {:.9g}, expected {:.9g}", what, i, mine, theirs);
   }
 }
 

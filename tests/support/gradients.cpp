@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include <gtest/gtest.h>
+
 #include "core/convert.hpp"
 #include "ops/linear.hpp"
 #include "ops/tape.hpp"
@@ -86,6 +88,23 @@ std::vector<double> difference_gradients(const Differentiable& c, const std::vec
     set(x, i, here);
   }
   return gradient;
+}
+
+void expect_largest_slope(const std::string& name, Tensor parameter, const Tensor& gradient,
+                          const std::function<double()>& loss, bool zero) {
+  const std::span<const float> slopes = gradient.values<float>();
+  const auto at = std::ranges::max_element(slopes, {}, [](float x) { return std::abs(x); }) - slopes.begin();
+  float& x = parameter.data<float>()[at];
+  const float was = x;
+  constexpr float kStep = 0.01f;
+  x = was + kStep;
+  const double up = loss();
+  x = was - kStep;
+  const double down = loss();
+  x = was;
+  const double slope = (up - down) / (2 * double{kStep}), got = double{slopes[static_cast<std::size_t>(at)]};
+  EXPECT_NEAR(got, slope, 0.03 * std::abs(slope) + 1e-4) << name;
+  if (!zero) { EXPECT_NE(got, 0) << name; }
 }
 
 double relative_distance(const Tensor& a, std::span<const double> b) {

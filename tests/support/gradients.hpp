@@ -40,6 +40,11 @@ std::vector<Tensor> tape_gradients(const Differentiable& c, const std::vector<Te
 /// The same for one input by differences of the fourth order, f in F64.
 std::vector<double> difference_gradients(const Differentiable& c, const std::vector<Tensor>& inputs, std::size_t which);
 
+/// Of a model in f32: the largest element of `gradient` against central differences of `loss` around that element of
+/// `parameter` (differences of the others would be noise). `zero`: nothing there changes the loss.
+void expect_largest_slope(const std::string& name, Tensor parameter, const Tensor& gradient,
+                          const std::function<double()>& loss, bool zero = false);
+
 /// max |a − b| / max |b|; infinite when b is 0 throughout, for then nothing was tested.
 double relative_distance(const Tensor& a, std::span<const double> b);
 std::vector<double> doubles(const Tensor& t);

@@ -82,8 +82,8 @@ BertRun run_bert(const Store& store, const BertSize& s, const std::vector<int>& 
       for (std::size_t c = 0; c < values[key].size(); ++c)
         if (zero(i, static_cast<int>(c / head_dim), static_cast<int>(key))) values[key][c] = 0;
     Matrix attended = attention(
-        linear(store, self + "query", x), linear(store, self + "key", x), values, s.heads,
-        s.heads, [&](int h, int q, int k) { return !visible || visible(i, h, q, k); }, &weights);
+        linear(store, self + "query", x), linear(store, self + "key", x), values, s.heads, s.heads,
+        [&](int h, int q, int k) { return !visible || visible(i, h, q, k); }, &weights);
     if (edit) edit(i, attended);
     const Matrix joined = sum(linear(store, layer + "attention.output.dense", attended), x);
     const Matrix h = layer_norm(store, layer + "attention.output.LayerNorm", joined, s.eps);

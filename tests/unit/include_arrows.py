@@ -21,15 +21,15 @@ BELOW = {
     "models": ["nn", "io"],
     "runtime": ["models"],
     "demo": ["io"],
-    "train": ["runtime", "demo"],
     "look": ["runtime", "kernels"],
-    "apps": ["look", "train"],
+    "train": ["look", "demo"],
+    "apps": ["train"],
 }
 PUBLIC = {
     "error": ["error"],
     "core": ["dtype", "tensor", "paged", "cpu", "threads"],
     "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score", "score_parameter"],
-    "ops": ["attention", "merge"],
+    "ops": ["attention", "merge", "trace"],
     "look": ["look", "model", "fovea"],
 }
 LAYER_OF_PUBLIC = {f"fovea/{name}.hpp": layer for layer, names in PUBLIC.items() for name in names}

@@ -10,6 +10,7 @@
 #include "look/choice.hpp"
 #include "look/draws.hpp"
 #include "look/measure.hpp"
+#include "support/random_cut.hpp"
 #include "support/text_bert.hpp"
 
 namespace fovea::look {
@@ -18,9 +19,9 @@ namespace {
 using plain::Checkpoint;
 using plain::kText;
 using plain::Peaked;
+using testing::kTokens;
+using testing::random_cut;
 using testing::Rng;
-
-constexpr int kTokens = 10;
 
 /// A run with all that the functions behind Run::measure ask for.
 struct Prepared {
@@ -36,21 +37,6 @@ struct Prepared {
   Original original() const { return {model, result, reading.tokens, records_of_kind(result.layers, "")}; }
 };
 
-/// Random layers or heads; all of them, said as an empty list, one time in three.
-std::vector<int> some_below(Rng& rng, int n) {
-  std::vector<int> some;
-  if (rng.chance(0.33)) return some;
-  for (int i = 0; i < n; ++i)
-    if (rng.chance(0.5)) some.push_back(i);
-  return some;
-}
-MeasureQuery random_cut(Rng& rng, const plain::BertSize& size, int edges) {
-  MeasureQuery query;
-  for (int i = 0; i < edges; ++i)
-    query.cuts.push_back({std::to_string(rng.below(kTokens)), std::to_string(rng.below(kTokens))});
-  query.layers = some_below(rng, size.layers), query.heads = some_below(rng, size.heads);
-  return query;
-}
 // -------------------------------------------------------------------------------------------------------------- reruns
 
 TEST(Measure, SideBySideIsBitwiseOneByOne) {

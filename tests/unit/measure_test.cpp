@@ -16,6 +16,7 @@
 #include "look/choice.hpp"
 #include "look/draws.hpp"
 #include "support/errors.hpp"
+#include "support/random_cut.hpp"
 #include "support/text_bert.hpp"
 
 namespace fovea::look {
@@ -27,10 +28,10 @@ using plain::kText;
 using plain::Matrix;
 using plain::Peaked;
 using testing::for_cases;
+using testing::kTokens;
+using testing::random_cut;
 using testing::refuses;
 using testing::Rng;
-
-constexpr int kTokens = 10;
 
 double cosine_distance(const plain::Row& a, const plain::Row& b) {
   const auto dot = [](const plain::Row& x, const plain::Row& y) {
@@ -49,23 +50,8 @@ double log_softmax(const plain::Row& logits, std::size_t at) {
   return -std::log(sum);
 }
 
-/// Random layers or heads; all of them, said as an empty list, one time in three.
-std::vector<int> some_below(Rng& rng, int n) {
-  std::vector<int> some;
-  if (rng.chance(0.33)) return some;
-  for (int i = 0; i < n; ++i)
-    if (rng.chance(0.5)) some.push_back(i);
-  return some;
-}
 bool holds(const std::vector<int>& list, int i) { return list.empty() || std::ranges::find(list, i) != list.end(); }
 
-MeasureQuery random_cut(Rng& rng, const plain::BertSize& size, int edges) {
-  MeasureQuery query;
-  for (int i = 0; i < edges; ++i)
-    query.cuts.push_back({std::to_string(rng.below(kTokens)), std::to_string(rng.below(kTokens))});
-  query.layers = some_below(rng, size.layers), query.heads = some_below(rng, size.heads);
-  return query;
-}
 /// The model in double with these edges hidden.
 plain::BertRun plain_without(const Checkpoint& c, const std::vector<int>& ids, const MeasureQuery& query) {
   const auto visible = [&](int layer, int head, int q, int k) {

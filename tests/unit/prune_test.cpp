@@ -135,7 +135,8 @@ TEST(PruneTask, ExactMatchIsThatOfGreedySearch) {
   std::vector<WritingPair> judging = t.pairs;
   for (std::size_t i = 0; i < judging.size(); i += 3) {  // as many that nobody wrote
     if (t.ended[i]) --exact;
-    judging[i].second.insert(judging[i].second.begin(), judging[i].second.front() == 5 ? 6 : 5);
+    std::vector<int>& written = judging[i].second;
+    written.insert(written.begin(), !written.empty() && written.front() == 5 ? 6 : 5);
   }
   const auto task = writing_task(t.model, t.pairs, judging);
   EXPECT_EQ(task->metric(), "exact_match");

@@ -10,6 +10,7 @@
 #include "ops/tape.hpp"
 #include "runtime/search.hpp"
 #include "support/errors.hpp"
+#include "support/gradients.hpp"
 #include "support/small_marian.hpp"
 #include "train/adamw.hpp"
 #include "train/recurrent_start.hpp"
@@ -89,23 +90,8 @@ TEST_P(RecurrentFamily, GradientsReachEveryParameterAndAreSlopesOfTheLoss) {
   const Batch b = batch();
   const std::map<std::string, Tensor> gradients = gradients_of(l, b);
   EXPECT_EQ(gradients.size(), l.store.tensors.size());
-  for (const auto& [name, parameter] : l.weights.trainable()) {
-    Tensor t = parameter;
-    // The element of the largest slope: f32 differences of the others would be noise.
-    const std::span<const float> slopes = gradients.at(name).values<float>();
-    const auto at = std::ranges::max_element(slopes, {}, [](float x) { return std::abs(x); }) - slopes.begin();
-    float& x = t.data<float>()[at];
-    const float was = x;
-    constexpr float kStep = 0.01f;
-    x = was + kStep;
-    const double up = value_of(loss_of(l.model, b));
-    x = was - kStep;
-    const double down = value_of(loss_of(l.model, b));
-    x = was;
-    const double slope = (up - down) / (2 * double{kStep}), got = double{slopes[static_cast<std::size_t>(at)]};
-    EXPECT_NEAR(got, slope, 0.03 * std::abs(slope) + 1e-4) << name;
-    EXPECT_NE(got, 0) << name;
-  }
+  for (const auto& [name, parameter] : l.weights.trainable())
+    testing::expect_largest_slope(name, parameter, gradients.at(name), [&] { return value_of(loss_of(l.model, b)); });
 }
 
 TEST_P(RecurrentFamily, OverfitsABatchAndThenWritesIt) {
@@ -270,6 +256,14 @@ TEST(Recurrent, ValuesOfTheSourceCanBeZeroed) {
   EXPECT_EQ(values(read.hidden), before);
   for (const float x : written.layers[0].attention.out.values<float>()) EXPECT_EQ(x, 0.0f);
   EXPECT_NE(values(written.hidden), values(l.model.decode(read, b.targets).hidden));
+}
+
+TEST(Recurrent, ItsHeadIsNotEditedInSilence) {
+  const Loaded l(true);
+  const Batch b = batch();
+  DecoderPass pass;
+  pass.cross_heads = [](int, const Tensor& out) { return out; };
+  EXPECT_TRUE(refuses([&] { l.model.decode(l.model.encode(b.sources), b.targets, pass); }, {"one head", "cut edges"}));
 }
 
 TEST(Recurrent, WithoutAttentionTheSourceIsOneVector) {

@@ -3,6 +3,7 @@
 #include <numbers>
 #include <numeric>
 #include <set>
+#include <sstream>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -21,6 +22,7 @@ namespace fovea::train {
 namespace {
 
 using nlohmann::json;
+using testing::message_of;
 using testing::refuses;
 using testing::Rng;
 
@@ -356,6 +358,23 @@ TEST(Recipe, OfTheDemoIsTheFileInTheTree) {
   EXPECT_EQ(testing::bytes_of(FOVEA_SOURCE "/demo/recipe.json"), demo_recipe_text());
   EXPECT_EQ(read_recipe(FOVEA_SOURCE "/demo/recipe.json").schedule.steps, r.schedule.steps);
   EXPECT_TRUE(refuses([] { read_recipe("no/such.json"); }, {"no/such.json"}));
+}
+
+TEST(Recipe, OfTheManualIsOneAndTheManualNamesEveryKey) {
+  const std::string manual = testing::bytes_of(FOVEA_SOURCE "/docs/train.md");
+  const std::size_t begin = manual.find("```json\n") + 8;
+  const Recipe r = recipe_of(json::parse(manual.substr(begin, manual.find("```", begin) - begin)), "docs/train.md");
+  ASSERT_TRUE(r.files.has_value());
+  EXPECT_EQ(r.files->source, "docs/train.en");
+  EXPECT_EQ(r.held_out, 500);
+  for (const char* section : {"data", "model", "training"}) {
+    const std::string known = message_of([&] { recipe_of(json{{section, {{"?", 1}}}}, "docs/train.md"); });
+    std::istringstream keys(known.substr(known.find("known are ") + 10));
+    int count = 0;
+    for (std::string key; std::getline(keys >> std::ws, key, ','); ++count)
+      EXPECT_NE(manual.find("`" + key + "`"), std::string::npos) << section << "." << key;
+    EXPECT_GE(count, 8) << known;
+  }
 }
 
 }  // namespace

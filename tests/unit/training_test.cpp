@@ -235,6 +235,42 @@ Tensor logits_of(const models::EncoderDecoder& model, const Pair& pair) {
   return model.vocabulary_logits(model.decode(model.encode(source), target).hidden);
 }
 
+TEST(Training, AsksWhatIsHeldOutAndLearnsTheSame) {
+  Texts texts;
+  texts.recipe.held_out = 20;
+  const int before = threads();
+  const std::string plain = state_after(texts, "plain", 1, {6});
+  set_threads(before);
+  texts.recipe.evaluate_every = 2, texts.recipe.report_every = 3;
+  Training t = texts.training("asked");
+  std::vector<Progress> seen;
+  Hooks hooks;
+  hooks.report = [&](const Progress& p) { seen.push_back(p); };
+  t.run(hooks);
+  EXPECT_TRUE(bytes_of(texts.folder("asked") / "training.safetensors") == plain);
+  ASSERT_EQ(seen.size(), 4u);  // after steps 2, 3, 4, 6
+  EXPECT_FALSE(seen[1].held_out);
+  for (const std::size_t i : {0u, 2u, 3u}) ASSERT_TRUE(seen[i].held_out) << i;
+
+  // The last one against each pair by itself.
+  double loss = 0;
+  std::int64_t tokens = 0, right = 0;
+  for (const Pair& p : t.data().held_out) {
+    const Tensor logits = logits_of(t.model(), p);
+    for (std::int64_t i = 0, classes = logits.shape()[1]; i < std::ssize(p.target); ++i, ++tokens) {
+      const std::span row(logits.data<float>() + i * classes, static_cast<std::size_t>(classes));
+      const auto target = static_cast<std::size_t>(p.target[static_cast<std::size_t>(i)]);
+      double sum = 0;
+      for (const float x : row) sum += std::exp(double{x});
+      loss += std::log(sum) - double{row[target]};
+      right += std::ranges::all_of(row, [&](float x) { return x <= row[target]; });
+    }
+  }
+  EXPECT_EQ(seen[3].held_out->tokens, tokens);
+  EXPECT_NEAR(seen[3].held_out->loss, loss / static_cast<double>(tokens), 1e-5);
+  EXPECT_EQ(seen[3].held_out->right, static_cast<double>(right) / static_cast<double>(tokens));
+}
+
 TEST(Training, WritesTheModelThatItTrained) {
   const Texts texts;
   Training t = texts.training("out");
@@ -309,6 +345,30 @@ TEST(TrainingData, WithoutATokenizerOneIsLearntFromTheFiles) {
   EXPECT_EQ(data_of(r).tokenizer_json, data.tokenizer_json);  // a training that goes on must find the ids it left
   r.files->vocabulary = 20;
   EXPECT_TRUE(refuses([&] { data_of(r); }, {"vocabulary of 20", "different characters"}));
+}
+
+TEST(TrainingData, WhatIsHeldOutIsNotLearntFrom) {
+  const Texts texts;
+  Recipe r = texts.recipe;
+  const Data all = data_of(r);
+  r.held_out = 30;
+  const Data files = data_of(r);
+  ASSERT_EQ(files.pairs.size(), 170u);
+  ASSERT_EQ(files.held_out.size(), 30u);
+  EXPECT_EQ(files.pairs.back().source, all.pairs[169].source);
+  EXPECT_EQ(files.held_out.front().source, all.pairs[170].source);
+  EXPECT_EQ(files.held_out.back().target, all.pairs[199].target);
+  r.held_out = 200;
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"a.en", "200 of 200 pairs"}));
+
+  r.files.reset(), r.pairs = 50, r.held_out = 9, r.model.positions = 128;
+  const Data demo = data_of(r);
+  EXPECT_EQ(demo.pairs.size(), 50u);
+  ASSERT_EQ(demo.held_out.size(), 9u);
+  const demo::EvaluationSet& first = demo::evaluation_sets().front();
+  ASSERT_TRUE(first.held_out);
+  EXPECT_TRUE(std::ranges::equal(std::span(demo.held_out.front().source).first(first.pairs.front().english.size()),
+                                 first.pairs.front().english));
 }
 
 TEST(TrainingData, FilesAndTheLanguageItselfGiveTheSameIds) {

@@ -92,16 +92,21 @@ export class Atlas {
 
   private title(head: HeadInfo): string {
     const name = head.name ? `, mostly ${head.name}` : '';
-    return `layer ${head.layer} head ${head.head}${name}: looks at ≈ ${Math.exp(head.entropy).toFixed(1)} tokens`;
+    const kind = head.kind === 'encoder' ? '' : `${head.kind} `;
+    return `${kind}layer ${head.layer} head ${head.head}${name}: looks at ≈ ${Math.exp(head.entropy).toFixed(1)} tokens`;
   }
 
   private arrange(state: Readonly<State>): void {
     const order = kOrders[state.sort],
       heads = this.run.heads,
+      kinds = [...new Set(heads.map(x => x.kind))],
       byPlace = state.sort === 'place';
-    const sign = order.ascending ? 1 : -1;
-    this.order = heads.map((_, i) => i).sort((a, b) => sign * (order.of(heads[a]) - order.of(heads[b])) || a - b);
-    const layers = new Set(heads.map(x => x.layer)).size;
+    const sign = order.ascending ? 1 : -1,
+      kind = (i: number): number => (byPlace ? kinds.indexOf(heads[i].kind) : 0);
+    this.order = heads
+      .map((_, i) => i)
+      .sort((a, b) => kind(a) - kind(b) || sign * (order.of(heads[a]) - order.of(heads[b])) || a - b);
+    const layers = new Set(heads.map(x => `${x.kind} ${x.layer}`)).size;
     const perLayer = Math.ceil(heads.length / layers);
     this.columns = byPlace ? perLayer : Math.min(perLayer, 8);
     this.grid.style.setProperty('--columns', String(this.columns));
@@ -119,10 +124,15 @@ export class Atlas {
     const nodes: Node[] = [label('', 'axis')];
     const numbers = [...new Set(this.run.heads.map(x => x.head))].sort((a, b) => a - b);
     nodes.push(...numbers.map(n => label(String(n), 'axis')));
-    let layer = -1;
+    const several = new Set(this.run.heads.map(x => x.kind)).size > 1;
+    let kind = '',
+      layer = -1;
     for (const i of this.order) {
       const head = this.run.heads[i];
-      if (head.layer !== layer) nodes.push(label(String((layer = head.layer)), 'axis side'));
+      if (several && head.kind !== kind) nodes.push(label(head.kind, 'kind'));
+      if (head.kind !== kind || head.layer !== layer) nodes.push(label(String(head.layer), 'axis side'));
+      kind = head.kind;
+      layer = head.layer;
       nodes.push(this.cells[i]);
     }
     return nodes;

@@ -46,7 +46,8 @@ export interface LinkInfo {
   measured?: Measured;
 }
 
-export type ListName = 'tokens' | 'target_tokens';
+/** The text; what was written of it; what each step of writing had read. */
+export type ListName = 'tokens' | 'target_tokens' | 'target_inputs';
 
 interface ArrayInfo {
   name: string;
@@ -72,13 +73,15 @@ export interface RunInfo {
   model: {family: string; layers: number; heads: number; kv_heads: number; head_dim: number};
   tokens: Token[];
   target_tokens?: Token[];
+  target_inputs?: Token[];
+  alignment?: {target: number; source: number; weight: number}[];
   text: string;
   heads: HeadInfo[];
   links: LinkInfo[];
   proof: {max_abs_error: number | null};
   page: {
     program: string;
-    special: number[];
+    special: Partial<Record<ListName, number[]>>;
     proofs: (number | null)[];
     open: {queries: number[]};
     groups: GroupInfo[];

@@ -24,6 +24,7 @@ export class Group {
   readonly queries: Token[];
   readonly keys: Token[];
   readonly complete: boolean; // every edge is here
+  readonly path: number[] | null; // of attention to the source: the key that each query looked at most, all heads taken together
   private readonly special: Set<number>; // keys that the tokenizer added
   private readonly place = new Map<number, number>(); // head → row of the arrays
   private readonly linked = new Map<number, number>();
@@ -38,7 +39,8 @@ export class Group {
     this.queries = run[info.queries] ?? [];
     this.keys = run[info.keys] ?? [];
     this.complete = info.detail !== 'strongest';
-    this.special = new Set(info.keys === 'tokens' ? run.page.special : []);
+    this.special = new Set(run.page.special[info.keys]);
+    this.path = info.kind === 'cross' && run.alignment ? run.alignment.map(a => a.source) : null;
     info.heads.forEach((head, i) => this.place.set(head, i));
     (info.linked ?? info.heads).forEach((head, i) => this.linked.set(head, i));
     for (const l of run.links)

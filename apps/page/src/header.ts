@@ -23,6 +23,10 @@ export function bar(place: HTMLElement, run: RunInfo, store: Store, help: () => 
     'Leave out special tokens and sinks, and scale the rest up to 100% (S)',
     () => store.set({bare: !store.state.bare}),
   );
+  const path = toggle('path', 'path', 'The alignment over the map of attention to the source (P)', () =>
+    store.set({path: !store.state.path}),
+  );
+  path.hidden = !run.page.groups.some(g => g.kind === 'cross') || !run.alignment;
   const theme = h(
     'button',
     {
@@ -60,6 +64,7 @@ export function bar(place: HTMLElement, run: RunInfo, store: Store, help: () => 
       {class: 'tools', role: 'toolbar', 'aria-label': 'Ways to look'},
       h('span', {class: 'pair'}, lift, linear),
       bare,
+      path,
       theme,
       h(
         'button',
@@ -72,6 +77,7 @@ export function bar(place: HTMLElement, run: RunInfo, store: Store, help: () => 
     lift.setAttribute('aria-pressed', String(state.scale === 'lift'));
     linear.setAttribute('aria-pressed', String(state.scale === 'linear'));
     bare.setAttribute('aria-pressed', String(state.bare));
+    path.setAttribute('aria-pressed', String(state.path));
     if (changed.has('theme')) document.documentElement.dataset['theme'] = state.theme;
   });
 }
@@ -180,6 +186,8 @@ export const kKeys: [string, string][] = [
   ['L', 'colour by lift or by weight'],
   ['S', 'with or without sinks'],
   ['T', 'dark or light'],
+  ['P', 'with or without the alignment'],
+  [', .', 'step of writing before, step after'],
   ['+ − 0', 'zoom the map of a long text'],
   ['?', 'this'],
 ];

@@ -9,6 +9,7 @@ import {Inspector} from './inspector';
 import {MapView} from './map';
 import type {Theme} from './scale';
 import {State, Store} from './state';
+import {Steps} from './steps';
 import {TextView} from './text';
 
 function open(): void {
@@ -28,6 +29,7 @@ function open(): void {
     inverse: false,
     scale: 'lift',
     bare: false,
+    path: true,
     theme: preferred(),
     sort: 'place',
     allRows: false,
@@ -49,7 +51,8 @@ function open(): void {
     },
     'who looks at it',
   );
-  const text = new TextView(byId('text'), run, store, inverse);
+  const steps = run.target_tokens ? new Steps(run, store, groupOf) : null;
+  const text = new TextView(byId('text'), run, store, inverse, steps?.box);
   const legend = new Legend();
   const map = new MapView(byId('map'), store, legend.box);
   const inspector = new Inspector(byId('row'), run, store, (list, index) => text.reveal({list, index}));
@@ -69,9 +72,10 @@ function open(): void {
       text.update(state, group, focus, any('pinned', 'hover', 'inverse', 'head'));
       inspector.update(state, group, focus);
     }
-    map.update(state, group, any('head', 'scale', 'bare', 'theme'));
+    map.update(state, group, any('head', 'scale', 'bare', 'theme', 'path'));
+    steps?.update(state);
   });
-  keys(store, atlas, help);
+  keys(store, atlas, help, steps);
   print(store);
   document.title = `${run.text.slice(0, 60)} – fovea`;
   store.tell(true);
@@ -82,11 +86,14 @@ function open(): void {
   });
 }
 
-function keys(store: Store, atlas: Atlas, help: () => void): void {
+function keys(store: Store, atlas: Atlas, help: () => void, steps: Steps | null): void {
   const acts: Record<string, () => void> = {
     a: () => store.set({inverse: !store.state.inverse}),
     l: () => store.set({scale: store.state.scale === 'lift' ? 'linear' : 'lift'}),
     s: () => store.set({bare: !store.state.bare}),
+    p: () => store.set({path: !store.state.path}),
+    ',': () => steps?.move(-1),
+    '.': () => steps?.move(1),
     t: () => store.set({theme: store.state.theme === 'dark' ? 'light' : 'dark'}),
     '[': () => atlas.step(-1),
     ']': () => atlas.step(1),

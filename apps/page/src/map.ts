@@ -4,7 +4,7 @@ import {spelled} from './focus';
 import type {Group} from './group';
 import {draw, Picture, picture} from './pixels';
 import {countText, effectText, liftText, percent, weightText} from './scale';
-import {cellOf, drawGrid, drawLabels, drawLinks, kLeastCell, Plot, Window} from './map_drawing';
+import {cellOf, drawGrid, drawLabels, drawLinks, drawPath, kLeastCell, Plot, Window} from './map_drawing';
 import type {State, Store} from './state';
 
 interface Cell {
@@ -163,6 +163,7 @@ export class MapView {
     draw(c, p, x, y, this.plot.width, this.plot.height, css('--hatch'), source);
     if (tile) drawLinks(c, group, this.store.state, this);
     if (side >= 16 && !tile) drawGrid(c, this);
+    if (this.path(group)) drawPath(c, group.path!, this);
     c.strokeStyle = css('--line');
     c.lineWidth = 1;
     c.strokeRect(x + 0.5, y + 0.5, this.plot.width - 1, this.plot.height - 1);
@@ -175,9 +176,16 @@ export class MapView {
     this.drawOver(this.store.state);
   }
 
+  private path(group: Group): boolean {
+    return this.store.state.path && group.path !== null;
+  }
+
   private describe(group: Group): string {
     const state = this.store.state,
-      hatched = this.shown!.hidden ? ' Hatched: hidden by the mask.' : '';
+      line = this.path(group)
+        ? ' The line is the alignment: the word that each step looked at most, mean over the last layer’s heads.'
+        : '',
+      hatched = (this.shown!.hidden ? ' Hatched: hidden by the mask.' : '') + line;
     if (group.complete)
       return `Every cell is one weight${state.bare ? ', special tokens left out and the rest scaled up' : ''}.${hatched}`;
     const {queries, keys} = group.tiles;

@@ -98,3 +98,33 @@ export function drawLabels(c: CanvasRenderingContext2D, group: Group, {plot, win
     c.restore();
   }
 }
+
+/** The alignment: from query to query, through the key that each looked at most. */
+export function drawPath(c: CanvasRenderingContext2D, path: number[], {plot, window}: Viewport): void {
+  const {width, height} = cellOf({plot, window});
+  const x = (q: number): number => plot.x + (path[q] - window.key + 0.5) * width,
+    y = (q: number): number => plot.y + (q - window.query + 0.5) * height;
+  const dot = Math.min(4, Math.max(1, Math.min(width, height) / 5));
+  c.save();
+  c.beginPath();
+  c.rect(plot.x, plot.y, plot.width, plot.height);
+  c.clip();
+  c.lineJoin = c.lineCap = 'round';
+  // A rim of the card's colour keeps it apart from cells of any colour.
+  for (const [ink, rim] of [
+    [css('--card'), 1.5],
+    [css('--accent'), 0],
+  ] as [string, number][]) {
+    c.strokeStyle = c.fillStyle = ink;
+    c.lineWidth = Math.min(2, dot) + 2 * rim;
+    c.beginPath();
+    for (let q = 0; q < path.length; ++q) c.lineTo(x(q), y(q));
+    c.stroke();
+    for (let q = 0; q < path.length; ++q) {
+      c.beginPath();
+      c.arc(x(q), y(q), dot + rim, 0, 2 * Math.PI);
+      c.fill();
+    }
+  }
+  c.restore();
+}

@@ -14,9 +14,15 @@ export interface State {
   inverse: boolean; // who attends to it, instead of what it attends to
   scale: Scale;
   bare: boolean; // without special tokens and learned sinks
+  path: boolean; // the alignment over the map of attention to the source
   theme: Theme;
   sort: string; // of the atlas
   allRows: boolean; // the inspector shows more than the arcs
+}
+
+/** The step of writing that is looked at alone. */
+export function stepOf({pinned}: Readonly<State>): number | null {
+  return pinned.length === 1 && pinned[0].list === 'target_tokens' ? pinned[0].index : null;
 }
 
 export type Changed = ReadonlySet<keyof State>;

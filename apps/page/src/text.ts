@@ -5,13 +5,14 @@ import {Arcs} from './arcs';
 import {coverage, Focus, names, spelled} from './focus';
 import type {Group} from './group';
 import {colour, inkOn, liftText, percent, position, weightText} from './scale';
+import {stepOf} from './state';
 import type {Place, State, Store} from './state';
 
 /** One list of tokens as running text. */
 class Strip {
   readonly box = h('div', {class: 'strip'});
   readonly arcs = new Arcs(this.box);
-  readonly sheet = h('div', {class: 'sheet'}, this.box, this.arcs.layer);
+  readonly sheet: HTMLElement;
   readonly tokens: HTMLElement[] = [];
   private shaded: HTMLElement[] = [];
 
@@ -20,7 +21,9 @@ class Strip {
     tokens: Token[],
     text: string | null,
     label: string,
+    name: string,
   ) {
+    this.sheet = h('div', {class: 'sheet'}, h('span', {class: 'which', 'aria-hidden': 'true'}, name), this.box, this.arcs.layer);
     this.box.setAttribute('role', 'listbox');
     this.box.setAttribute('aria-label', label);
     this.box.setAttribute('aria-multiselectable', 'true');
@@ -96,6 +99,13 @@ class Strip {
     for (const t of this.marked[name]) t.classList.add(name);
     for (const t of this.marked.pinned) t.setAttribute('aria-selected', 'true');
   }
+  /** Tokens from `first` on were not written yet. */
+  fade(first: number): void {
+    if (first === this.faded) return;
+    this.tokens.forEach((t, i) => t.classList.toggle('ahead', i >= first));
+    this.faded = first;
+  }
+  private faded = Infinity;
   private readonly marked = {pinned: [] as HTMLElement[], from: [] as HTMLElement[]};
 }
 
@@ -109,17 +119,20 @@ export class TextView {
     private readonly run: RunInfo,
     private readonly store: Store,
     inverse: HTMLElement,
+    steps?: HTMLElement,
   ) {
     const scroll = h('div', {class: 'scroll'});
-    const add = (list: ListName, text: string | null, label: string): void => {
-      const strip = new Strip(list, run[list]!, text, label);
+    const add = (list: ListName, text: string | null, label: string, name: string): void => {
+      const strip = new Strip(list, run[list]!, text, label, name);
       this.strips.set(list, strip);
       scroll.append(strip.sheet);
       this.listen(strip);
     };
-    add('tokens', run.text, 'Tokens of the text');
-    if (run.target_tokens) add('target_tokens', null, 'Tokens of the output');
-    place.append(h('div', {class: 'heading'}, this.title, inverse), scroll, this.caption);
+    add('tokens', run.text, 'Tokens of the text', run.target_tokens ? 'read' : '');
+    if (run.page.groups.some(g => g.keys === 'target_inputs'))
+      add('target_inputs', null, 'What each step had read', 'what each step had read');
+    if (run.target_tokens) add('target_tokens', null, 'Tokens of the output', 'written');
+    place.append(h('div', {class: 'heading'}, this.title, inverse), ...(steps ? [steps] : []), scroll, this.caption);
     place.classList.add(run.tokens.length > 160 ? 'long' : run.tokens.length > 36 ? 'middling' : 'short');
   }
 
@@ -217,7 +230,10 @@ export class TextView {
 
   update(state: Readonly<State>, group: Group, focus: Focus | null, moved: boolean): void {
     this.focus = focus;
+    const step = stepOf(state);
     for (const strip of this.strips.values()) {
+      strip.sheet.hidden = strip.list === 'target_inputs' && group.info.keys !== 'target_inputs';
+      if (strip.list !== 'tokens') strip.fade(step === null ? Infinity : step + 1);
       strip.clear();
       strip.arcs.clear();
       strip.mark(

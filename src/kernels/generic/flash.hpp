@@ -118,6 +118,16 @@ class KeyBlock {
   bool wanted_[kMost], finite_[kMost];
 };
 
+/// O += P·V of a strip and a packed tile.
+inline void add_values(const Scratch& s, const KeyBlock& block, int tile, int row, int rows, int padded,
+                       const std::uint64_t* bits) {
+  if (block.finite(tile))
+    product<true>(rows, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, s.out + row * padded,
+                  padded);
+  else
+    add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
+}
+
 /// Folds one tile of keys into the rows of a strip. between(i) is called after the i-th register tile of scores.
 template <class F>
 inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock& block, int tile, int row, int rows,
@@ -125,7 +135,6 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
-  float* out = s.out + row * padded;
   if constexpr (kWeighsInRegisters)
     if (!p.score.self && block.finite(tile)) {
       const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
@@ -135,15 +144,12 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
         weigh(s, row + i, dims, p.head_dim, block.keys(tile), bits + i, s.scores + i * kTileKeys, padded);
         between(i / kTileRows);
       }
-      return product<true>(whole, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, out, padded);
+      return add_values(s, block, tile, row, whole, padded, bits);
     }
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
   softmax_strip(s, row, rows, padded);
-  if (block.finite(tile))
-    product<true>(rows, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, out, padded);
-  else
-    add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
+  add_values(s, block, tile, row, rows, padded, bits);
 }
 
 inline Plan plan(const Problem& p) noexcept {

@@ -19,6 +19,7 @@ namespace fovea::FOVEA_ISA {
 
 inline constexpr int kValueRows = 16;  // value_dim is filled up to a multiple of it: a tile's rows, a turn's lanes
 inline constexpr int kMostKeyTiles = 8;
+static_assert(kTileKeys % kRowUnit == 0 && kValueRows % kRowUnit == 0 && kTileKeys % kDepthUnit == 0);
 
 /// Scratch of one piece, beside kBase's own layout (they are never in use together).
 struct Bf16Scratch {

@@ -11,6 +11,7 @@
 #include "kernels/generic/norm.hpp"
 #include "kernels/generic/philox.hpp"
 #include "kernels/generic/row_softmax.hpp"
+#include "kernels/generic/trace.hpp"
 #include "kernels/generic/weights.hpp"
 
 namespace fovea::FOVEA_ISA {
@@ -22,6 +23,7 @@ constexpr KernelTable table() {
           plan_backward,
           backward,
           weights,
+          trace,
           linear,
           linear_turned,
           turn,

@@ -6,6 +6,10 @@ namespace fovea::FOVEA_ISA {
 
 /// A row of e^(S−lse) [n] is off as a whole by the rounding of lse, |lse| · 6e-8; a whole row divides that out by its
 /// own sum. By no more than that: a wrong lse must show in the weights.
+inline float row_factor(float sum, float lse, int n) {
+  const float off = 1e-6f * (1 + __builtin_fabsf(lse)) + 1e-7f * __builtin_sqrtf(static_cast<float>(n));
+  return __builtin_fabsf(sum - 1) <= off ? 1 / sum : 1;  // of a NaN too
+}
 inline void divide_by_sum(float* row, int n, float sink_weight, float lse) {
   if (lse == minus_infinity()) return;  // a row that sees nothing
   Vec total = 0.0f;
@@ -13,8 +17,7 @@ inline void divide_by_sum(float* row, int n, float sink_weight, float lse) {
   for (; j + kLanes <= n; j += kLanes) total = total + load(row + j);
   float sum = reduce_add(total) + sink_weight;
   for (; j < n; ++j) sum += row[j];
-  const float off = 1e-6f * (1 + __builtin_fabsf(lse)) + 1e-7f * __builtin_sqrtf(static_cast<float>(n));
-  if (!(__builtin_fabsf(sum - 1) <= off)) return;  // or NaN
+  if (row_factor(sum, lse, n) == 1) return;
   for (j = 0; j < n; ++j) row[j] /= sum;
 }
 

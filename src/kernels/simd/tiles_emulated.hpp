@@ -1,9 +1,10 @@
-// Tile registers and their products in plain C++, so that what is made of them is tested on every machine. Sums are
-// those of TDPBF16PS: over the 16 pairs, first and second numbers apart, then both added, then added to C.
+// Tile registers and their products, emulated beside any façade, so that what is made of them is tested on every
+// machine. Sums are those of TDPBF16PS: over the 16 pairs, first and second numbers apart, then both added, then added
+// to C.
 #pragma once
 #include <cstddef>
 
-#include <fovea/dtype.hpp>
+#include "kernels/simd/pairs_emulated.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -28,24 +29,20 @@ class Tiles {
   }
   template <int C, int A, int B>
   void dot() {
-    for (int m = 0; m < 16; ++m) {
-      float first[16] = {}, second[16] = {}, c[16];
-      __builtin_memcpy(c, tile_[C][m], sizeof c);
-      for (int k = 0; k < 16; ++k) {
-        bf16 a[2], b[32];
-        __builtin_memcpy(a, tile_[A][m] + 4 * k, sizeof a);
-        __builtin_memcpy(b, tile_[B][k], sizeof b);
-        for (int n = 0; n < 16; ++n) {
-          first[n] += float(a[0]) * float(b[2 * n]);
-          second[n] += float(a[1]) * float(b[2 * n + 1]);
+    for (int m = 0; m < 16; ++m)
+      for (int n = 0; n < 16; n += kLanes) {
+        Vec first = 0.0f, second = 0.0f;
+        for (int k = 0; k < 16; ++k) {
+          const Pairs a = broadcast_pair(numbers(tile_[A][m]) + 2 * k), b = load_pairs(numbers(tile_[B][k]) + 2 * n);
+          first = fma(a.first, b.first, first), second = fma(a.second, b.second, second);
         }
+        float* c = reinterpret_cast<float*>(tile_[C][m]) + n;
+        fovea::FOVEA_ISA::store(c, fovea::FOVEA_ISA::load(c) + (first + second));
       }
-      for (int n = 0; n < 16; ++n) c[n] += first[n] + second[n];
-      __builtin_memcpy(tile_[C][m], c, sizeof c);
-    }
   }
 
  private:
+  static const bf16* numbers(const char* row) { return reinterpret_cast<const bf16*>(row); }  // 32
   alignas(64) char tile_[8][16][64] = {};
 };
 
