@@ -44,12 +44,9 @@ template <Left A, int Rows, int Vecs>
   }
 }
 
-/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes]; added to what C holds, or written over it.
-template <bool Add, Left A, int Rows, int Vecs>
-inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
-                          std::ptrdiff_t ldc, int depth) {
-  Vec sum[Rows][Vecs];
-  accumulate<A>(a, lda, b, ldb, depth, sum);
+/// A tile leaves the registers: added to what C holds, or written over it.
+template <bool Add, int Rows, int Vecs>
+[[gnu::always_inline]] inline void store_tile(const Vec (&sum)[Rows][Vecs], float* c, std::ptrdiff_t ldc) {
 #pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
@@ -59,6 +56,15 @@ inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, st
       float* to = c + i * ldc + j * kLanes;
       store(to, Add ? load(to) + sum[i][j] : sum[i][j]);
     }
+}
+
+/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes].
+template <bool Add, Left A, int Rows, int Vecs>
+inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
+                          std::ptrdiff_t ldc, int depth) {
+  Vec sum[Rows][Vecs];
+  accumulate<A>(a, lda, b, ldb, depth, sum);
+  store_tile<Add>(sum, c, ldc);
 }
 
 /// The last rows of a product: fewer than kTileRows.
