@@ -172,8 +172,9 @@ inline Plan plan(const Problem& p) noexcept {
   const int blocks = at_least(1, (longest + rows - 1) / rows);
   plan.query_rows = at_least(kStrip, round_up((longest + blocks - 1) / blocks, kStrip));
   for (int b = 0; b < p.batches; ++b) {
-    plan.items += std::int64_t{items_of(p, plan, b)} * p.kv_heads;
-    plan.partial_floats += partial_floats(p, plan, b) * items_of(p, plan, b) * p.kv_heads;
+    const BatchCut cut = cut_of(p, plan, b);
+    plan.items += cut.all_items();
+    plan.partial_floats += cut.partial * cut.all_items();
   }
   Scratch unused;
   plan.scratch_bytes = lay_out(p, plan, plan.query_rows, nullptr, &unused);
@@ -225,7 +226,7 @@ inline void merge(const Problem& p, const Plan& plan, std::byte* memory) noexcep
   for (std::int64_t item = 0; item < plan.items;) {
     const auto [w, split, partials] = item_of(p, plan, item);
     if (partials) merge_splits(p, w, s, plan.padded_value_dim, partials);
-    item += items_of(p, plan, w.batch);
+    item += cut_of(p, plan, w.batch).items;
   }
 }
 

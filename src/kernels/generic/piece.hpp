@@ -54,7 +54,8 @@ inline void set_base(const Scratch& s, int row, float base) {
   s.shift[row] = base == minus_infinity() ? 0.0f : base;
 }
 
-/// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query.
+/// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query. Of few rows
+/// those of several KV heads, from kv_head on, one after another.
 struct Piece {
   int batch, kv_head, first, rows, queries, keys;
 };
@@ -78,23 +79,38 @@ struct Segment {
   int head, query, row, rows;
 };
 
-inline constexpr int kFewRows = 16;      // up to so many rows nothing is packed: see few_rows.hpp
+inline constexpr int kFewRows = 16;      // up to so many rows of a KV head nothing is packed: see few_rows.hpp
 inline constexpr int kSplitKeys = 4096;  // a multiple of kTileKeys
 
 inline bool few_rows(const Problem& p, int batch) { return p.group() * p.queries_of(batch) <= kFewRows; }
+/// Few rows: so many KV heads are one piece, as many as have their rows in a strip.
+inline int heads_together(const Problem& p, int batch) {
+  const int rows = at_least(1, p.group() * p.queries_of(batch)), most = kStrip / rows;
+  const int pieces = (p.kv_heads + most - 1) / most;
+  return (p.kv_heads + pieces - 1) / pieces;
+}
+/// Few rows: keys of one run. The fewer, the more heads share it.
+inline int split_keys(const Problem& p) {
+  return at_least(4 * kTileKeys, kSplitKeys / p.kv_heads / kTileKeys * kTileKeys);
+}
 inline int splits_of(const Problem& p, int batch) {
-  return at_least(1, (p.keys_of(batch) + kSplitKeys - 1) / kSplitKeys);
+  return at_least(1, (p.keys_of(batch) + split_keys(p) - 1) / split_keys(p));
 }
-/// Items of one KV head: blocks of rows, or for few rows runs of keys.
-inline int items_of(const Problem& p, const Plan& plan, int batch) {
+
+/// How the work on a batch row is cut: `groups` of KV heads, each in `items`: blocks of rows, or for few rows runs of
+/// keys, each of which leaves [rows, 2 + padded value_dim] of its rows to be merged when there are several.
+struct BatchCut {
+  int heads, groups, items, rows;  // rows: at most, of an item
+  std::int64_t partial;            // floats
+  std::int64_t all_items() const { return std::int64_t{groups} * items; }
+};
+inline BatchCut cut_of(const Problem& p, const Plan& plan, int batch) {
   const int rows = p.group() * p.queries_of(batch);
-  if (rows == 0) return 0;
-  return few_rows(p, batch) ? splits_of(p, batch) : (rows + plan.query_rows - 1) / plan.query_rows;
-}
-/// What one run of keys leaves of its rows: [kFewRows, 2 + padded]. Nothing when it is the only run.
-inline std::int64_t partial_floats(const Problem& p, const Plan& plan, int batch) {
-  if (!few_rows(p, batch) || items_of(p, plan, batch) < 2) return 0;
-  return std::int64_t{kFewRows} * (2 + plan.padded_value_dim);
+  if (rows == 0) return {1, 0, 0, 0, 0};
+  if (!few_rows(p, batch)) return {1, p.kv_heads, (rows + plan.query_rows - 1) / plan.query_rows, plan.query_rows, 0};
+  const int heads = heads_together(p, batch), splits = splits_of(p, batch);
+  return {heads, (p.kv_heads + heads - 1) / heads, splits, heads * rows,
+          splits < 2 ? 0 : std::int64_t{heads} * rows * (2 + plan.padded_value_dim)};
 }
 
 /// An item of work: a piece and, for few rows, which run of its keys; `partials` those of the piece's runs, or null.
@@ -106,16 +122,16 @@ struct Item {
 inline Item item_of(const Problem& p, const Plan& plan, std::int64_t item) {
   std::int64_t at = 0;  // in plan.partials
   for (int b = 0;; ++b) {
-    const int items = items_of(p, plan, b), rows = p.group() * p.queries_of(b);
-    const std::int64_t partial = partial_floats(p, plan, b);
-    if (item < std::int64_t{items} * p.kv_heads) {
-      const int kv_head = static_cast<int>(item / items), index = static_cast<int>(item % items);
-      const int first = few_rows(p, b) ? 0 : index * plan.query_rows;
-      const Piece w{b, kv_head, first, at_most(plan.query_rows, rows - first), p.queries_of(b), p.keys_of(b)};
-      return {w, index, partial ? plan.partials + at + kv_head * items * partial : nullptr};
+    const BatchCut cut = cut_of(p, plan, b);
+    if (item < cut.all_items()) {
+      const int group = static_cast<int>(item / cut.items), index = static_cast<int>(item % cut.items);
+      const int head = group * cut.heads, heads = at_most(cut.heads, p.kv_heads - head);
+      const int first = few_rows(p, b) ? 0 : index * plan.query_rows, rows = heads * p.group() * p.queries_of(b);
+      const Piece w{b, head, first, at_most(cut.rows, rows - first), p.queries_of(b), p.keys_of(b)};
+      return {w, index, cut.partial ? plan.partials + at + group * cut.items * cut.partial : nullptr};
     }
-    item -= std::int64_t{items} * p.kv_heads;
-    at += partial * items * p.kv_heads;
+    item -= cut.all_items();
+    at += cut.partial * cut.all_items();
   }
 }
 
