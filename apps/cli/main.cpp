@@ -82,6 +82,7 @@ int main(int argc, char** argv) {
   int status = kFailed;
   try {
     watch_interrupts();
+    if (argc > 0) called_as(argv[0]);
     status = run(argc, argv);
   } catch (const fovea::Error& e) { status = fail(kFailed, e.what()); } catch (const std::system_error& e) {
     status =
