@@ -53,6 +53,8 @@ double short_decimal(float x);
 /// TEXT as given, or all of stdin when it was not (without the line break at its end). Error unless it is UTF-8 and not
 /// empty.
 std::string text_or_stdin(const Flag& option, const std::string& value);
+/// Nothing but white space: no text that a model could say anything of.
+bool is_blank(std::string_view text);
 /// Each line of stdin; Error when one is not UTF-8, or when there is none. Empty lines are skipped.
 std::vector<std::string> stdin_lines();
 /// The same of a file.

@@ -47,8 +47,8 @@ void print(const EmbedOptions& o, const Tensor& embeddings) {
     for (const float x : vector) squares += static_cast<double>(x) * static_cast<double>(x);
     std::string numbers;
     for (std::size_t d = 0; d < std::min(kNumbers, dim); ++d)
-      numbers += fmt::format("{}{:.3f}", d == 0 ? "" : " ", vector[d]);
-    vectors.row({std::to_string(i + 1), o.texts[i], fmt::format("{:.4f}", std::sqrt(squares)),
+      numbers += (d == 0 ? "" : " ") + number_text(vector[d], 3);
+    vectors.row({std::to_string(i + 1), o.texts[i], number_text(std::sqrt(squares), 4),
                  numbers + (dim > kNumbers ? " …" : "")});
   }
   vectors.print();
@@ -65,7 +65,7 @@ void print(const EmbedOptions& o, const Tensor& embeddings) {
     for (std::size_t i = 0; i < compared; ++i) {
       std::vector<std::string> cells{std::to_string(i + 1)};
       for (std::size_t j = 0; j < compared; ++j)
-        cells.push_back(fmt::format("{:.3f}", cosine(row(embeddings, i), row(embeddings, j))));
+        cells.push_back(number_text(cosine(row(embeddings, i), row(embeddings, j)), 3));
       cells.push_back(o.texts[i]);
       similarities.row(cells);
     }
@@ -92,7 +92,7 @@ void run(EmbedOptions& o) {
   if (o.texts.empty()) o.texts = stdin_lines();
   for (const std::string& text : o.texts) {
     check_utf8(text);
-    if (text.empty()) throw Error("a text is empty; there is nothing to embed");
+    if (is_blank(text)) throw Error("a text is empty; there is nothing to embed");
   }
   int cut = 0;
   const Tensor embeddings = model.embed(o.texts, o.model.truncate, &cut);  // F32 [texts, width]
@@ -120,8 +120,7 @@ Job declare_embed(Flags& flags) {
 
 }  // namespace
 
-const Command kEmbed{"embed", "sentence embeddings, pooled and normalised as the model's folder says",
-                     "[TEXT …] --model MODEL [options]",
+const Command kEmbed{"embed", "sentence embeddings, pooled as the model's folder says", "[TEXT …] [options]",
                      "  fovea embed --model build/models/minilm \"A cat sat\" \"Stocks fell\"\n"
                      "  printf 'one\\ntwo\\n' | fovea embed --model build/models/minilm --json\n"
                      "  fovea embed --model build/models/minilm \"A cat\" -o cat.safetensors\n",

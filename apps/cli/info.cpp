@@ -106,6 +106,7 @@ Json machine_json() {
 }
 
 void print_machine() {
+  const Isa active = active_isa();  // complains of a wrong FOVEA_ISA, before anything is printed
   const char* wanted = std::getenv("FOVEA_ISA");
   std::string cache_list, isas;
   for (const Cache& c : caches())
@@ -114,7 +115,7 @@ void print_machine() {
   for (const Isa isa : usable_isas()) isas += fmt::format("{}{}", isas.empty() ? "" : ", ", name_of(isa));
   say(fmt::format("CPU        {}", cpu_name()), 11);
   say(fmt::format("features   {}", cpu_features()), 11);
-  say(fmt::format("using      {} ({} here; {})", name_of(active_isa()), isas,
+  say(fmt::format("using      {} ({} here; {})", name_of(active), isas,
                   wanted && *wanted ? fmt::format("FOVEA_ISA={}", wanted)
                                     : "FOVEA_ISA=scalar|avx2|avx512|avx512bf16|amx overrides"),
       11);
@@ -208,13 +209,13 @@ void run(const InfoOptions& o) {
     if (o.tokens > 0) throw UsageError("--tokens asks for a model's memory: give --model too");
     return o.common.json ? print_json(machine_json()) : print_machine();
   }
-  const Model model = o.model.load();
+  const Model model = fovea::load(o.model.model);  // its warnings are among what is printed
   o.common.json ? print_json(model_json(o, model.summary())) : print_model(o, model.summary());
 }
 
 Job declare_info(Flags& flags) {
   auto o = std::make_shared<InfoOptions>();
-  const Flag* model = o->model.declare(flags, false);
+  const Flag* model = o->model.declare(flags, false, "");
   flags
       .add_option(
           "--tokens",

@@ -87,10 +87,10 @@ Range rows_of(const std::string& text, int tokens) {
   const std::size_t colon = text.find(':');
   if (colon == text.npos) throw UsageError(fmt::format("--rows {}: expected A:B, the queries A to B−1", text));
   constexpr int kMost = 1 << 30;
-  const auto begin = static_cast<int>(number_of_flag("--rows", text.substr(0, colon), 0, kMost));
-  const auto end = static_cast<int>(number_of_flag("--rows", text.substr(colon + 1), 0, kMost));
+  const auto begin = static_cast<int>(number_of_flag("--rows", text.substr(0, colon), 0, kMost, text));
+  const auto end = static_cast<int>(number_of_flag("--rows", text.substr(colon + 1), 0, kMost, text));
   if (begin >= end || end > tokens)
-    throw Error(fmt::format("--rows {}: expected A:B with 0 ≤ A < B ≤ {}, the tokens of this text", text, tokens));
+    throw Error(fmt::format("--rows {}: expected A:B with 0 ≤ A < B ≤ {}, the queries that there are", text, tokens));
   return {begin, end};
 }
 
@@ -141,8 +141,8 @@ void survey_edges(const LookOptions& o, const Run& run, double one_run, Findings
   if (all > kMost / tokens)
     return note(fmt::format("{} edges are too many to measure each: the page has estimates of their effects alone",
                             count_text(static_cast<std::int64_t>(all))));
-  note(fmt::format("measuring up to {} edges for the page, each cut alone: at most about {}",
-                   count_text(static_cast<std::int64_t>(all)), seconds_text(one_run * static_cast<double>(all))));
+  note(fmt::format("measuring up to {} edges for the page, each cut alone: about {} at most",
+                   count_text(static_cast<std::int64_t>(all)), duration(one_run * static_cast<double>(all))));
   for (const auto& [kind, count] : edges)
     f.surveys.emplace_back(
         kind, run.survey({.unit = SurveyQuery::Unit::Edges, .layers = o.layers, .heads = o.heads, .kind = kind}));
@@ -226,7 +226,7 @@ Job declare_look(Flags& flags) {
 
 }  // namespace
 
-const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
+const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] [options]",
                     "  fovea look \"The cat sat on the mat.\" --token cat\n"
                     "  fovea look \"The cat sat on the mat.\" --kind cross\n"
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -82,9 +83,13 @@ int main(int argc, char** argv) {
   try {
     watch_interrupts();
     status = run(argc, argv);
-  } catch (const fovea::Error& e) { status = fail(kFailed, e.what()); } catch (const std::bad_alloc&) {
-    status = fail(kFailed, "out of memory");
-  } catch (const std::exception& e) { status = fail(kFailed, e.what()); }
+  } catch (const fovea::Error& e) { status = fail(kFailed, e.what()); } catch (const std::system_error& e) {
+    status =
+        fail(kFailed, std::ferror(stdout) ? fmt::format("writing to standard output failed: {}", e.code().message())
+                                          : std::string(e.what()));
+  } catch (const std::bad_alloc&) { status = fail(kFailed, "out of memory"); } catch (const std::exception& e) {
+    status = fail(kFailed, e.what());
+  }
   // A full disk or a closed pipe under stdout must not look like success.
   if ((std::fflush(stdout) != 0 || std::ferror(stdout)) && status == kDone)
     status = fail(kFailed, fmt::format("writing to standard output failed: {}", std::strerror(errno)));

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sys/resource.h>
 
 #include <gtest/gtest.h>
@@ -36,9 +37,7 @@ TEST(LookCommand, JsonIsWhatTheLibrarySees) {
     const auto& token = json["tokens"][i];
     EXPECT_EQ(token["index"], i);
     const auto begin = token["begin"].get<std::size_t>(), end = token["end"].get<std::size_t>();
-    if (token["text"] == "bank") {
-      EXPECT_EQ(std::string(kText).substr(begin, end - begin), "bank");
-    }
+    if (token["text"] == "bank") { EXPECT_EQ(std::string(kText).substr(begin, end - begin), "bank"); }
   }
   ASSERT_EQ(json["links"].size(), 4u);
   for (const auto& link : json["links"]) {
@@ -80,6 +79,27 @@ TEST(LookCommand, RefusesWhatIsNotThere) {
   std::string longer;
   for (int i = 0; i < 2000; ++i) longer += "bank ";
   expect_error(fovea({"look", longer, "--model", folder}), 1, {"2002", std::to_string(c.size.positions), "truncated"});
+}
+
+TEST(LookCommand, WeightsThatAreNoNumbersAreWarnedOfAndShownAsSuch) {
+  plain::Checkpoint c;
+  c.store.tensors["bert.encoder.layer.0.output.dense.weight"].values<float>()[3] =
+      -std::numeric_limits<float>::quiet_NaN();
+  c.write();
+  const std::string folder = c.folder.path().string();
+  for (const Words& line :
+       {Words{"look", kText}, Words{"embed", kText}, Words{"measure", kText, "--cut", "bank:river"}}) {
+    Words words = line;
+    words.insert(words.end(), {"--model", folder});
+    const Outcome o = fovea(words);
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_NE(o.err.find("NaN or infinity, first \"bert.encoder.layer.0.output.dense.weight\""), std::string::npos)
+        << o.err;
+    EXPECT_EQ(lines_of(o.err).size(), 1u) << o.err;
+    EXPECT_EQ(o.out.find("nan"), std::string::npos) << o.out;
+  }
+  EXPECT_NE(fovea({"look", kText, "--model", folder}).out.find("proof: none"), std::string::npos);
+  EXPECT_EQ(fovea({"info", "--model", folder}).err, "") << "info has it among what it prints";
 }
 
 TEST(LookCommand, NamesTheFamiliesThereAreWhenOneIsNot) {
