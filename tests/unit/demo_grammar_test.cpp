@@ -252,7 +252,7 @@ TEST(DemoSplit, EveryHeldOutSentenceTurnsOnAHeldOutCombination) {
 }
 
 TEST(DemoSplit, WhatIsHeldOutIsKnownFromOtherCombinations) {
-  if (kSanitized) GTEST_SKIP() << "skipped: 60,000 sentences take a plain build";
+  if (testing::kSanitized) GTEST_SKIP() << "skipped: 60,000 sentences take a plain build";
   // 60,000 of the 300,000 that are trained: what occurs in them occurs in all.
   std::set<Word> seen;
   std::set<std::pair<Word, Word>> senses;  // word as translated
