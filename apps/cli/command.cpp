@@ -28,6 +28,20 @@ void note(std::string_view line) {
   if (isatty(STDERR_FILENO)) warn(line);
 }
 
+namespace {
+std::string& name_in_use() {
+  static std::string name = "fovea";
+  return name;
+}
+}  // namespace
+
+const std::string& program_name() { return name_in_use(); }
+
+void called_as(std::string_view argv0) {
+  const bool relative = argv0.find('/') != argv0.npos && argv0.front() != '/';
+  name_in_use() = relative ? argv0 : "fovea";
+}
+
 void Common::declare(Flags& flags, bool with_threads) {
   flags.add_flag("--json", json, "one JSON object on standard output instead of tables");
   if (!with_threads) return;

@@ -35,6 +35,11 @@ struct Common {
   void declare(Flags& flags, bool with_threads = true);
 };
 
+/// What to call the program in a command that is suggested: as it was called where that says how to find it from here
+/// ("build/fovea"), else "fovea".
+const std::string& program_name();
+void called_as(std::string_view argv0);
+
 std::string program_help();
 std::string command_help(const Command& command, const Flags& flags);
 /// The candidate that a misspelt word most likely meant; empty when none is near.

@@ -8,6 +8,7 @@
 
 #include "command.hpp"
 #include "io/safetensors_writer.hpp"
+#include "look.hpp"
 #include "model_flags.hpp"
 #include "table.hpp"
 
@@ -19,6 +20,7 @@ struct EmbedOptions {
   ModelFlags model;
   std::vector<std::string> texts;
   std::string output;
+  bool look = false;
 };
 
 double cosine(std::span<const float> a, std::span<const float> b) {
@@ -71,7 +73,7 @@ void print(const EmbedOptions& o, const Tensor& embeddings) {
     }
     similarities.print();
   }
-  if (o.output.empty() && count == 1) {
+  if (o.output.empty() && count == 1 && !o.look) {
     fmt::print("\n");
     suggest({{"fovea", "embed", "--model", o.model.model, o.texts.front(), "A second text to compare it with"}});
   }
@@ -94,6 +96,8 @@ void run(EmbedOptions& o) {
     check_utf8(text);
     if (is_blank(text)) throw Error("a text is empty; there is nothing to embed");
   }
+  if (o.look && o.texts.size() > 1)
+    throw Error(fmt::format("--look looks into one text; {} were given", o.texts.size()));
   int cut = 0;
   const Tensor embeddings = model.embed(o.texts, o.model.truncate, &cut);  // F32 [texts, width]
   ModelFlags::report_cut(cut);
@@ -102,10 +106,14 @@ void run(EmbedOptions& o) {
     io::write_safetensors(o.output, {&named, 1});
     note(fmt::format("wrote {}", o.output));
   }
-  if (o.common.json)
-    print_json(to_json(o, embeddings));
-  else
+  if (!o.common.json) {
     print(o, embeddings);
+    if (o.look) look_after(o.common, o.model, model, o.texts.front(), "", nullptr);
+    return;
+  }
+  Json json = to_json(o, embeddings);
+  if (o.look) look_after(o.common, o.model, model, o.texts.front(), "", &json);
+  print_json(json);
 }
 
 Job declare_embed(Flags& flags) {
@@ -113,6 +121,7 @@ Job declare_embed(Flags& flags) {
   flags.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
   flags.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")
       ->type_name("FILE.safetensors");
+  flags.add_flag("--look", o->look, "of one text: also what it attended to");
   o->model.declare(flags);
   o->common.declare(flags);
   return [o] { run(*o); };

@@ -74,6 +74,12 @@ std::vector<Cache> caches() {
   return found;
 }
 
+/// Caches are told in powers of two.
+std::string cache_text(std::int64_t bytes) {
+  return bytes < 1 << 20 ? fmt::format("{} KiB", bytes >> 10)
+                         : fmt::format("{:.4g} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
 std::int64_t memory_bytes() { return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
 
 /// Why a kernel is of no use here to a problem of its own kind; empty when it is.
@@ -110,8 +116,7 @@ void print_machine() {
   const char* wanted = std::getenv("FOVEA_ISA");
   std::string cache_list, isas;
   for (const Cache& c : caches())
-    cache_list +=
-        fmt::format("{}{} {}", cache_list.empty() ? "" : " · ", c.name, bytes_text(static_cast<double>(c.bytes)));
+    cache_list += fmt::format("{}{} {}", cache_list.empty() ? "" : " · ", c.name, cache_text(c.bytes));
   for (const Isa isa : usable_isas()) isas += fmt::format("{}{}", isas.empty() ? "" : ", ", name_of(isa));
   say(fmt::format("CPU        {}", cpu_name()), 11);
   say(fmt::format("features   {}", cpu_features()), 11);

@@ -29,7 +29,9 @@ Json measured_json(const Effect& e) {
           {"draws", e.control.draws}};
 }
 
-Json to_json(const Run& run, const Findings& found) {
+}  // namespace
+
+Json look_json(const Run& run, const Findings& found) {
   const models::Summary& m = run.model();
   Json heads = Json::array(), links = Json::array();
   for (const HeadView& view : found.heads) {
@@ -81,6 +83,40 @@ Json to_json(const Run& run, const Findings& found) {
   return json;
 }
 
+Findings look_into(const LookOptions& o, const Model& model, const Run& run) {
+  Findings f;
+  f.kind = o.kind.empty() ? run.layers().front().kind : o.kind;
+  if (!o.token.empty()) f.queries = run.find_query(o.token, f.kind);
+  LinkQuery query;
+  query.token = o.token;
+  query.top = o.top > 0 ? o.top : kLinks;
+  query.layers = o.layers, query.heads = o.heads, query.kind = o.kind;
+  query.skip_special = !o.special;
+  f.links = run.links(query);
+  if (o.measure) f.effects = run.measure(f.links);
+  f.heads = view_heads(run, o.kind, o.layers, o.heads);
+  if (o.importance) keep_importance(f.heads, run.importance());
+  if (o.induction) keep_induction(f.heads, model.induction());
+  f.max_abs_error = run.max_abs_error(o.kind);
+  return f;
+}
+
+void look_after(const Common& common, const ModelFlags& flags, const Model& model, const std::string& text,
+                const std::string& token, Json* json) {
+  LookOptions o;
+  o.common = common, o.model = flags, o.text = text, o.token = token, o.special = common.json;
+  const Run run = flags.run(model, text);
+  const Findings found = look_into(o, model, run);
+  if (json) {
+    (*json)["look"] = look_json(run, found);
+    return;
+  }
+  fmt::print("\n");
+  print_look(o, run, found);
+}
+
+namespace {
+
 /// "A:B" → [A, B), within the tokens; all of them when absent.
 Range rows_of(const std::string& text, int tokens) {
   if (text.empty()) return {0, tokens};
@@ -107,24 +143,6 @@ void export_run(const LookOptions& o, const Run& run) {
   }
   look::export_run(run, rows, o.export_file, o.kind);
   note(fmt::format("wrote {}", o.export_file));
-}
-
-Findings look_into(const LookOptions& o, const Model& model, const Run& run) {
-  Findings f;
-  f.kind = o.kind.empty() ? run.layers().front().kind : o.kind;
-  if (!o.token.empty()) f.queries = run.find_query(o.token, f.kind);
-  LinkQuery query;
-  query.token = o.token;
-  query.top = o.top > 0 ? o.top : kLinks;
-  query.layers = o.layers, query.heads = o.heads, query.kind = o.kind;
-  query.skip_special = !o.special;
-  f.links = run.links(query);
-  if (o.measure) f.effects = run.measure(f.links);
-  f.heads = view_heads(run, o.kind, o.layers, o.heads);
-  if (o.importance) keep_importance(f.heads, run.importance());
-  if (o.induction) keep_induction(f.heads, model.induction());
-  f.max_abs_error = run.max_abs_error(o.kind);
-  return f;
 }
 
 /// What every edge on the page does, each cut alone: for the model that is part of the program, which takes a second or
@@ -161,8 +179,8 @@ void run_look(LookOptions& o, const Flag& text) {
   if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
   Findings found = look_into(o, model, run);
   survey_edges(o, run, one_run, found);
-  const std::string written = o.html_file.empty() ? "" : page.write(run, found, to_json(run, found));
-  o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
+  const std::string written = o.html_file.empty() ? "" : page.write(run, found, look_json(run, found));
+  o.common.json ? print_json(look_json(run, found)) : print_look(o, run, found);
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 

@@ -155,7 +155,7 @@ std::vector<std::string> pieces_of(const std::vector<std::string>& command) {
       ++i;
       continue;
     }
-    pieces.push_back(shell_word(command[i]));
+    pieces.push_back(shell_word(i == 0 ? program_name() : command[i]));
     if (flag && more && !command[i + 1].starts_with("--")) pieces.back() += ' ' + shell_word(command[++i]);
   }
   return pieces;

@@ -131,6 +131,19 @@ TEST(MeasureCommand, WhatIsSuggestedNextRuns) {
   EXPECT_EQ(again.status, 0) << again.err;
 }
 
+TEST(MeasureCommand, WhatIsSuggestedNextCallsTheProgramAsItWasCalled) {
+  const Small s;
+  const ScratchFolder folder;
+  std::filesystem::create_symlink(program(), folder.path / "fovea");
+  Words words = s.measure({"--cut", "bank:river"});
+  words.insert(words.begin(), "./fovea");
+  const Outcome o = run_command(words, {"", {}, folder.path});
+  const std::size_t next = o.out.find("next: ./fovea measure ");
+  ASSERT_NE(next, std::string::npos) << o.out << o.err;
+  const Outcome again = run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {}, folder.path});
+  EXPECT_EQ(again.status, 0) << again.err;
+}
+
 TEST(MeasureCommand, TheDefaultModelNeedsNoNameAndNoFlagIsPartedFromItsValue) {
   const Outcome o = fovea({"measure", "The animal didn't cross the street because it was too tired.", "--cut",
                            "it:animal", "--target", "il", "--against", "elle"});

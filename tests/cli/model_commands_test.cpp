@@ -133,6 +133,34 @@ TEST(RunCommand, FillsMasksAndClassifies) {
   const auto labels = json_of(fovea({"run", "classify", "the bank", "--model", kClassifier, "--json"}));
   EXPECT_FALSE(labels.empty());
   expect_error(fovea({"run", "fill-mask", "no mask", "--model", kMasked}), 1, {"[MASK]"});
+  EXPECT_FALSE(filled.contains("look"));
+}
+
+TEST(RunCommand, LookOpensWhatItAttendedToWhileDoingIt) {
+  const std::string text = "the [MASK] by the river";
+  const auto filled = json_of(fovea({"run", "fill-mask", text, "--model", kMasked, "--look", "--json"}));
+  auto looked = json_of(fovea({"look", text, "--model", kMasked, "--token", "[MASK]", "--json"}));
+  EXPECT_FALSE(filled["masks"].empty());
+  EXPECT_EQ(filled["look"], looked) << "the same pass";
+  EXPECT_EQ(filled["look"]["links"][0]["query"], 2);
+  const Words embed{"embed", text, "--model", kMasked, "--json"};
+  Words with = embed;
+  with.push_back("--look");
+  const auto embedded = json_of(fovea(with));
+  EXPECT_EQ(embedded["embeddings"], json_of(fovea(embed))["embeddings"]);
+  EXPECT_EQ(embedded["look"], json_of(fovea({"look", text, "--model", kMasked, "--json"})));
+  const auto labels = json_of(fovea({"run", "classify", "the bank", "--model", kClassifier, "--look", "--json"}));
+  for (const auto& link : labels["look"]["links"]) EXPECT_EQ(link["query"], 0) << "[CLS] is what is classified";
+  const Outcome screen = fovea({"run", "fill-mask", text, "--model", kMasked, "--look"});
+  for (const char* part : {"probability", "What [MASK] (token 2) looks at", "proof: "})
+    EXPECT_NE(screen.out.find(part), std::string::npos) << part << " in\n" << screen.out;
+  expect_error(fovea({"embed", "a", "b", "--model", kMasked, "--look"}), 1, {"--look", "2 were given"});
+  expect_error(fovea({"run", "classify", "a", "--pair", "b", "--model", kClassifier, "--look"}), 2,
+               {"--look", "--pair"});
+}
+
+TEST(RunCommand, RefusesWhatIsNotItsJob) {
+  expect_error(fovea({"run", "fill-mask", "no mask", "--model", kMasked}), 1, {"[MASK]"});
   expect_error(fovea({"run", "fill-mask", "the [MASK]", "--model", kClassifier}), 1, {});
 }
 

@@ -42,6 +42,7 @@ TEST(Usage, UnknownWordsGetTheNearestOne) {
   expect_error(fovea({"atend"}), 2,
                {"unknown command 'atend'", "did you mean attend?",
                 "look, measure, translate, embed, run, attend, explain, bench, train, study, prune, info"});
+  expect_error(fovea({"help", "lok"}), 2, {"unknown command 'lok'", "did you mean look?"});
   expect_error(fovea({"dream"}), 2, {"unknown command 'dream'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
   expect_error(fovea({"explain", "--casual"}), 2,
