@@ -28,6 +28,8 @@ std::string fma_ceiling_text();
 Isa table_isa();
 /// Reading `bytes`, shared out among all threads at once, GB/s.
 double read_ceiling(std::int64_t bytes);
+/// Error when so many bytes are more than the machine has.
+void refuse_beyond_memory(const char* what, double bytes);
 /// The most memory this process has had, so far.
 std::int64_t peak_rss_bytes();
 
