@@ -130,6 +130,7 @@ void write_sentences(const TrainOptions& o, const train::Recipe& recipe) {
 
 void run(const TrainOptions& o) {
   const DType dtype = dtype_of_flag("--dtype", o.dtype);
+  if (o.recipe.empty()) throw UsageError("RECIPE is required: a recipe file, or demo");
   const auto [recipe, text] = recipe_of(o);
   if (!o.score.empty()) return print_scores(o, o.score);
   if (!o.sentences.empty()) return write_sentences(o, recipe);
@@ -161,8 +162,10 @@ void run(const TrainOptions& o) {
 
 Job declare_train(Flags& flags) {
   auto o = std::make_shared<TrainOptions>();
-  flags.add_option("RECIPE", o->recipe, "a recipe file (JSON), or demo: the recipe of the embedded model")
-      ->required()
+  flags
+      .add_option("RECIPE", o->recipe,
+                  "a recipe file (JSON), or demo: the recipe of the embedded model (which --score and "
+                  "--write-sentences take without its being named)")
       ->type_name("RECIPE");
   flags.add_option("-o,--output", o->output, "the folder that the model and its checkpoints go to")
       ->type_name("FOLDER");
@@ -183,7 +186,10 @@ Job declare_train(Flags& flags) {
   flags.add_option("--dtype", o->dtype, "of the weights that are written in the end: f32 (default), bf16 or f16")
       ->type_name("DTYPE");
   o->common.declare(flags);
-  return [o] { run(*o); };
+  return [o] {
+    if (o->recipe.empty() && (!o->score.empty() || !o->sentences.empty())) o->recipe = "demo";
+    run(*o);
+  };
 }
 
 }  // namespace
@@ -191,8 +197,8 @@ Job declare_train(Flags& flags) {
 const Command kTrain{"train", "learns a translator from a recipe", "RECIPE -o FOLDER [options]",
                      "  fovea train demo -o build/demo\n"
                      "  fovea train demo -o build/quick --steps 300 --pairs 20000\n"
-                     "  fovea train demo --score demo\n"
-                     "  fovea train demo --write-sentences build/sentences --pairs 1000\n"
+                     "  fovea train --score demo\n"
+                     "  fovea train --write-sentences build/sentences --pairs 1000\n"
                      "  fovea train path/to/recipe.json -o build/mine --json\n",
                      declare_train};
 

@@ -131,6 +131,8 @@ TEST(TrainCommand, WritesTheSentencesOfTheDemoLanguage) {
   EXPECT_FALSE(first.at("text").get<std::string>().empty());
   EXPECT_FALSE(first.at("held_out").empty());
   expect_error(fovea({"train", r / "recipe.json", "--write-sentences", r / "none"}), 2, {"--write-sentences"});
+  EXPECT_EQ(fovea({"train", "--pairs", "30", "--write-sentences", r / "again"}).status, 0);
+  EXPECT_EQ(bytes_of(r / "again/train.jsonl"), bytes_of(r / "sets/train.jsonl")) << "demo needs not be named";
 }
 
 TEST(TrainCommand, AModelThatIsDoneIsNotReplacedUnasked) {
