@@ -48,22 +48,20 @@ void check_dout(const AttentionInput& in) {
                             wanted.str()));
 }
 
-/// Weights go straight to the file; the statistics ride along where they read the same rows.
+/// Weights go straight to the file. Statistics are those of the pass itself, or with sinks of one without them.
 void write_rows(const AttendOptions& o, const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
-  std::optional<Attention> without_sinks;
-  if (o.stats && in.sink) {
-    AttentionSpec bare = in.spec;
-    bare.sinks = {};
-    without_sinks = attend(in.q.view(), in.k.view(), in.v.view(), bare);
-  }
-  RowStatistics statistics(in, without_sinks ? *without_sinks : a);
-  if (o.weights || (o.stats && !without_sinks))
+  if (o.weights)
     for_weight_bands(in, a, [&](const WeightBand& band) {
-      if (o.weights) file.append("weights", TensorView(DType::F32, band.rows.data(), {band.count, in.k.shape()[1]}));
-      if (o.stats && !without_sinks) statistics.take(band);
+      file.append("weights", TensorView(DType::F32, band.rows.data(), {band.count, in.k.shape()[1]}));
     });
-  if (without_sinks) for_weight_bands(in, *without_sinks, [&](const WeightBand& band) { statistics.take(band); });
-  if (o.stats) file.append("entropy", statistics.entropy), file.append("max", statistics.max);
+  if (!o.stats) return;
+  if (a.spec().statistics) return file.append("entropy", a.rows.entropy), file.append("max", a.rows.max);
+  AttentionSpec bare = in.spec;
+  bare.sinks = {};
+  const Attention without_sinks = attend(in.q.view(), in.k.view(), in.v.view(), bare);
+  SinkStatistics statistics(in, without_sinks);
+  for_weight_bands(in, without_sinks, [&](const WeightBand& band) { statistics.take(band); });
+  file.append("entropy", statistics.entropy), file.append("max", statistics.max);
 }
 
 void write_gradients(const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
@@ -101,6 +99,7 @@ void report(const AttendOptions& o, const Attention& a, const std::vector<io::Te
 void attend_file(const AttendOptions& o, const AttentionInput& in) {
   AttentionSpec spec = in.spec;
   if (!o.out_dtype.empty()) spec.output = dtype_of_flag("--out-dtype", o.out_dtype);
+  if (o.stats && !in.sink) spec.statistics = statistics();  // beside a dominant sink they would have no digits left
   Explanation plan;
   in.blame_file([&] {  // all that can be wrong with IN is said before OUT is touched
     plan = explain(in.q, in.k, in.v, spec);

@@ -23,11 +23,11 @@ void for_weight_bands(const AttentionInput& in, const Attention& a, const std::f
 
 /// Entropy (nats, the sink's share counted as one more key) and largest score (after scale, functors and mask; −inf for
 /// a row that sees nothing), F32 [batch, heads, time].
-class RowStatistics {
+class SinkStatistics {
  public:
   /// `bare` is the attention without sinks, whose weights the bands hold: a dominant sink would leave no digits of
   /// them.
-  RowStatistics(const AttentionInput& in, const Attention& bare);
+  SinkStatistics(const AttentionInput& in, const Attention& bare);
   void take(const WeightBand& band);
   Tensor entropy, max;
 

@@ -44,10 +44,10 @@ void for_weight_bands(const AttentionInput& in, const Attention& a,
   flush();
 }
 
-RowStatistics::RowStatistics(const AttentionInput& in, const Attention& bare)
+SinkStatistics::SinkStatistics(const AttentionInput& in, const Attention& bare)
     : entropy(DType::F32, bare.lse.shape()), max(DType::F32, bare.lse.shape()), in_(in), bare_(bare) {}
 
-void RowStatistics::take(const WeightBand& band) {
+void SinkStatistics::take(const WeightBand& band) {
   const std::int64_t heads = in_.q.shape()[2], time = in_.q.shape()[1];
   const auto keys = static_cast<std::size_t>(in_.k.shape()[1]);
   for (int i = 0; i < band.count; ++i) {

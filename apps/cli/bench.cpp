@@ -175,8 +175,9 @@ void run(const BenchOptions& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
+  if (o.subject == "look") return bench_look(o.shape.problem(), o.common.json);
   if (o.subject != "attention")
-    throw UsageError(fmt::format("{}: unknown subject; there are attention and model", o.subject));
+    throw UsageError(fmt::format("{}: unknown subject; there are attention, model and look", o.subject));
   if (!o.model.empty()) throw UsageError("--model belongs to bench model");
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
@@ -184,7 +185,9 @@ void run(const BenchOptions& o) {
 
 Job declare_bench(Flags& flags) {
   auto o = std::make_shared<BenchOptions>();
-  flags.add_option("SUBJECT", o->subject, "attention (one problem) or model (the forward pass of an encoder)")
+  flags
+      .add_option("SUBJECT", o->subject,
+                  "attention (one problem), model (the forward pass of an encoder) or look (what looking costs)")
       ->required()
       ->type_name("WHAT");
   o->shape.declare(flags);
@@ -208,12 +211,13 @@ Job declare_bench(Flags& flags) {
 
 }  // namespace
 
-const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|model [options]",
+const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|model|look [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
-                     "  fovea bench model --model build/models/minilm --tokens 256\n",
+                     "  fovea bench model --model build/models/minilm --tokens 256\n"
+                     "  fovea bench look --shape 1x4x2048x64\n",
                      declare_bench};
 
 }  // namespace fovea::cli

@@ -6,6 +6,7 @@
 
 #include <fovea/cpu.hpp>
 
+#include "attention_flags.hpp"
 #include "command.hpp"
 
 namespace fovea::cli {
@@ -25,5 +26,6 @@ double read_ceiling(std::int64_t bytes);
 std::int64_t peak_rss_bytes();
 
 void bench_model(const std::string& model, int tokens, bool json);
+void bench_look(const ShapeFlags::Problem& shape, bool json);
 
 }  // namespace fovea::cli

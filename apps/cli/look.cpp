@@ -1,11 +1,15 @@
 // fovea look: runs a model on a text and shows what attended to what.
 #include "look.hpp"
 
+#include <cmath>
+#include <map>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "alignment_table.hpp"
 #include "attention_flags.hpp"
+#include "core/stopwatch.hpp"
 #include "look/export.hpp"
 #include "look_page.hpp"
 #include "models/encoder.hpp"
@@ -39,10 +43,12 @@ Json to_json(const Run& run, const Findings& found) {
                      {"distance", s.distance},
                      {"previous", s.previous},
                      {"normalised_entropy", s.normalised_entropy},
-                     {"special", view.special},
-                     {"self", view.self},
-                     {"next", view.next},
+                     {"special", s.special},
+                     {"self", s.self},
+                     {"next", s.next},
                      {"name", view.name()}});
+    if (!std::isnan(view.importance)) heads.back()["importance"] = view.importance;
+    if (!std::isnan(view.induction)) heads.back()["induction"] = view.induction;
   }
   for (std::size_t i = 0; i < found.links.size(); ++i) {
     const Link& l = found.links[i];
@@ -103,7 +109,7 @@ void export_run(const LookOptions& o, const Run& run) {
   note(fmt::format("wrote {}", o.export_file));
 }
 
-Findings look_into(const LookOptions& o, const Run& run) {
+Findings look_into(const LookOptions& o, const Model& model, const Run& run) {
   Findings f;
   f.kind = o.kind.empty() ? run.layers().front().kind : o.kind;
   if (!o.token.empty()) f.queries = run.find_query(o.token, f.kind);
@@ -115,8 +121,31 @@ Findings look_into(const LookOptions& o, const Run& run) {
   f.links = run.links(query);
   if (o.measure) f.effects = run.measure(f.links);
   f.heads = view_heads(run, o.kind, o.layers, o.heads);
+  if (o.importance) keep_importance(f.heads, run.importance());
+  if (o.induction) keep_induction(f.heads, model.induction());
   f.max_abs_error = run.max_abs_error(o.kind);
   return f;
+}
+
+/// What every edge on the page does, each cut alone: for the model that is part of the program, which takes a second or
+/// two, and for others with --measure. `one_run` is how long the model took.
+void survey_edges(const LookOptions& o, const Run& run, double one_run, Findings& f) {
+  constexpr std::size_t kMost = std::size_t{1} << 18;  // tokens to run
+  if (o.html_file.empty() || !(o.measure || o.model.model == "demo")) return;
+  std::map<std::string, std::size_t> edges;  // by kind; as many as no mask hides, at most
+  for (const HeadView& view : f.heads)
+    edges[view.statistics.kind] += run.queries(view.statistics.kind).size() * run.keys(view.statistics.kind).size();
+  std::size_t all = 0;
+  for (const auto& [kind, count] : edges) all += count;
+  const std::size_t tokens = run.tokens.size() + run.target_tokens().size();
+  if (all > kMost / tokens)
+    return note(fmt::format("{} edges are too many to measure each: the page has estimates of their effects alone",
+                            count_text(static_cast<std::int64_t>(all))));
+  note(fmt::format("measuring up to {} edges for the page, each cut alone: at most about {}",
+                   count_text(static_cast<std::int64_t>(all)), seconds_text(one_run * static_cast<double>(all))));
+  for (const auto& [kind, count] : edges)
+    f.surveys.emplace_back(
+        kind, run.survey({.unit = SurveyQuery::Unit::Edges, .layers = o.layers, .heads = o.heads, .kind = kind}));
 }
 
 void run_look(LookOptions& o, const Flag& text) {
@@ -126,11 +155,12 @@ void run_look(LookOptions& o, const Flag& text) {
   const Model model = o.model.load();
   o.check(model.summary());
   o.text = text_or_stdin(text, o.text);
-  int cut = 0;
-  const Run run = model(o.text, o.model.truncate, &cut);
-  ModelFlags::report_cut(cut);
+  const Stopwatch watch;
+  const Run run = o.model.run(model, o.text);
+  const double one_run = watch.seconds();
   if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
-  const Findings found = look_into(o, run);
+  Findings found = look_into(o, model, run);
+  survey_edges(o, run, one_run, found);
   const std::string written = o.html_file.empty() ? "" : page.write(run, found, to_json(run, found));
   o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
@@ -157,6 +187,16 @@ Job declare_look(Flags& flags) {
       .add_flag("--measure", o->measure,
                 "the measured effect of each link shown: the model rerun without it, beside 20 random cuts like it")
       ->group("What to look at");
+  flags
+      .add_flag("--importance", o->importance,
+                "|Σ o·do| of each head: how much of the model's own answer stands or falls with it, by its slope; the "
+                "most important first")
+      ->group("What to look at");
+  flags
+      .add_flag("--induction", o->induction,
+                "how far each head finds what followed a token when it was there before: texts of random words said "
+                "twice are read too")
+      ->group("What to look at");
   flags.add_option("--html", o->html_file, "writes one offline page in which all of it can be explored")
       ->type_name("FILE")
       ->group("Page");
@@ -171,6 +211,7 @@ Job declare_look(Flags& flags) {
   flags.add_option("--rows", o->rows, "export the queries A to B−1 only")->type_name("A:B")->group("Export");
   flags.add_flag("--force", o->force, "export more than 1 GiB")->group("Export");
   o->model.declare(flags);
+  o->model.declare_written(flags);
   o->common.declare(flags);
   flags.footer(
       "weight: where it looked. lift: how many times a uniform share. local effect: how far this head's output, as the "
@@ -191,6 +232,7 @@ const Command kLook{"look", "runs a model on a text and shows what attended to w
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"
                     "  echo \"A river bank\" | fovea look --model build/models/minilm --json\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --token bank --measure\n"
+                    "  fovea look \"The bank was flooded.\" --importance --induction\n"
                     "  fovea look --model build/models/minilm \"A river bank\" --html page.html\n"
                     "  fovea look --model build/models/minilm \"A text\" --export a.safetensors\n",
                     declare_look};

@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fovea/model.hpp>
@@ -16,7 +17,7 @@ struct LookOptions : PartFlags {
   Common common;
   ModelFlags model;
   std::string text, token, export_file, rows, html_file;
-  bool force = false, special = false, measure = false;
+  bool force = false, special = false, measure = false, importance = false, induction = false;
   int top = 0;  // 0: as many as fit a screen
 };
 
@@ -27,6 +28,8 @@ struct Findings {
   std::vector<HeadView> heads;  // of that kind, or of every one without --kind; in the order (kind, layer, head)
   std::vector<Link> links;      // largest weight first
   std::vector<Effect> effects;  // of the links, in their order, with --measure
+  /// With --html: by kind, every edge of the heads found, each cut alone. Empty where that would take minutes.
+  std::vector<std::pair<std::string, Survey>> surveys;
   double max_abs_error = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "look_page.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -101,6 +102,25 @@ Json specials_among(const std::vector<Token>& tokens) {
   return indices;
 }
 
+/// As many digits as a page shows.
+double shortened(double x) { return std::isfinite(x) ? std::stod(fmt::format("{:.4g}", x)) : x; }
+
+Json survey_json(const std::string& kind, const Survey& survey) {
+  Json items = Json::array();
+  for (const Survey::Item& x : survey.items)
+    items.push_back({x.layer, x.head, x.query, x.key, shortened(x.weight), shortened(x.effect)});
+  const auto first = [](const std::vector<std::size_t>& all) {
+    constexpr std::size_t kShown = 4;
+    return std::vector(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(all.size(), kShown)));
+  };
+  return {{"kind", kind},
+          {"metric", survey.metric},
+          {"rank_correlation", {{"weight", survey.weight_correlation}, {"local_effect", survey.local_correlation}}},
+          {"items", std::move(items)},
+          {"idle", first(survey.idle)},
+          {"light", first(survey.light)}};
+}
+
 std::string sentence(const std::string& path, std::size_t bytes, const Json& group, std::size_t heads) {
   const std::string detail = group["detail"];
   std::string holds = detail == "exact" ? "every weight, exactly" : "every weight, rounded to 16 bits";
@@ -154,6 +174,10 @@ std::string LookPage::write(const Run& run, const Findings& found, Json json) {
                   {"special", specials},
                   {"proofs", proofs},
                   {"open", {{"queries", found.queries}}}};
+
+  Json surveys = Json::array();
+  for (const auto& [kind, survey] : found.surveys) surveys.push_back(survey_json(kind, survey));
+  json["page"]["surveys"] = std::move(surveys);
 
   const auto fixed = static_cast<std::int64_t>(kPageTemplate.size() + json_for_html(json).size()) + kMargin;
   const std::int64_t room = raw_bytes(kMost - fixed);

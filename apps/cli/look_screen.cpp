@@ -70,7 +70,7 @@ void print_text(const Run& run, const Findings& found) {
   fmt::print("\n");
 }
 
-void print_heads(const Run& run, const Findings& found) {
+void print_heads(const LookOptions& o, const Run& run, const Findings& found) {
   std::vector<HeadView> heads;
   for (const HeadView& view : found.heads)
     if (view.statistics.kind == found.kind) heads.push_back(view);
@@ -83,32 +83,31 @@ void print_heads(const Run& run, const Findings& found) {
                                             : "Heads",
                   shown, heads.size()),
       2, Ink::Bold);
-  std::vector<Table::Column> columns{{"head", true, false, Ink::Accent},
-                                     {"looks at"},
-                                     {""},
-                                     {"previous", true},
-                                     {"first", true},
-                                     {"special", true},
-                                     {"distance", true}};
+  const bool scored = o.importance || o.induction, all = wide || !scored;  // what there is room for
+  std::vector<Table::Column> columns{{"head", true, false, Ink::Accent}, {"looks at"}};
+  if (all) columns.push_back({""});
+  columns.insert(columns.end(), {{"previous", true}, {"first", true}, {"special", true}});
+  if (all) columns.push_back({"distance", true});
   if (wide) columns.insert(columns.end(), {{"self", true}, {"next", true}, {"confidence", true}, {"entropy", true}});
+  if (o.importance) columns.push_back({"importance", true});
+  if (o.induction) columns.push_back({"induction", true});
   columns.push_back({"mostly"});
   Table table(columns);
   const double most = std::log(static_cast<double>(std::max<std::size_t>(run.keys(found.kind).size(), 2)));
   for (std::size_t i = 0; i < shown; ++i) {
     const HeadStatistics& s = heads[i].statistics;
-    std::vector<std::string> row{head_name(s.layer, s.head),
-                                 fmt::format("≈ {:.1f} tokens", std::exp(s.entropy)),
-                                 bar(s.entropy / most, 8),
-                                 percent(s.previous),
-                                 percent(s.sink),
-                                 percent(heads[i].special),
-                                 fmt::format("{:.1f}", s.distance)};
-    if (wide) {
-      const std::vector<std::string> more{percent(heads[i].self), percent(heads[i].next),
-                                          fmt::format("{:.2f}", s.confidence), fmt::format("{:.2f} nats", s.entropy)};
-      row.insert(row.end(), more.begin(), more.end());
-    }
-    row.push_back(heads[i].name());
+    std::vector<std::string> row{head_name(s.layer, s.head), fmt::format("≈ {:.1f} tokens", std::exp(s.entropy))};
+    const auto add = [&](bool there, std::vector<std::string> cells) {
+      if (there) row.insert(row.end(), cells.begin(), cells.end());
+    };
+    add(all, {bar(s.entropy / most, 8)});
+    add(true, {percent(s.previous), percent(s.sink), percent(s.special)});
+    add(all, {fmt::format("{:.1f}", s.distance)});
+    add(wide,
+        {percent(s.self), percent(s.next), fmt::format("{:.2f}", s.confidence), fmt::format("{:.2f} nats", s.entropy)});
+    add(o.importance, {fmt::format("{:.3f}", heads[i].importance)});
+    add(o.induction, {std::isnan(heads[i].induction) ? "–" : percent(heads[i].induction)});  // of cross-attention none
+    add(true, {heads[i].name()});
     table.row(row);
   }
   table.print();
@@ -212,12 +211,12 @@ void print_next(const LookOptions& o, const Run& run, const Findings& found) {
 
 void print_look(const LookOptions& o, const Run& run, const Findings& found) {
   print_text(run, found);
-  if (found.kind == "cross" && o.token.empty() && !o.measure && o.top == 0) {
+  if (found.kind == "cross" && o.token.empty() && !o.measure && !o.importance && o.top == 0) {
     constexpr std::size_t kWords = 16;  // what a screen has room for in the place of heads and links
     say("What each written word looks at (last layer, mean over heads)", 2, Ink::Bold);
     print_alignment(run.tokens, run.target_tokens(), run.alignment(), kWords);
   } else {
-    print_heads(run, found);
+    print_heads(o, run, found);
     print_links(o, run, found);
   }
   print_proof(run, found);

@@ -95,9 +95,11 @@ Json to_json(const MeasureOptions& o, const Survey& s) {
 
 /// What is removed is said in one way; the control belongs to --cut and --values, --token to --all.
 void check_flags(const MeasureOptions& o, const Controls& controls) {
-  if (int{o.cut.empty()} + int{o.query.values.empty()} + int{o.ablate.empty()} + int{o.all.empty()} != 3)
+  if (int{o.cut.empty()} + int{o.query.values.empty()} + int{o.ablate.empty()} + int{o.all.empty()} + int{!o.flip} != 4)
     throw UsageError(
-        "say what to remove: --cut FROM:TO, --values TOKEN, --ablate LAYER.HEAD or --all pairs; one of them");
+        "say what to remove: --cut FROM:TO, --values TOKEN, --ablate LAYER.HEAD, --all pairs or --flip; one of them");
+  if (o.flip && (o.query.target.empty() || o.query.against.empty()))
+    throw UsageError("--flip wants --target and --against: the choice that is to be turned around");
   if (o.query.mean && o.ablate.empty() && o.all != "heads")
     throw UsageError("--mean belongs to --ablate and --all heads");
   if (!o.over.empty() && !o.query.mean) throw UsageError("--over belongs to --mean: it says what the mean is over");
@@ -150,6 +152,22 @@ void run_survey(const MeasureOptions& o, const Run& run, double one_run) {
   o.common.json ? print_json(to_json(o, survey)) : print_survey(o, run, survey, watch.seconds());
 }
 
+void run_flip(MeasureOptions& o, const Run& run) {
+  note("searching: each step runs the model once for every pair of positions");
+  const Stopwatch watch;
+  const Flip flip = run.flip(o.query);
+  o.query.cuts = flip.cuts;
+  if (!o.common.json) {
+    print_search(run, o.kind, flip);
+    return print_measure(o, run, flip.effect, watch.seconds());
+  }
+  Json json = to_json(flip.effect), cuts = Json::array(), search = Json::array();
+  for (const Cut& c : flip.cuts) cuts.push_back({{"query", std::stoi(c.from)}, {"key", std::stoi(c.to)}});
+  for (const Flip::Step& s : flip.search) search.push_back({{"query", s.query}, {"key", s.key}, {"after", s.after}});
+  json.update({{"flipped", flip.flipped}, {"cuts", cuts}, {"search", search}});
+  print_json(json);
+}
+
 void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) {
   o.read();
   check_flags(o, controls);
@@ -160,12 +178,11 @@ void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) 
   o.check(model.summary());
   o.query.layers = o.layers, o.query.heads = o.heads, o.query.kind = o.kind;
   o.text = text_or_stdin(text, o.text);
-  int cut = 0;
   const Stopwatch whole;
-  const Run run = model(o.text, o.model.truncate, &cut);
-  ModelFlags::report_cut(cut);
+  const Run run = o.model.run(model, o.text);
   o.writes = run.writes();
   if (!o.all.empty()) return run_survey(o, run, whole.seconds());
+  if (o.flip) return run_flip(o, run);
   note(fmt::format("running the model {} times over {} tokens", 1 + o.query.draws,
                    run.tokens.size() + run.target_tokens().size()));
   const Stopwatch watch;
@@ -199,6 +216,12 @@ Job declare_measure(Flags& flags) {
       .add_option("--ablate", o->ablate,
                   "instead: these heads are silenced, all at once; what they put out becomes zero, or its mean")
       ->type_name("L.H[,L.H…]")
+      ->group(kWhat);
+  flags
+      .add_flag(
+          "--flip", o->flip,
+          "instead: searches for the fewest edges (up to 4 pairs of positions) without which --against is likelier "
+          "than --target")
       ->group(kWhat);
   flags
       .add_flag("--mean", o->query.mean,
@@ -246,6 +269,7 @@ Job declare_measure(Flags& flags) {
                       ->type_name("N")
                       ->group(kNumber);
   o->model.declare(flags);
+  o->model.declare_written(flags);
   o->common.declare(flags);
   flags.footer(
       "Without --target: the log-probability of the model's own answer where it has one to give (a translation, a word "
@@ -261,6 +285,8 @@ const Command kMeasure{"measure", "removes edges, runs the model again, and show
                        "[TEXT] --cut FROM:TO --model MODEL [options]",
 
                        "  fovea measure \"The bank by the river was flooded.\" --cut bank:river \\\n"
+                       "    --target rive --against banque\n"
+                       "  fovea measure \"The bank by the river was flooded.\" --flip \\\n"
                        "    --target rive --against banque\n"
                        "  fovea measure --model build/models/minilm \"A river bank\" --cut bank:river\n"
                        "  fovea measure --model build/models/minilm \"A river bank\" --values river --json\n"

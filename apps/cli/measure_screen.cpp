@@ -150,6 +150,21 @@ std::string effect_number(double effect) {
   return fmt::format("{:.{}f}", effect, size < 1 ? 4 : 3);
 }
 
+void print_search(const Run& run, const std::string& kind, const Flip& flip) {
+  say(flip.flipped ? "Cut one after the other, whatever lowers the log-odds most, until they turn"
+                   : "Nothing found that turns the choice: what lowers the log-odds most, one after the other",
+      2, Ink::Bold);
+  Table table({{"cut", false, true, Ink::Accent}, {"log-odds without all so far", true}, {"", false, false, Ink::Dim}});
+  for (const Flip::Step& s : flip.search) {
+    const auto needed = std::ranges::any_of(
+        flip.cuts, [&](const Cut& c) { return c.from == std::to_string(s.query) && c.to == std::to_string(s.key); });
+    table.row({fmt::format("{} → {}", named({s.query}, run.queries(kind)), named({s.key}, run.keys(kind))),
+               fmt::format("{:.2f}", s.after), needed ? "" : "not needed"});
+  }
+  table.print();
+  fmt::print("\n");
+}
+
 void print_measure(const MeasureOptions& o, const Run& run, const Effect& effect, double seconds) {
   print_subject(run);
   say(removed_text(o, run), 2, Ink::Bold);

@@ -15,6 +15,7 @@ struct MeasureOptions : PartFlags {
   Common common;
   ModelFlags model;
   std::string text, cut, all, token, ablate, over, svg;
+  bool flip = false;
   bool writes = false;  // the model writes texts
   MeasureQuery query;   // `cut`, layers and heads come in when the command runs
 };
@@ -24,6 +25,8 @@ void write_scatter(const MeasureOptions& o, const Run& run, const Survey& survey
 /// Weight against effect, over all pairs or edges.
 void print_survey(const MeasureOptions& o, const Run& run, const Survey& survey, double seconds);
 void print_measure(const MeasureOptions& o, const Run& run, const Effect& effect, double seconds);
+/// How a set of edges was found; what it does is print_measure's.
+void print_search(const Run& run, const std::string& kind, const Flip& flip);
 
 /// The model and its text: the first lines of both screens.
 void print_subject(const Run& run);

@@ -23,6 +23,24 @@ const Flag* ModelFlags::declare(Flags& flags, bool with_truncate) {
 
 Model ModelFlags::load() const { return fovea::load(model); }
 
+void ModelFlags::declare_written(Flags& flags) {
+  flags
+      .add_option(
+          "--written", written,
+          "of a model that writes: this translation in the place of its own; each step reads what stands before "
+          "it there")
+      ->type_name("TEXT")
+      ->group("Model");
+}
+
+Run ModelFlags::run(const Model& model, const std::string& text) const {
+  if (!written.empty()) return model.forced(text, written);
+  int cut = 0;
+  Run run = model(text, truncate, &cut);
+  report_cut(cut);
+  return run;
+}
+
 void ModelFlags::report_cut(int cut) {
   if (cut > 0)
     warn(fmt::format("--truncate left out {} token{} at the end, beyond the model's positions", cut,

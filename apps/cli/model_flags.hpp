@@ -13,8 +13,13 @@ namespace fovea::cli {
 struct ModelFlags {
   std::string model = "demo";
   bool truncate = false;
+  std::string written;  // of a model that writes: its translation, given
   const Flag* declare(Flags& flags, bool with_truncate = true);
   Model load() const;
+  /// --written TEXT, for commands that look at runs.
+  void declare_written(Flags& flags);
+  /// The model over that text, and over what was written of it where that is given. What was cut off is said.
+  Run run(const Model& model, const std::string& text) const;
   /// What --truncate left out is always said.
   static void report_cut(int cut);
 };

@@ -19,7 +19,16 @@ struct HeadStatistics {
   double sink = 0;                // mean A_i0 over i ≥ 1 (Xiao et al. 2023, 2309.17453; Gu et al. 2410.10781)
   double distance = 0;            // Σ A_ij |i − j| / Σ A_ij (Vig & Belinkov 2019, arXiv 1906.04284)
   double previous = 0;            // mean A_i,i−1 over i ≥ 1 (Elhage et al. 2021)
+  double special = 0;             // mean Σ A_ij over keys that the tokenizer added ([CLS], …)
+  double self = 0, next = 0;      // mean A_ii and A_i,i+1
   double max_abs_error = 0;       // max |Σ_j A_ij v_j − o_i| over rows and channels
+};
+
+/// A number of one head that takes a pass of its own.
+struct HeadScore {
+  std::string kind;
+  int layer = 0, head = 0;
+  double value = 0;
 };
 
 /// One edge, in the order of what it proves: weight (where it looked), then two estimates of what it did.
@@ -100,6 +109,18 @@ struct Effect {
   /// Whether at most 1 in 20 of random sets would do as much: (1 + draws not smaller) / (1 + draws) ≤ 0.05 (Phipson &
   /// Smyth 2010, doi 10.2202/1544-6115.1585). Without it: no measurable effect.
   bool measurable() const;
+};
+
+/// A set of edges that turns a choice around, and what it does beside its control.
+struct Flip {
+  struct Step {
+    int query = 0, key = 0;
+    double after = 0;  // the metric once this edge is cut too
+  };
+  bool flipped = false;
+  std::vector<Step> search;  // greedily: whatever lowers the metric most goes next
+  std::vector<Cut> cuts;     // what is left of them: without any one of these cuts the choice would stay. Positions
+  Effect effect;             // of all of `cuts`
 };
 
 /// Weight against effect: many removals, each made alone.

@@ -76,6 +76,10 @@ class Run {
 
   /// Statistics of every head, layer by layer; see look.hpp. Worked out at the first call and kept.
   const std::vector<HeadStatistics>& heads() const;
+  /// I_h = |Σ_i o_i · do_i| of every head: how much of the model's answer (or of `target`, see MeasureQuery) stands or
+  /// falls with what it puts out, to first order (Michel et al. 2019, arXiv 1905.10650). Error where the model answers
+  /// with vectors alone, which have no slope.
+  std::vector<HeadScore> importance(const std::string& target = {}, const std::string& against = {}) const;
   /// The strongest links of a token (or of all), over the chosen layers and heads, largest weight first.
   std::vector<Link> links(const LinkQuery& query) const;
   /// Removes edges or a token's values, runs the model again from the lowest layer that they touch, and says what that
@@ -84,6 +88,10 @@ class Run {
   /// The same for each of these links alone, in one batch. Where a link is all that its query sees, nothing can be
   /// measured: before, after and effect are NaN, and there are no draws.
   std::vector<Effect> measure(std::span<const Link> links, int draws = 20, std::uint64_t seed = 0) const;
+  /// Searches for few pairs of positions (in the chosen layers and heads) without which `target` is no longer likelier
+  /// than `against`: greedily, up to `most` of them, then without those that turn out not to be needed. `query` says no
+  /// cuts of its own. Error when the model prefers `against` anyway.
+  Flip flip(const MeasureQuery& query, int most = 4) const;
   /// Measures every pair, or every single edge, without a control. Error when that would be more than about 8 million
   /// tokens to run, with the number.
   Survey survey(const SurveyQuery& query) const;
@@ -140,6 +148,13 @@ class Model {
   /// is cut and *cut receives the number of tokens left out. A model that writes also writes, and refuses what
   /// translate() refuses.
   Run operator()(std::string_view text, bool truncate = false, int* cut = nullptr) const;
+  /// A run of a model that writes, with this translation in the place of its own: each step reads what stands before it
+  /// there, whatever the model would have written. Error as above, and for a model that only reads.
+  Run forced(std::string_view text, std::string_view translation) const;
+  /// How far each head is an induction head: over texts of random tokens, each a block said twice, the mean weight from
+  /// a token of the second block to what followed it in the first (Olsson et al. 2022, arXiv 2209.11895). Of the
+  /// encoder, and of a decoder that reads the blocks.
+  std::vector<HeadScore> induction() const;
   /// One vector per text, F32 [texts, width], pooled and normalised as the folder's modules.json says (mean pooling
   /// where it is silent). Too long a text as above; *cut receives the tokens left out of all texts together.
   Tensor embed(std::span<const std::string> texts, bool truncate = false, int* cut = nullptr) const;
@@ -159,6 +174,7 @@ class Model {
  private:
   friend Model load(const std::string&);
   explicit Model(std::shared_ptr<const look::ModelParts> parts);
+  Run run(std::string_view text, const std::string_view* translation, bool truncate, int* cut) const;
   std::shared_ptr<const look::ModelParts> parts_;
 };
 

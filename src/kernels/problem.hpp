@@ -15,6 +15,17 @@ struct Operand {
   std::int64_t batch = 0, time = 0, head = 0, dim = 0;  // strides
 };
 
+/// What the forward pass gathers of rows besides LSE: arrays laid out as lse, `top` numbers at each place of top_*. A
+/// kernel may leave rows as they are (entropy NaN): they are gathered in a second pass then.
+struct RowProbes {
+  static constexpr int kMostTop = 16;
+  float *entropy = nullptr, *most = nullptr;    // H_i, nats; the greatest score
+  float *distance = nullptr, *first = nullptr;  // Σ_j A_ij |i − j|; A_i0
+  int top = 0;
+  int* top_key = nullptr;  // −1: the row has fewer
+  float* top_weight = nullptr;
+};
+
 struct Problem {
   Operand q, k, v, out;
   int batches = 0, queries = 0, keys = 0;  // queries, keys: of the longest batch row
@@ -26,6 +37,7 @@ struct Problem {
   const float* sinks = nullptr;  // [heads], or none
   float* lse = nullptr;          // [batch, heads, time] with these strides and time stride 1; may be null
   std::int64_t lse_batch = 0, lse_head = 0;
+  const RowProbes* probes = nullptr;
 
   // Batch rows of different length. Null: all rows have `queries` and `keys`.
   const int* q_lengths = nullptr;   // [batches]
@@ -69,6 +81,7 @@ struct HeadTrace {
   float *distance = nullptr, *along_sum = nullptr;             // Σ_j A_ij |i − j|
   float *first = nullptr, *at = nullptr;                       // A_i0; [offset_count, rows], zeros at first
   float* error = nullptr;                                      // max over channels of |Σ_j A_ij v_j − o_i|
+  bool rows = true;                                            // false: none of the above is wanted
   float* received = nullptr;  // [keys up to a multiple of 64] += Σ_i share_i A_ij; null: not wanted
   /// [⌈rows/64⌉, tiles] += Σ A, and max A, of tiles of 64 × 64, rows counted from `first_row` on; null: not wanted.
   float *tile_mass = nullptr, *tile_peak = nullptr;

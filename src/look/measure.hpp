@@ -40,6 +40,9 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
 /// Weight, local effect, norm-weighted and gradient effect of a cut: what the run as it was tells without a rerun.
 void describe(const Original& run, const Variant& cut, Effect& effect);
 
+/// See Run::flip.
+Flip flip(const Original& run, const Metric& metric, const MeasureQuery& query, int most);
+
 /// See Run::survey.
 Survey survey(const Original& run, const Metric& metric, std::string_view text, const SurveyQuery& query);
 

@@ -10,6 +10,7 @@
 
 #include "io/hub.hpp"
 #include "look/demo_model.hpp"
+#include "look/head_scores.hpp"
 #include "look/model_parts.hpp"
 #include "look/readout.hpp"
 #include "look/writing.hpp"
@@ -29,7 +30,20 @@ Model load(const std::string& model) {
 
 const models::Summary& Model::summary() const { return parts_->encoder->summary(); }
 
+std::vector<HeadScore> Model::induction() const { return look::induction(*parts_); }
+
 Run Model::operator()(std::string_view text, bool truncate, int* cut) const {
+  return run(text, nullptr, truncate, cut);
+}
+
+Run Model::forced(std::string_view text, std::string_view translation) const {
+  if (!writes())
+    throw Error(fmt::format("{}: this model only reads (model_type {}); a translation is for one that writes",
+                            parts_->folder.string(), summary().family));
+  return run(text, &translation, false, nullptr);
+}
+
+Run Model::run(std::string_view text, const std::string_view* translation, bool truncate, int* cut) const {
   look::Reading reading = parts_->reader.read(text, {}, too_long(truncate), "the text");
   if (cut) *cut = reading.cut;
   if (writes()) parts_->reader.refuse_unknown(text, reading, "the text");
@@ -38,7 +52,8 @@ Run Model::operator()(std::string_view text, bool truncate, int* cut) const {
   auto result = std::make_shared<models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass));
   std::shared_ptr<look::Writing> writing;
   if (writes()) {
-    writing = std::make_shared<look::Writing>(look::write(*parts_, reading.sequence, *result));
+    writing = std::make_shared<look::Writing>(translation ? look::as_written(*parts_, *translation, *result)
+                                                          : look::write(*parts_, reading.sequence, *result));
     for (const char* kind : {"decoder", "cross"})
       for (models::LayerRecord& record : writing->result.layers)
         if (record.kind == kind) result->layers.push_back(std::move(record));

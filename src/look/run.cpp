@@ -1,5 +1,6 @@
 // A run that can be looked into: every question goes to the functions beside this file.
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <mutex>
 
@@ -9,6 +10,7 @@
 
 #include "look/alignment.hpp"
 #include "look/choice.hpp"
+#include "look/head_scores.hpp"
 #include "look/links.hpp"
 #include "look/measure.hpp"
 #include "look/model_parts.hpp"
@@ -80,7 +82,15 @@ std::vector<int> Run::find_key(std::string_view selector, const std::string& kin
 // ------------------------------------------------------------------------------------------------------- what is seen
 
 const std::vector<HeadStatistics>& Run::heads() const {
-  std::call_once(heads_->once, [&] { heads_->all = look::all_statistics(layers(), kSequence); });
+  std::call_once(heads_->once, [&] {
+    look::SpecialKeys special;
+    for (const models::LayerRecord& record : layers()) {
+      std::vector<float>& flags = special[record.kind];
+      if (flags.empty())
+        for (const Token& t : keys(record.kind)) flags.push_back(t.special ? 1.0f : 0.0f);
+    }
+    heads_->all = look::all_statistics(layers(), kSequence, special);
+  });
   return heads_->all;
 }
 
@@ -159,6 +169,28 @@ std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::ui
   std::vector<Effect> measured = look::measure(run, *metric, cuts, draws, seed);
   for (std::size_t i = 0; i < places.size(); ++i) effects[places[i]] = std::move(measured[i]);
   return effects;
+}
+
+Flip Run::flip(const MeasureQuery& query, int most) const {
+  check_draws(query.draws);
+  if (query.target.empty() || query.against.empty())
+    throw Error("flip: say what is to be turned around: a target, and what it is weighed against");
+  if (most < 1) throw Error(fmt::format("flip: {} edges; search for at least one", most));
+  look::Original run = original(query.kind);
+  const auto metric = look::choose_metric(run, query.target, query.against);
+  run.slopes = look::slopes_of(run, *metric);
+  return look::flip(run, *metric, query, most);
+}
+
+std::vector<HeadScore> Run::importance(const std::string& target, const std::string& against) const {
+  std::vector<HeadScore> scores;
+  for (const char* kind : {"encoder", "decoder", "cross"}) {
+    if (std::ranges::find(layers(), kind, &models::LayerRecord::kind) == layers().end()) continue;
+    const look::Original run = original(kind);
+    const auto metric = look::choose_metric(run, target, against);
+    std::ranges::move(look::importance(run, *metric), std::back_inserter(scores));
+  }
+  return scores;
 }
 
 Survey Run::survey(const SurveyQuery& query) const {

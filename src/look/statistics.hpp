@@ -1,6 +1,8 @@
-// Statistics of heads, from bands of rebuilt rows: no n × n is ever held. Definitions: docs/look.md.
+// Statistics of heads, each from one second pass over its scores: no n × n is ever held. Definitions: docs/look.md.
 #pragma once
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <fovea/look.hpp>
@@ -9,9 +11,14 @@
 
 namespace fovea::look {
 
+/// By kind of attention: [keys], 1 for those that the tokenizer added. What is not there has none.
+using SpecialKeys = std::map<std::string, std::vector<float>>;
+
 /// One head over one sequence.
-HeadStatistics head_statistics(const models::LayerRecord& record, int sequence, int head);
+HeadStatistics head_statistics(const models::LayerRecord& record, int sequence, int head,
+                               const SpecialKeys& special = {});
 /// Every head of every layer, in the order (layer, head); the same bits for any number of threads.
-std::vector<HeadStatistics> all_statistics(std::span<const models::LayerRecord> layers, int sequence);
+std::vector<HeadStatistics> all_statistics(std::span<const models::LayerRecord> layers, int sequence,
+                                           const SpecialKeys& special = {});
 
 }  // namespace fovea::look

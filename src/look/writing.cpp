@@ -124,12 +124,10 @@ models::Sequence sequence_of(std::span<const Token> tokens) {
   return s;
 }
 
-Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
-  Writing w;
-  w.how = runtime::generation_of(model.folder, model.writer->target_tokens(), model.writer->summary());
-  w.how.results = 1;
-  const auto found = runtime::write(*model.writer, {&source, 1}, w.how);
-  w.text = model.reader.written(without_start(found.front().front()), w.tokens);
+namespace {
+
+/// What each step of `w` read, and the pass in which it did.
+void read_again(const ModelParts& model, const models::Result& read, Writing& w) {
   w.inputs.push_back({0, w.how.start, model.reader.piece(w.how.start), 0, 0, true});
   for (const Token& t : std::span(w.tokens).first(w.tokens.size() - 1)) {
     w.inputs.push_back(t);
@@ -139,6 +137,32 @@ Writing write(const ModelParts& model, const models::Sequence& source, const mod
   pass.record_attention = pass.record_hidden = true;
   const models::Sequence target = sequence_of(w.inputs);
   w.result = model.writer->decode(read, {&target, 1}, pass);
+}
+
+}  // namespace
+
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
+  Writing w;
+  w.how = runtime::generation_of(model.folder, model.writer->target_tokens(), model.writer->summary());
+  w.how.results = 1;
+  const auto found = runtime::write(*model.writer, {&source, 1}, w.how);
+  w.text = model.reader.written(without_start(found.front().front()), w.tokens);
+  read_again(model, read, w);
+  return w;
+}
+
+Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read) {
+  Writing w;
+  w.how = runtime::generation_of(model.folder, model.writer->target_tokens(), model.writer->summary());
+  w.how.results = 1;
+  Reading reading = model.reader.read(text, {}, TooLong::Refuse, "the translation");
+  model.reader.refuse_unknown(text, reading, "the translation");
+  w.text = text;
+  w.tokens = std::move(reading.tokens);
+  const int end = model.writer->target_tokens().end;
+  if (w.tokens.empty() || w.tokens.back().id != end)
+    w.tokens.push_back({static_cast<int>(w.tokens.size()), end, model.reader.piece(end), 0, 0, true});
+  read_again(model, read, w);
   return w;
 }
 

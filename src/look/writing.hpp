@@ -27,6 +27,9 @@ models::Sequence sequence_of(std::span<const Token> tokens);
 /// Writes as the folder says, then reads what was written once more, as it was written. `read`: the pass over `source`.
 Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read);
 
+/// The same of a text that someone else wrote. Error for words that the vocabulary lacks.
+Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read);
+
 /// A text and what is written of it, as ids, with the passes over both and their hidden states.
 struct Passage {
   models::Sequence source, target;

@@ -78,7 +78,13 @@ class Tracing {
     for (int i = 0; i < rows_; ++i) row(i, reference::row(p_, q_.batch, q_.head, q_.queries.begin + i), prepared, out);
   }
 
-  Trace take() && { return std::move(t_); }
+  Trace take() && {
+    if (q_.rows) return std::move(t_);
+    Trace columns;
+    columns.received = std::move(t_.received);
+    columns.tile_mass = std::move(t_.tile_mass), columns.tile_peak = std::move(t_.tile_peak);
+    return columns;
+  }
 
  private:
   void one(const KernelTable& table, const Plan& plan, Range rows, std::vector<float>& received) {
@@ -88,6 +94,7 @@ class Tracing {
     HeadTrace h;
     h.batch = q_.batch, h.head = q_.head;
     h.queries = {q_.queries.begin + rows.begin, q_.queries.begin + rows.end};
+    h.rows = q_.rows;
     h.along = along_.empty() ? nullptr : along_.data();
     h.offsets = q_.offsets.data(), h.offset_count = static_cast<int>(q_.offsets.size());
     h.row_share = q_.received_share.empty() ? nullptr : q_.received_share.data() + at;

@@ -1,5 +1,6 @@
 // A translation: the steps that wrote it, the alignment over the map, and the decoder's own attention.
 import assert from 'node:assert/strict';
+import {spawnSync} from 'node:child_process';
 import {look, near, open, rows, scratch, settled, step, withBrowser} from './browser.mjs';
 
 const text = "The animal didn't cross the street because it was too tired.";
@@ -107,6 +108,39 @@ await withBrowser(async browser => {
     await settled(tab);
     assert.equal(await heading(tab), `${decoder.json.target_inputs[2].text} is looked at by`);
     await tab.screenshot({path: scratch('decoder.png'), fullPage: true});
+    assert.deepEqual(complaints, []);
+    await tab.close();
+  });
+
+  await step('every edge is measured ahead: the scatter, its lists and the row agree with measure --all edges', async () => {
+    const run = spawnSync(process.env.FOVEA_PROGRAM, ['measure', text, '--all', 'edges', '--kind', 'cross', '--json'], {
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    });
+    assert.equal(run.status, 0, run.stderr);
+    const survey = JSON.parse(run.stdout),
+      effects = new Map(survey.items.map(i => [[i.layer, i.head, i.query, i.key].join(), i.effect]));
+    const {tab, complaints} = await open(browser, page);
+    assert.ok(await tab.locator('#scatter').isVisible());
+    assert.ok((await tab.textContent('#scatter-said')).startsWith(`${survey.items.length.toLocaleString('en')} edges`));
+    assert.ok((await tab.textContent('#scatter-said')).includes(survey.rank_correlation.weight.toFixed(2)));
+    const buttons = tab.locator('.disagreements button');
+    assert.ok((await buttons.count()) > 0);
+    await buttons.first().click();
+    await settled(tab);
+    const {kind, layer, head} = json.heads[(await tab.getAttribute('.thumb[aria-selected="true"]', 'data-head')) | 0];
+    assert.equal(kind, 'cross');
+    const query = Number(await tab.inputValue('#step'));
+    for (const [key, row] of Object.entries(await rows(tab)))
+      near(row.measured, effects.get([layer, head, query, key].join()), 1e-3, `effect of ${query} → ${key}`);
+    const box = await tab.locator('#scatter canvas').boundingBox();
+    let tip = '';
+    for (let x = box.x + 62; x < box.x + box.width && !tip.includes('effect'); x += 9) {
+      await tab.mouse.move(x, box.y + box.height - 36); // along the axis, where most of them lie
+      tip = (await tab.locator('#tip').isVisible()) ? await tab.textContent('#tip') : '';
+    }
+    assert.match(tip, /→.*head \d+·\d+.*weight .* · effect /);
+    await tab.screenshot({path: scratch('scatter.png'), fullPage: true});
     assert.deepEqual(complaints, []);
     await tab.close();
   });

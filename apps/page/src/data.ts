@@ -69,6 +69,16 @@ export interface GroupInfo {
   arrays: ArrayInfo[];
 }
 
+/** Every edge of some heads, each cut alone; the largest |effect| first. */
+export interface SurveyInfo {
+  kind: string;
+  metric: string;
+  rank_correlation: {weight: number | null; local_effect: number | null};
+  items: [layer: number, head: number, query: number, key: number, weight: number, effect: number | null][];
+  idle: number[]; // large weight, least effect: places in items
+  light: number[]; // large effect, least weight
+}
+
 export interface RunInfo {
   model: {family: string; layers: number; heads: number; kv_heads: number; head_dim: number};
   tokens: Token[];
@@ -85,6 +95,7 @@ export interface RunInfo {
     proofs: (number | null)[];
     open: {queries: number[]};
     groups: GroupInfo[];
+    surveys?: SurveyInfo[];
   };
 }
 

@@ -43,7 +43,17 @@ export class Group {
     this.path = info.kind === 'cross' && run.alignment ? run.alignment.map(a => a.source) : null;
     info.heads.forEach((head, i) => this.place.set(head, i));
     (info.linked ?? info.heads).forEach((head, i) => this.linked.set(head, i));
-    for (const l of run.links)
+    const survey = run.page.surveys?.find(s => s.kind === info.kind);
+    for (const [layer, head, query, key, , effect] of survey?.items ?? [])
+      this.measured.set(`${layer}.${head}.${query}.${key}`, {
+        metric: survey!.metric,
+        effect,
+        control_mean: null,
+        control_sd: null,
+        percentile: null,
+        draws: 0,
+      });
+    for (const l of run.links) // with controls of their own
       if (l.measured && l.kind === info.kind) this.measured.set(`${l.layer}.${l.head}.${l.query}.${l.key}`, l.measured);
     this.heads = run.heads;
   }

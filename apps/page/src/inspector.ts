@@ -40,6 +40,7 @@ const kColumns: Column[] = [
 
 function measuredText(m: Measured | undefined): string {
   if (!m || m.effect === null) return kDash;
+  if (m.draws === 0) return signedText(m.effect); // alone, beside no random cuts
   const beyond = m.draws >= kFewestDraws && m.percentile !== null && m.percentile >= kBeyondNoise;
   return beyond ? signedText(m.effect) : 'no measurable effect';
 }
@@ -48,7 +49,7 @@ function measuredTitle(m: Measured | undefined): string {
   if (!m) return 'not measured: the model was not run without this link';
   const control =
     m.control_mean === null
-      ? ''
+      ? '; cut alone, without random cuts to compare with: fovea measure --cut has them'
       : `; control ${signedText(m.control_mean)} ± ${effectText(m.control_sd ?? 0)} over ${m.draws} draws, percentile ${m.percentile ?? kDash}`;
   return `${m.metric}: ${m.effect}${control}`;
 }

@@ -8,6 +8,7 @@ import {bar, contents, headLine, helpBox, Legend} from './header';
 import {Inspector} from './inspector';
 import {MapView} from './map';
 import type {Theme} from './scale';
+import {Scatter} from './scatter';
 import {State, Store} from './state';
 import {Steps} from './steps';
 import {TextView} from './text';
@@ -55,6 +56,7 @@ function open(): void {
   const text = new TextView(byId('text'), run, store, inverse, steps?.box);
   const legend = new Legend();
   const map = new MapView(byId('map'), store, legend.box);
+  const scatter = new Scatter(byId('scatter'), run, store);
   const inspector = new Inspector(byId('row'), run, store, (list, index) => text.reveal({list, index}));
   byId('stage').append(h('p', {id: 'contents', class: 'caption'}, contents(groups[0], run)));
 
@@ -73,6 +75,7 @@ function open(): void {
       inspector.update(state, group, focus);
     }
     map.update(state, group, any('head', 'scale', 'bare', 'theme', 'path'));
+    scatter.update(state, group, any('head', 'theme'));
     steps?.update(state);
   });
   keys(store, atlas, help, steps);

@@ -14,6 +14,7 @@
 // The sink is the seed (base = sink, l = 1, O = 0).
 #pragma once
 #include "kernels/generic/few_rows.hpp"
+#include "kernels/generic/probes.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -126,7 +127,10 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   if (!look_up_mask(p, w, row, rows, block.keys_of(tile), bits)) return;
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
-  softmax_strip(s, row, rows, padded);
+  if (p.probes)
+    softmax_strip_probed(p, s, row, rows, padded, block.keys_of(tile));
+  else
+    softmax_strip(s, row, rows, padded);
   add_values(s, block, tile, row, rows, padded, bits);
 }
 
@@ -178,12 +182,14 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
     const std::int64_t steps = std::int64_t{(w.rows + kStrip - 1) / kStrip} * tiles;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
-      if (key == span.begin) begin_rows(p, w, s, padded, row, rows);
+      if (key == span.begin) begin_rows(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
       for (int tile = 0; tile < tiles; ++tile) {
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
         next.pack_part(std::int64_t{row / kStrip} * tiles + tile, steps);
       }
-      if (key + block_keys >= span.end) finish_rows(p, w, s, padded, row, rows);
+      if (key + block_keys < span.end) continue;
+      finish_rows(p, w, s, padded, row, rows);
+      finish_probes(p, w, s, row, rows);
     }
     next.pack_all();
     now = 1 - now, key += block_keys;

@@ -24,7 +24,9 @@ struct Scratch {
   float* keys;     // [2, key_tiles, padded head_dim, 64]
   float* values;   // [2, key_tiles, 64, padded]
   float* scores;   // [kStrip, 64]
+  float* probes;   // [rows, kProbeFloats] where they are asked for, see probes.hpp
 };
+inline constexpr int kProbeFloats = round_up(3 * kLanes + 3 + 2 * RowProbes::kMostTop, 16);
 inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::byte* base, Scratch* s) {
   std::size_t used = 0;
   const auto take = [&](std::int64_t floats) {
@@ -40,7 +42,8 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
         take(kLanes * d),
         take(2 * plan.key_tiles * kTileKeys * d),
         take(2 * plan.key_tiles * kTileKeys * v),
-        take(kStrip * kTileKeys)};
+        take(kStrip * kTileKeys),
+        take(p.probes ? r * kProbeFloats : 0)};
   return used;
 }
 

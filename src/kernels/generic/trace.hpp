@@ -11,6 +11,9 @@ namespace fovea::FOVEA_ISA {
 enum { kMass, kSurprise, kTravelled, kAlong, kMost, kTraceSums };
 
 /// A row's 64 scores become its weights, in place, and join its sums. `apart` [64]: j − i of the tile's keys.
+inline void weights_of_row(float* x, float lse) {
+  for (int j = 0; j < kTileKeys; j += kLanes) store(x + j, exp2((load(x + j) - lse) * kLog2E));
+}
 inline void trace_row(float* x, float lse, const float* along, Vec apart, float* sums) {
   const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
   Vec mass = load(sums + kMass * kLanes), surprise = load(sums + kSurprise * kLanes);
@@ -36,7 +39,7 @@ inline void trace_tile(const HeadTrace& t, const float* weights, int row, int ro
   for (int i = 0; i < rows; ++i) {
     const float* a = weights + i * kTileKeys;
     const int query = t.queries.begin + row + i;
-    if (t.first && keys.begin == 0) t.first[row + i] = a[0];
+    if (t.rows && keys.begin == 0) t.first[row + i] = a[0];
     for (int k = 0; k < t.offset_count; ++k) {
       const int key = query + t.offsets[k] - keys.begin;
       if (key >= 0 && key < n) t.at[std::int64_t{k} * (t.queries.end - t.queries.begin) + row + i] = a[key];
@@ -75,7 +78,7 @@ inline void finish_trace_row(const Problem& p, const HeadTrace& t, int row, floa
   t.distance[row] = factor * whole(kTravelled);
   t.along_sum[row] = factor * whole(kAlong);
   t.most[row] = mass != mass ? mass : factor * reduce_max(load(sums + kMost * kLanes));
-  if (t.first) t.first[row] *= factor;
+  t.first[row] *= factor;
   for (int k = 0; k < t.offset_count; ++k) t.at[std::int64_t{k} * (t.queries.end - t.queries.begin) + row] *= factor;
   float error = 0;
   const std::int64_t at = p.out_offset(t.batch, t.head, t.queries.begin + row);
@@ -111,7 +114,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         const Range keys = block.keys_of(tile);
         std::uint64_t bits[kStrip];
         if (!block.wanted(tile) || !look_up_mask(p, w, row, rows, keys, bits)) continue;
-        for (int i = 0; i < rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
+        for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (few)
           score_few(p, w, s, row, rows, keys, bits);
         else
@@ -122,16 +125,20 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
           const float sum = lse(row + i);
           if (sum == minus_infinity())
             for (int j = 0; j < kTileKeys; ++j) x[j] = minus_infinity();
+          if (!t.rows) {
+            weights_of_row(x, sum == minus_infinity() ? 0 : sum);
+            continue;
+          }
           const auto apart = static_cast<float>(keys.begin - (t.queries.begin + row + i));
           trace_row(x, sum == minus_infinity() ? 0 : sum, t.along ? t.along + keys.begin : nullptr, load(steps) + apart,
                     t.sums + std::int64_t{row + i} * kTraceSums * kLanes);
         }
         trace_tile(t, s.scores, row, rows, keys);
-        add_values(s, block, tile, row, rows, padded, bits);
+        if (t.rows) add_values(s, block, tile, row, rows, padded, bits);
       }
     }
   }
-  for (int i = 0; i < count; ++i)
+  for (int i = 0; i < count && t.rows; ++i)
     finish_trace_row(p, t, i, lse(i), t.sums + std::int64_t{i} * kTraceSums * kLanes, s.out + i * padded, n);
 }
 
