@@ -24,7 +24,7 @@ namespace {
 
 struct TrainOptions {
   Common common;
-  std::string recipe, output, score, dtype = "f32";
+  std::string recipe, output, score, sentences, dtype = "f32";
   std::optional<int> steps, seed, pairs;
   bool fresh = false, evaluate = false;
 };
@@ -57,11 +57,9 @@ std::pair<Json, Json> looked_into(const models::EncoderDecoder& model) {
     if (set.held_out) all.links += s.links, all.gold += s.gold, all.both += s.both;
     note("aligned " + set.name);
   }
-  const Json alignment{{"layer", reading.layer},
-                       {"heads", reading.heads},
-                       {"share", reading.share},
-                       {"error_rate", all.error_rate()},
-                       {"sets", sets}};
+  const Json alignment{
+      {"layer", reading.layer}, {"heads", reading.heads},         {"by", reading.norms ? "norms" : "weights"},
+      {"share", reading.share}, {"error_rate", all.error_rate()}, {"sets", sets}};
   for (const train::Mechanism& m : train::measure_mechanism(model, 1 << 30))
     mechanism.push_back({{"from", m.from},
                          {"to", m.to},
@@ -110,18 +108,27 @@ void print_scores(const TrainOptions& o, const std::string& name) {
   if (o.common.json) return print_json({{"evaluation", sets}, {"alignment", alignment}, {"mechanism", mechanism}});
   table.print();
   fmt::print("\n");
-  say(fmt::format("alignment error rate {:.1f} over the held-out sets: layer {}, {}, chosen on training sentences",
-                  100 * alignment["error_rate"].get<double>(), alignment["layer"].dump(),
-                  alignment["heads"].size() == 1 ? fmt::format("head {}", alignment["heads"][0].dump())
-                                                 : std::string("mean over heads")));
+  say(fmt::format(
+      "alignment error rate {:.1f} over the held-out sets: layer {}, heads {}, by {}, chosen on training sentences",
+      100 * alignment["error_rate"].get<double>(), alignment["layer"].dump(), alignment["heads"].dump(),
+      alignment["by"].get<std::string>()));
   fmt::print("\n");
   print_mechanism(mechanism);
+}
+
+void write_sentences(const TrainOptions& o, const train::Recipe& recipe) {
+  if (recipe.files) throw UsageError("--write-sentences writes the demo language; this recipe learns from files");
+  demo::write_sets(o.sentences, demo::make_corpus(recipe.data_seed, recipe.pairs));
+  if (!o.common.json)
+    say(fmt::format("{} pairs to learn from and {} sets to ask are in {}", count_text(recipe.pairs),
+                    demo::evaluation_sets().size(), o.sentences));
 }
 
 void run(const TrainOptions& o) {
   const DType dtype = dtype_of_flag("--dtype", o.dtype);
   const auto [recipe, text] = recipe_of(o);
   if (!o.score.empty()) return print_scores(o, o.score);
+  if (!o.sentences.empty()) return write_sentences(o, recipe);
   if (o.output.empty()) throw UsageError("-o,--output is required: where the model and its checkpoints go");
   if (o.evaluate && recipe.files) throw UsageError("--evaluate scores the demo language; this recipe learns another");
   const std::filesystem::path folder = o.output;
@@ -157,6 +164,12 @@ Job declare_train(Flags& flags) {
   flags
       .add_option("--score", o->score, "train nothing: score this model of the demo language on the held-out sentences")
       ->type_name("MODEL");
+  flags
+      .add_option(
+          "--write-sentences", o->sentences,
+          "train nothing: write the demo language, one sentence with its translation, links and what pronouns refer "
+          "to on each line of JSON")
+      ->type_name("FOLDER");
   flags.add_option("--steps", o->steps, "instead of the recipe's")->type_name("N");
   flags.add_option("--seed", o->seed, "instead of the recipe's")->type_name("N");
   flags.add_option("--pairs", o->pairs, "of the demo language, instead of the recipe's")->type_name("N");
@@ -174,6 +187,7 @@ const Command kTrain{"train", "learns a translator from a recipe", "RECIPE -o FO
                      "  fovea train demo -o build/demo\n"
                      "  fovea train demo -o build/quick --steps 300 --pairs 20000\n"
                      "  fovea train demo --score demo\n"
+                     "  fovea train demo --write-sentences build/sentences --pairs 1000\n"
                      "  fovea train path/to/recipe.json -o build/mine --json\n",
                      declare_train};
 

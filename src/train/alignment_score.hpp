@@ -11,12 +11,14 @@
 
 namespace fovea::train {
 
-/// How links are read: from one decoder layer, the mean over these heads, as the path through its map and what is
-/// nearly as strong.
+/// How links are read: from one decoder layer and some of its heads.
 struct AlignmentReading {
   int layer = 0;
   std::vector<int> heads;
-  double share = 1;  // of a row's largest weight, from which on a token is linked too; 1: the strongest alone
+  /// How strong word i's link to token j is: the sum over heads of the weight A_ij; or, with norms, what came from
+  /// there, ‖Σ A_ij W_O v_j‖ (Kobayashi et al. 2020, arXiv 2004.10102).
+  bool norms = false;
+  double share = 1;  // of a row's strongest link, from which on a token is linked too; 1: the strongest alone
 };
 
 struct AlignmentScore {
@@ -26,15 +28,15 @@ struct AlignmentScore {
   double error_rate() const;
 };
 
-/// Each French word of the expected translation, at the step that predicts it, is linked to the token that it looks at
-/// most, and to those of at least that share of its weight; </s> is no token to be linked to. One score for each
+/// Each French word of the expected translation, at the step that predicts it, is linked to the token that its link is
+/// strongest to, and to those of at least that share of it; </s> is no token to be linked to. One score for each
 /// reading.
 std::vector<AlignmentScore> score_alignment(const models::EncoderDecoder& model,
                                             std::span<const demo::SentencePair> pairs,
                                             std::span<const AlignmentReading> readings);
 
-/// Of single heads and of the means over each layer's, with several shares, the one with the lowest error over the
-/// first training sentences.
+/// Of every set of a layer's heads, by weights and by norms, with several shares, the one with the lowest error over
+/// the first training sentences.
 AlignmentReading choose_reading(const models::EncoderDecoder& model);
 
 }  // namespace fovea::train

@@ -415,7 +415,7 @@ TEST_F(Attend, InterruptedWithinASecondAndNothingHalfWritten) {
   s.tensors["bias"] = random_f32({1, 1, 1, 3000}, 6);  // gradients with a bias are the reference's
   save(in, s.tensors);
   std::ofstream(out) << "the old file";
-  Running job({FOVEA_PROGRAM, "attend", in, "-o", out, "--dout"});
+  Running job({program(), "attend", in, "-o", out, "--dout"});
   const auto files = [this] { return std::distance(std::filesystem::directory_iterator(folder.path), {}); };
   std::this_thread::sleep_for(std::chrono::seconds(1));  // into the gradients: minutes of work
   const auto start = std::chrono::steady_clock::now();

@@ -125,7 +125,7 @@ TEST(MeasureCommand, WhatIsSuggestedNextRuns) {
   const std::size_t next = o.out.find("next: ");
   ASSERT_NE(next, std::string::npos);
   const ScratchFolder folder;
-  std::filesystem::create_symlink(FOVEA_PROGRAM, folder.path / "fovea");
+  std::filesystem::create_symlink(program(), folder.path / "fovea");
   const std::string path = folder.path.string() + ":" + std::getenv("PATH");
   const Outcome again =
       run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {{"PATH", path}}, folder.path});

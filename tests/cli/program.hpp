@@ -135,9 +135,15 @@ inline Outcome run_command(const Words& command, const Setting& setting = {}) {
   return Running(command, setting).wait();
 }
 
+/// The program of this build, or another one that is to be tested in its place.
+inline std::string program() {
+  const char* other = std::getenv("FOVEA_TESTED_PROGRAM");
+  return other != nullptr ? other : FOVEA_PROGRAM;
+}
+
 /// fovea with these arguments.
 inline Outcome fovea(Words arguments, const Setting& setting = {}) {
-  arguments.insert(arguments.begin(), FOVEA_PROGRAM);
+  arguments.insert(arguments.begin(), program());
   return run_command(arguments, setting);
 }
 
@@ -151,7 +157,7 @@ inline bool terminals() {
 
 /// fovea on a terminal of that many columns; standard output and standard error arrive together.
 inline Outcome fovea_on_terminal(Words arguments, unsigned short columns, const Setting& setting = {}) {
-  arguments.insert(arguments.begin(), FOVEA_PROGRAM);
+  arguments.insert(arguments.begin(), program());
   winsize size{};
   size.ws_row = 30, size.ws_col = columns;
   int terminal = -1;

@@ -87,7 +87,7 @@ TEST(TrainCommand, AnInterruptionSavesAndTheSameCommandGoesOnToTheSameBytes) {
   recipe["training"]["steps"] = 300, recipe["training"]["checkpoint_every"] = 100;
   const std::string file = r.write("long.json", recipe);
   const auto command = [&](const char* out, const Words& more = {}) {
-    Words words{FOVEA_PROGRAM, "train", file, "-o", r / out, "--json"};
+    Words words{program(), "train", file, "-o", r / out, "--json"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   };
@@ -117,6 +117,20 @@ TEST(TrainCommand, AnInterruptionSavesAndTheSameCommandGoesOnToTheSameBytes) {
   ASSERT_EQ(whole.status, 0) << whole.err;
   EXPECT_EQ(json_lines(whole).size(), 30u);
   EXPECT_TRUE(bytes_of(r / "parts/model.safetensors") == bytes_of(r / "whole/model.safetensors"));
+}
+
+TEST(TrainCommand, WritesTheSentencesOfTheDemoLanguage) {
+  const Recipe r;
+  const Outcome o = fovea({"train", "demo", "--pairs", "30", "--write-sentences", r / "sets"});
+  ASSERT_EQ(o.status, 0) << o.err;
+  const Words train = lines_of(bytes_of(r / "sets/train.jsonl")),
+              held_out = lines_of(bytes_of(r / "sets/coreference.jsonl"));
+  EXPECT_EQ(train.size(), 30u);
+  EXPECT_GE(held_out.size(), 400u);
+  const json first = json::parse(held_out.front());
+  EXPECT_FALSE(first.at("text").get<std::string>().empty());
+  EXPECT_FALSE(first.at("held_out").empty());
+  expect_error(fovea({"train", r / "recipe.json", "--write-sentences", r / "none"}), 2, {"--write-sentences"});
 }
 
 TEST(TrainCommand, AModelThatIsDoneIsNotReplacedUnasked) {

@@ -96,7 +96,7 @@ TEST(Usage, ListsOfLayersAreChecked) {
 
 TEST(Usage, AFullDiskUnderStandardOutputIsNoSuccess) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
-  const Outcome o = run_command({"sh", "-c", std::string(FOVEA_PROGRAM) + " info --json > /dev/full"});
+  const Outcome o = run_command({"sh", "-c", program() + " info --json > /dev/full"});
   expect_error(o, 1, {"standard output"});
 }
 
@@ -108,7 +108,7 @@ std::string examples_of(const std::string& command) {
 
 TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
   const ScratchFolder folder;
-  std::filesystem::create_symlink(FOVEA_PROGRAM, folder.path / "fovea");
+  std::filesystem::create_symlink(program(), folder.path / "fovea");
   const std::string path = folder.path.string() + ":" + std::getenv("PATH");
   if (run_command({"python3", "-c", ""}).status != 0)
     GTEST_SKIP() << "the example of attend makes its file with python3";
@@ -124,7 +124,7 @@ TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
 
 TEST(Usage, ExamplesWithAModelParse) {
   const ScratchFolder folder;
-  std::filesystem::create_symlink(FOVEA_PROGRAM, folder.path / "fovea");
+  std::filesystem::create_symlink(program(), folder.path / "fovea");
   const std::string path = folder.path.string() + ":" + std::getenv("PATH");
   int tried = 0;
   for (const std::string& command : kCommands)

@@ -78,11 +78,13 @@ TEST(DemoModel, ScoresWhatItsReportSays) {
 TEST(DemoModel, AlignsAsItsReportSays) {
   const nlohmann::json expected = report().at("alignment");
   const auto model = models::load_encoder_decoder(look::demo_folder());
-  const train::AlignmentReading reading{expected.at("layer"), expected.at("heads"), expected.at("share")};
+  const train::AlignmentReading reading{expected.at("layer"), expected.at("heads"), expected.at("by") == "norms",
+                                        expected.at("share")};
   if (most_sentences() > 400) {
     const train::AlignmentReading chosen = train::choose_reading(*model);
     EXPECT_EQ(chosen.layer, reading.layer);
     EXPECT_EQ(chosen.heads, reading.heads);
+    EXPECT_EQ(chosen.norms, reading.norms);
     EXPECT_EQ(chosen.share, reading.share);
   }
   train::AlignmentScore all;

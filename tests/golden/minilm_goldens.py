@@ -81,6 +81,9 @@ def main():
         t = {"ids": ids, "embedding": embedding.float()}
         t |= {f"attention.encoder.{l}": a.float() for l, a in enumerate(attention)}
         t |= {f"hidden.encoder.{l}": h.float() for l, h in enumerate(hidden)}
+        single = BertModel.from_pretrained(args.model, dtype=torch.float32, attn_implementation="eager").eval()
+        for l, a in enumerate(run(single, words, text)[2]):  # how far float32 itself is, in transformers' own hands
+            t[f"single.attention.encoder.{l}"] = (a - attention[l]).abs().max().float()
         write(args.full, t)
         print(text)
     if not args.out: return

@@ -32,6 +32,11 @@ done
 step "same goldens" "$python" $kHere/compare.py goldens $kHere/data $kWork/data
 tail -n 1 $kLogs/same-goldens.log
 
+rm -rf $kWork/sentences
+step "sentences" build/fovea train demo --pairs 1000 --write-sentences $kWork/sentences
+step "demo model" "$python" $kHere/demo_translations.py build/fovea demo/model $kWork/sentences
+tail -n 1 $kLogs/demo-model.log
+
 # Without --out the script prints only where --full went, then the text.
 "$python" $kHere/minilm_goldens.py --model "$FOVEA_MINILM" --full $kWork/long.safetensors 2>/dev/null | tail -n 1 >$kWork/long.txt
 step "fovea look" build/fovea look --model "$FOVEA_MINILM" --export $kWork/fovea.safetensors "$(<$kWork/long.txt)"

@@ -10,14 +10,7 @@
 #include <fovea/threads.hpp>
 
 #include "support/random.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FOVEA_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define FOVEA_SANITIZED 1
-#endif
-#endif
+#include "support/sanitized.hpp"
 
 namespace fovea {
 namespace {
@@ -52,9 +45,7 @@ TEST(Memory, DISABLED_Child) {
 }
 
 TEST(Memory, OfAttentionAt65536KeysIsLinear) {
-#if defined(FOVEA_SANITIZED)
-  GTEST_SKIP() << "sanitizers keep a shadow of all memory";
-#endif
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers keep a shadow of all memory";
   // All 65,536 queries; a build or machine that asks for fewer cases gets the last rows, which see all keys.
   const std::string queries = std::to_string(std::min<std::int64_t>(kKeys, std::max(1024, testing::scaled(65536))));
   char program[4096] = {};

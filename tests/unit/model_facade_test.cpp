@@ -14,6 +14,7 @@
 #include "look/links.hpp"
 #include "models/encoder.hpp"
 #include "support/errors.hpp"
+#include "support/sanitized.hpp"
 #include "support/text_bert.hpp"
 
 namespace fovea {
@@ -200,13 +201,7 @@ std::int64_t peak_since_reset() {
 }
 
 TEST(LongText, IsLookedIntoInMemoryThatGrowsWithItsLength) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep memory of their own";
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-  GTEST_SKIP() << "sanitizers keep memory of their own";
-#endif
-#endif
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers keep memory of their own";
   const Checkpoint c({.width = 16, .heads = 2, .layers = 2, .feed_forward = 16, .positions = 4096});
   const Model model = c.load();
   (void)model(words(50)).heads();  // threads and scratch are there

@@ -16,15 +16,8 @@
 
 #include "io/safetensors_header.hpp"
 #include "support/malformed.hpp"
+#include "support/sanitized.hpp"
 #include "support/scratch.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FOVEA_SANITIZED 1
-#elif defined(__has_feature)
-#define FOVEA_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define FOVEA_SANITIZED 0
-#endif
 
 namespace fovea::io {
 namespace {
@@ -125,7 +118,7 @@ void expect_cheap(const std::string& name, const fs::path& path, const std::stri
   // Time is reported, not asserted.
   if (cost.seconds > 0.02)
     std::printf("%s: %.0f ms, %.1f MB\n", name.c_str(), cost.seconds * 1e3, static_cast<double>(cost.bytes) / 1e6);
-  EXPECT_TRUE(FOVEA_SANITIZED || cost.bytes < 64 << 20) << name << " took " << cost.bytes << " bytes";
+  EXPECT_TRUE(testing::kSanitized || cost.bytes < 64 << 20) << name << " took " << cost.bytes << " bytes";
 }
 
 TEST(Malformed, NoneCostsMuchMemory) {
