@@ -133,6 +133,8 @@ Json bench_effect(int rounds, bool json) {
        }},
       {"encoder", "measure animal:tired, 20 draws, the text written anew",
        [&] { run.measure({.from = "animal", .to = "tired", .target = "il", .against = "elle"}); }},
+      {"… 40 draws", "the same with 20 more: what 20 reruns cost is the difference",
+       [&] { run.measure({.from = "animal", .to = "tired", .target = "il", .against = "elle", .draws = 40}); }},
       {"cross", "measure il:it in the decoder's attention to the source",
        [&] { run.measure({.from = "il", .to = "it", .kind = "cross", .target = "il", .against = "elle"}); }},
       {"decoder", "measure fatigué:il in the decoder's own attention",
