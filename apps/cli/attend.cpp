@@ -65,19 +65,12 @@ void write_rows(const AttendOptions& o, const AttentionInput& in, const Attentio
 }
 
 void write_gradients(const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
-  if (in.bias || (in.dout->dtype() == DType::F64 && a.kernel() != "reference")) {
-    warn(fmt::format(
-        "--dout: {} come from the float64 reference, pair by pair on one thread; expect minutes beyond a few "
-        "thousand tokens",
-        in.bias ? "gradients with a bias" : "gradients of an F64 dout"));
-    const InputGradients g = input_gradients(in);
-    file.append("dq", g.dq), file.append("dk", g.dk), file.append("dv", g.dv);
-    if (in.bias) file.append("dbias", g.dbias);
-    if (in.sink) file.append("dsink", g.dsink);
-    return;
-  }
-  const Gradients g = backward(a, in.dout->view());
+  // The kernels' gradients are f32's: an F64 dout loses nothing that they could keep.
+  const Tensor dout = a.kernel() == "reference" ? *in.dout : in.dout->to(DType::F32);
+  const Gradients g = backward(a, dout, in.bias ? Wanted::InputsAndScore : Wanted::Inputs);
   file.append("dq", g.dq), file.append("dk", g.dk), file.append("dv", g.dv);
+  for (const ScoreGradient& s : g.score)
+    if (s.name == "bias") file.append("dbias", s.value.reshape(in.bias->shape()));
   if (in.sink) file.append("dsink", g.dsinks);
 }
 

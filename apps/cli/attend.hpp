@@ -36,11 +36,4 @@ class SinkStatistics {
   const Attention& bare_;
 };
 
-/// Gradients of Σ out ∘ dout, from the float64 reference.
-struct InputGradients {
-  Tensor dq, dk, dv;    // in the dtype of q
-  Tensor dbias, dsink;  // F32, of the shapes given; empty when there is no bias, no sink
-};
-InputGradients input_gradients(const AttentionInput& in);
-
 }  // namespace fovea::cli

@@ -149,17 +149,32 @@ bool ShapeFlags::given() const {
   return std::any_of(options_.begin(), options_.end(), [](const Flag* o) { return o->given(); });
 }
 
-ShapeFlags::Problem ShapeFlags::problem() const {
+std::vector<int> ShapeFlags::sizes(const char* expected, std::size_t count) const {
   constexpr std::int64_t kMost = 1 << 30;
   std::vector<int> sizes;
   for (std::size_t at = 0; at <= shape_.size();) {
     const std::size_t end = std::min(shape_.find('x', at), shape_.size());
-    if (sizes.size() == 4) throw wrong("--shape", shape_, "four sizes BxHxSxD, as in 1x8x4096x64");
-    sizes.push_back(
-        static_cast<int>(number_of_flag("--shape", shape_.substr(at, end - at), sizes.size() == 2 ? 0 : 1, kMost)));
+    if (sizes.size() == count) throw wrong("--shape", shape_, expected);
+    sizes.push_back(static_cast<int>(
+        number_of_flag("--shape", shape_.substr(at, end - at), count == 4 && sizes.size() == 2 ? 0 : 1, kMost)));
     at = end + 1;
   }
-  if (sizes.size() != 4) throw wrong("--shape", shape_, "four sizes BxHxSxD, as in 1x8x4096x64");
+  if (sizes.size() != count) throw wrong("--shape", shape_, expected);
+  return sizes;
+}
+
+std::array<int, 3> ShapeFlags::layer() const {
+  for (const Flag* o : options_)
+    if (o->given() && o != options_.front())
+      throw UsageError(
+          "bench gemm takes --shape alone: rows, inputs and outputs of a linear layer, as in 256x1024x4096");
+  if (!options_.front()->given()) return {1024, 1024, 1024};
+  const std::vector<int> n = sizes("three sizes RxIxO (rows, inputs, outputs), as in 256x1024x4096", 3);
+  return {n[0], n[1], n[2]};
+}
+
+ShapeFlags::Problem ShapeFlags::problem() const {
+  const std::vector<int> sizes = this->sizes("four sizes BxHxSxD, as in 1x8x4096x64", 4);
   const auto checked = [](const char* flag, std::optional<int> given, int otherwise, int least) {
     if (given && *given < least)
       throw wrong(flag, std::to_string(*given), fmt::format("a whole number of at least {}", least));

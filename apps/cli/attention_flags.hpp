@@ -1,5 +1,6 @@
 // The flags that describe an attention problem, shared by attend, explain and bench.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -49,8 +50,11 @@ class ShapeFlags {
     Shape v() const { return {batch, keys, kv_heads, value_dim}; }
   };
   Problem problem() const;
+  /// The same flag as three sizes, RxIxO: rows, inputs and outputs of a linear layer; 1024x1024x1024 when not given.
+  std::array<int, 3> layer() const;
 
  private:
+  std::vector<int> sizes(const char* expected, std::size_t count) const;
   std::string shape_ = "1x8x4096x64", dtype_ = "f32";
   std::optional<int> q_, kv_, kv_heads_, value_dim_;
   std::vector<const Flag*> options_;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
+#include <optional>
 #include <random>
 #include <sys/resource.h>
 #include <thread>
@@ -57,6 +59,8 @@ Seconds time_runs(const std::function<void()>& work) {
 double fma_ceiling(Isa isa) {
   return on_all_threads([isa] { return probe_fma_gflops(isa); });
 }
+Isa table_isa() { return std::min(active_isa(), Isa::Avx512); }
+std::string fma_ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_of(table_isa()), threads()); }
 double read_ceiling(std::int64_t bytes) {
   return on_all_threads([bytes] { return probe_read_gbps(bytes / threads()); });
 }
@@ -74,6 +78,7 @@ struct BenchOptions {
   ShapeFlags shape;
   std::string subject, isa, model;
   bool backward = false, decode = false;
+  std::optional<int> page_size;
   int tokens = 256;
 };
 
@@ -86,11 +91,32 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
   return t;
 }
 
+/// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
+/// sequences took pages from and gave them back to.
+struct BenchCache {
+  Tensor rows;             // [batch, keys, kv_heads, dim], or [batch · blocks, page_size, kv_heads, dim]
+  std::vector<int> table;  // [batch, blocks]; empty: no pages
+  PagedView view() const { return table.empty() ? PagedView(rows.view()) : paged(rows, table); }
+};
+BenchCache random_cache(const BenchOptions& o, DType dtype, Shape shape, unsigned seed) {
+  BenchCache c;
+  if (o.page_size) {
+    const std::int64_t pages = shape[0] * ((shape[1] + *o.page_size - 1) / *o.page_size);
+    shape[0] = pages, shape[1] = *o.page_size;
+    c.table.resize(static_cast<std::size_t>(pages));
+    std::iota(c.table.begin(), c.table.end(), 0);
+    std::shuffle(c.table.begin(), c.table.end(), std::mt19937(seed));
+  }
+  c.rows = random_tensor(dtype, shape, seed);
+  return c;
+}
+
 struct Report {
   ShapeFlags::Problem problem;
   std::string kernel;
   Seconds seconds;
   double gflops = 0, ceiling = 0, fraction = 0;
+  std::string ceiling_is;                  // what was probed
   double read_gbps = 0, ceiling_gbps = 0;  // decode only
   std::int64_t peak_rss = 0;
 };
@@ -100,10 +126,12 @@ Report measure(const BenchOptions& o) {
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
   note("filling q, k and v …");
-  const Tensor q = random_tensor(p.dtype, p.q(), 1), k = random_tensor(p.dtype, p.k(), 2),
-               v = random_tensor(p.dtype, p.v(), 3);
-  const AttentionSpec spec = o.flags.spec(p.heads);
-  r.kernel = explain(q, k, v, spec).chosen;
+  const Tensor q = random_tensor(p.dtype, p.q(), 1);
+  const BenchCache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
+  AttentionSpec spec = o.flags.spec(p.heads);
+  const std::vector<int> lengths(static_cast<std::size_t>(p.batch), p.keys);  // the last page may have room for more
+  if (o.page_size) spec.lengths.keys = lengths;
+  r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
   note(fmt::format("timing {} …", r.kernel));
   const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
   r.seconds = time_runs([&] {
@@ -119,18 +147,23 @@ Report measure(const BenchOptions& o) {
   const double products = o.backward ? 3 * p.head_dim + 2 * p.value_dim : 0;
   r.gflops = 2 * pairs * (p.head_dim + p.value_dim + products) / r.seconds.min * 1e-9;
   note("probing this machine's ceilings …");
-  r.ceiling = fma_ceiling(active_isa());
+  if (r.kernel == "flash_amx" || r.kernel == "flash_avx512bf16") {
+    const Isa isa = r.kernel == "flash_amx" ? Isa::Amx : Isa::Avx512Bf16;
+    r.ceiling = on_all_threads([isa] { return probe_bf16_gflops(isa); });
+    r.ceiling_is = fmt::format("bf16 products, {}, {} threads", name_of(isa), threads());
+  } else {
+    r.ceiling = fma_ceiling(active_isa());
+    r.ceiling_is = fma_ceiling_text();
+  }
   r.fraction = r.gflops / r.ceiling;
   if (o.decode) {
-    const std::int64_t cache = k.bytes() + v.bytes();
+    const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
     r.read_gbps = static_cast<double>(cache) / r.seconds.min * 1e-9;
     r.ceiling_gbps = read_ceiling(cache);
     r.fraction = r.read_gbps / r.ceiling_gbps;  // one query has little to compute and everything to read
   }
   return r;
 }
-
-std::string ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_of(active_isa()), threads()); }
 
 Json to_json(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
@@ -146,8 +179,9 @@ Json to_json(const BenchOptions& o, const Report& r) {
             {"dtype", name_of(p.dtype)},
             {"seconds", {{"min", r.seconds.min}, {"median", r.seconds.median}}},
             {"gflops", r.gflops},
-            {"ceiling", {{"gflops", r.ceiling}, {"what", ceiling_text()}}},
+            {"ceiling", {{"gflops", r.ceiling}, {"what", r.ceiling_is}}},
             {"fraction", r.fraction}};
+  if (o.page_size) json["shape"]["page_size"] = *o.page_size;
   if (o.decode) json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.ceiling_gbps;
   json["peak_rss_bytes"] = r.peak_rss;
   return json;
@@ -156,6 +190,7 @@ Json to_json(const BenchOptions& o, const Report& r) {
 void print(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
+  if (o.page_size) say(fmt::format("pages      of {} keys, in no order of memory", *o.page_size), 11);
   say(fmt::format("kernel     {}, {} threads", r.kernel, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(r.seconds.min),
                   seconds_text(r.seconds.median), r.seconds.runs),
@@ -165,7 +200,7 @@ void print(const BenchOptions& o, const Report& r) {
                     r.read_gbps, r.ceiling_gbps, threads()),
         11);
   say(fmt::format("speed      {:.1f} GFLOP/s over visible pairs; the ceiling is {:.1f} ({})", r.gflops, r.ceiling,
-                  ceiling_text()),
+                  r.ceiling_is),
       11);
   fmt::print("           {} {:.1f}% of what limits it\n", paint(Ink::Accent, bar(r.fraction, 30)), 100 * r.fraction);
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
@@ -176,9 +211,17 @@ void run(const BenchOptions& o) {
   active_isa();  // an unknown or absent instruction set is said before any work
   if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
   if (o.subject == "look") return bench_look(o.shape.problem(), o.common.json);
-  if (o.subject != "attention")
-    throw UsageError(fmt::format("{}: unknown subject; there are attention, model and look", o.subject));
   if (!o.model.empty()) throw UsageError("--model belongs to bench model");
+  if (o.subject == "gemm") {
+    const auto [rows, in, out] = o.shape.layer();
+    return bench_gemm({rows, in, out}, o.common.json);
+  }
+  if (o.subject != "attention")
+    throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm, model and look", o.subject));
+  if (o.page_size && (*o.page_size < 1 || *o.page_size > (1 << 20)))
+    throw UsageError(fmt::format("--page-size {}: expected a number of keys from 1 to {}", *o.page_size, 1 << 20));
+  if (o.page_size && o.backward)
+    throw UsageError("--backward: caches in pages have no gradients; leave out --page-size");
   const Report report = measure(o);
   o.common.json ? print_json(to_json(o, report)) : print(o, report);
 }
@@ -186,8 +229,10 @@ void run(const BenchOptions& o) {
 Job declare_bench(Flags& flags) {
   auto o = std::make_shared<BenchOptions>();
   flags
-      .add_option("SUBJECT", o->subject,
-                  "attention (one problem), model (the forward pass of an encoder) or look (what looking costs)")
+      .add_option(
+          "SUBJECT", o->subject,
+          "attention (one problem), gemm (a linear layer), model (the forward pass of an encoder) or look (what "
+          "looking costs)")
       ->required()
       ->type_name("WHAT");
   o->shape.declare(flags);
@@ -195,6 +240,11 @@ Job declare_bench(Flags& flags) {
       .add_flag(
           "--decode", o->decode,
           "one query over the keys of --shape or --kv: limited by reading, so the fraction is of the read bandwidth")
+      ->group("Problem");
+  flags
+      .add_option("--page-size", o->page_size,
+                  "keys and values in pages of N rows, in no order of memory, found by a table as serving keeps them")
+      ->type_name("N")
       ->group("Problem");
   flags.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
   o->flags.declare(flags);
@@ -204,18 +254,22 @@ Job declare_bench(Flags& flags) {
   flags.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")
       ->type_name("N")
       ->group("Model");
-  flags.add_option("--isa", o->isa, "scalar, avx2 or avx512 (default: the best this machine has)")->type_name("ISA");
+  flags.add_option("--isa", o->isa, "scalar, avx2, avx512, avx512bf16 or amx (default: the best this machine has)")
+      ->type_name("ISA");
   o->common.declare(flags);
   return [o] { run(*o); };
 }
 
 }  // namespace
 
-const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|model|look [options]",
+const Command kBench{"bench", "speed, beside the ceilings probed in the same run",
+                     "attention|gemm|model|look [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
+                     "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --page-size 16\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
+                     "  fovea bench gemm --shape 256x384x1536\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n"
                      "  fovea bench look --shape 1x4x2048x64\n",
                      declare_bench};

@@ -46,7 +46,7 @@ void bench_model(const std::string& model, int tokens, bool json) {
   const std::int64_t peak = peak_rss_bytes();
   note("probing this machine's ceilings …");
   const double gflops = forward_flops(s, tokens) / seconds.min * 1e-9, ceiling = fma_ceiling(active_isa());
-  const std::string what = fmt::format("f32 FMA, {}, {} threads", name_of(active_isa()), threads());
+  const std::string what = fma_ceiling_text();
   if (json)
     return print_json({{"model", model},
                        {"tokens", tokens},

@@ -76,11 +76,18 @@ std::vector<Cache> caches() {
 
 std::int64_t memory_bytes() { return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
 
+/// Why a kernel is of no use here to a problem of its own kind; empty when it is.
+std::string refusal_of(const ForwardKernel& k) {
+  Problem p;
+  if (k.rounds_weights()) p.q.dtype = p.out.dtype = DType::BF16;
+  return k.refuses(p);
+}
+
 Json machine_json() {
   Json cache_list = Json::array(), kernels = Json::array(), isas = Json::array();
   for (const Cache& c : caches()) cache_list.push_back({{"name", c.name}, {"bytes", c.bytes}});
   for (const ForwardKernel& k : forward_kernels()) {
-    const std::string refusal = k.refuses({});
+    const std::string refusal = refusal_of(k);
     kernels.push_back({{"name", k.name}, {"what", k.what}, {"usable", refusal.empty()}, {"refusal", refusal}});
   }
   for (const Isa isa : usable_isas()) isas.push_back(name_of(isa));
@@ -108,7 +115,8 @@ void print_machine() {
   say(fmt::format("CPU        {}", cpu_name()), 11);
   say(fmt::format("features   {}", cpu_features()), 11);
   say(fmt::format("using      {} ({} here; {})", name_of(active_isa()), isas,
-                  wanted && *wanted ? fmt::format("FOVEA_ISA={}", wanted) : "FOVEA_ISA=scalar|avx2|avx512 overrides"),
+                  wanted && *wanted ? fmt::format("FOVEA_ISA={}", wanted)
+                                    : "FOVEA_ISA=scalar|avx2|avx512|avx512bf16|amx overrides"),
       11);
   say(fmt::format("threads    {} of {} cores", threads(), std::thread::hardware_concurrency()), 11);
   say(fmt::format("caches     {}", cache_list), 11);
@@ -116,7 +124,7 @@ void print_machine() {
   fmt::print("\n");
   Table kernels({{"kernel", false, false, Ink::Bold}, {"usable"}, {"what it is", false, true}});
   for (const ForwardKernel& k : forward_kernels()) {
-    const std::string refusal = k.refuses({});
+    const std::string refusal = refusal_of(k);
     kernels.row({k.name, refusal.empty() ? "yes" : "no", refusal.empty() ? k.what : refusal});
   }
   kernels.print();

@@ -78,7 +78,11 @@ void print_mechanism(const Json& mechanism) {
                {"flipped %", true},
                {"random removals", true}});
   const auto name = [](const std::string& to) {
-    return to == "pronoun" ? "it" : to == "noun" ? "its noun" : to == "other" ? "the other noun" : "what decides";
+    return to == "pronoun"             ? "it"
+           : to == "noun"              ? "its noun"
+           : to == "other"             ? "the other noun"
+           : to == "noun and deciding" ? "its noun and what decides"
+                                       : "what decides";
   };
   for (const Json& m : mechanism)
     table.row({fmt::format("{} → {}", name(m["from"]), name(m["to"])), m["sentences"].dump(),

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <fovea/mask.hpp>
+#include <fovea/paged.hpp>
 #include <fovea/score.hpp>
 #include <fovea/tensor.hpp>
 
@@ -115,15 +116,24 @@ class Attention;
 struct Trace;
 struct TraceQuery;
 
+/// What the numbers inside a score receive: those of a bias, ALiBi's slopes, a soft-cap's cap.
+struct ScoreGradient {
+  std::string name;  // "bias", "alibi", "softcap"
+  Tensor value;      // F32 [batch, heads, queries, keys], 1 where the number is shared: [1, heads, 1, 1] for ALiBi
+};
+enum class Wanted { Inputs, InputsAndScore };
+
 /// Gradients of Σ out ∘ dout, each rounded once to its input's dtype.
 struct Gradients {
-  Tensor dq, dk, dv;  // shaped as q, k, v
-  Tensor dsinks;      // F32 [heads]; empty without sinks
+  Tensor dq, dk, dv;                 // shaped as q, k, v
+  Tensor dsinks;                     // F32 [heads]; empty without sinks
+  std::vector<ScoreGradient> score;  // in order of composition; empty unless wanted
 };
 /// The backward pass of an attention, from its LSE, in O(n) memory: weights are rebuilt tile by tile, masks and scores
-/// (with their slopes) are those of the forward pass. dout: shape of a.out; F64 only where the reference ran. The same bits for any number of
-/// threads. What parameters of scores (a bias, slopes) would receive is not computed. Throws Error as attend() does.
-Gradients backward(const Attention& a, const TensorView& dout);
+/// (with their slopes) are those of the forward pass. dout: shape of a.out; F64 only where the reference ran. The same
+/// bits for any number of threads. With Wanted::InputsAndScore also what the score's own numbers receive, summed over
+/// what shares them: one pass more over every tile. Throws Error as attend() does.
+Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted = Wanted::Inputs);
 
 /// A result that can be asked. It borrows q, k, v (and bias, boolean masks, sinks): they must outlive the questions,
 /// not the result.
@@ -163,10 +173,11 @@ class Attention {
   double max_abs_error(At row, std::span<const float> weights) const;
 
  private:
-  friend Attention attend(const TensorView&, const TensorView&, const TensorView&, AttentionSpec);
-  friend Gradients backward(const Attention&, const TensorView&);
+  friend Attention attend(const TensorView&, const PagedView&, const PagedView&, AttentionSpec);
+  friend Gradients backward(const Attention&, const TensorView&, Wanted);
   friend Trace trace(const Attention&, const TraceQuery&);
-  TensorView q_, k_, v_;
+  TensorView q_;
+  PagedView k_, v_;
   AttentionSpec spec_;
   std::string kernel_;
 };
@@ -175,10 +186,19 @@ class Attention {
 /// v [batch, keys, kv_heads, value_dim]; kv_heads divides heads. Throws Error naming the tensor, its shape and what was
 /// expected.
 Attention attend(const TensorView& q, const TensorView& k, const TensorView& v, AttentionSpec spec);
+/// The same over caches in pages: same bits as over the same rows one after another. Masks and scores that have sizes
+/// of their own are asked for the longest of lengths(…, keys).
+Attention attend(const TensorView& q, const PagedView& k, const PagedView& v, AttentionSpec spec);
 
 template <class... Parts>
 requires(sizeof...(Parts) != 1 || !(std::same_as<std::remove_cvref_t<Parts>, AttentionSpec> && ...)) Attention
     attend(const TensorView& q, const TensorView& k, const TensorView& v, Parts&&... parts) {
+  return attend(q, k, v, AttentionSpec(std::forward<Parts>(parts)...));
+}
+
+template <class... Parts>
+requires(sizeof...(Parts) != 1 || !(std::same_as<std::remove_cvref_t<Parts>, AttentionSpec> && ...)) Attention
+    attend(const TensorView& q, const PagedView& k, const PagedView& v, Parts&&... parts) {
   return attend(q, k, v, AttentionSpec(std::forward<Parts>(parts)...));
 }
 
@@ -211,5 +231,6 @@ struct Explanation {
   std::int64_t items = 0, scratch_bytes = 0;  // work items; scratch memory of one thread
 };
 Explanation explain(const TensorView& q, const TensorView& k, const TensorView& v, const AttentionSpec& spec);
+Explanation explain(const TensorView& q, const PagedView& k, const PagedView& v, const AttentionSpec& spec);
 
 }  // namespace fovea

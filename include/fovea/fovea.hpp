@@ -6,6 +6,7 @@
 #include <fovea/mask.hpp>
 #include <fovea/merge.hpp>
 #include <fovea/model.hpp>
+#include <fovea/paged.hpp>
 #include <fovea/score.hpp>
 #include <fovea/tensor.hpp>
 #include <fovea/threads.hpp>

@@ -12,6 +12,7 @@
 
 #include <fovea/dual.hpp>
 #include <fovea/mask_algebra.hpp>
+#include <fovea/score_parameter.hpp>
 
 namespace fovea {
 
@@ -35,6 +36,12 @@ struct SoftCap {
     using T = Precision<V>;
     return tanh(s * (T(1) / T(cap))) * T(cap);
   }
+  ScoreParameter parameter() const { return {"softcap", {1, 1, 1, 1}}; }
+  template <class V>
+  V parameter_slope(V s, const Site&) const {  // d/dc of c·tanh(s/c)
+    const V u = s * (V(1) / V(cap)), t = tanh(u);
+    return t - u * (V(1) - t * t);
+  }
   std::string complaint(const Extents&) const {
     return cap > 0 && cap < HUGE_VALF ? ""
                                       : "softcap: the cap is " + std::to_string(cap) + "; expected a positive number";
@@ -52,6 +59,12 @@ struct Alibi {
     using T = Precision<V>;
     return s - T(slope[at.head]) * T(distance < 0 ? -distance : distance);
   }
+  ScoreParameter parameter() const { return {"alibi", {1, static_cast<int>(slopes->size()), 1, 1}}; }
+  template <class V>
+  V parameter_slope(V, const Site& at) const {
+    const int distance = at.query + align.offset(at.queries, at.keys) - at.key;
+    return V(distance < 0 ? distance : -distance);
+  }
   std::string complaint(const Extents& e) const {
     if (static_cast<int>(slopes->size()) == e.heads) return {};
     return "alibi has " + std::to_string(slopes->size()) + " slopes for " + std::to_string(e.heads) +
@@ -65,10 +78,16 @@ struct Bias {
   V operator()(V s, const Site& at) const {
     return s + site(at);
   }
+  ScoreParameter parameter() const { return {"bias", {site.shape[0], site.shape[1], site.shape[2], site.shape[3]}}; }
+  template <class V>
+  V parameter_slope(V, const Site&) const {
+    return V(1);
+  }
   std::string complaint(const Extents& e) const { return site.complaint(e, "bias"); }
 };
 template <Score A, Score B>
 struct Then {
+  using IsComposed = void;
   A a;
   B b;
   template <class V>
@@ -212,6 +231,17 @@ class AnyScore {
     return s;
   }
   std::string complaint(const Extents& e) const;
+  /// The numbers inside it that have gradients, in order of composition.
+  std::vector<ScoreParameter> parameters() const {
+    std::vector<ScoreParameter> list;
+    add_parameters(list);
+    return list;
+  }
+  void add_parameters(std::vector<ScoreParameter>& list) const;
+  int count_parameters() const;
+  /// See ScoreView.
+  void collect_tile(const ScoreTile& x, float* g, float* const* sums) const;
+  double collect_site(double x, double g, const Site& at, int first, void* to, TakeShare take) const;
   /// Borrowed: valid as long as this object (or a copy of it) lives; self is null for the identity.
   ScoreView view() const;
   friend AnyScore operator|(AnyScore a, AnyScore b);
@@ -221,11 +251,16 @@ class AnyScore {
     std::shared_ptr<const void> self;
     ScoreView view;
     std::string (*complaint)(const void*, const Extents&);
+    void (*add_parameters)(const void*, std::vector<ScoreParameter>&);
+    int (*count_parameters)(const void*);
   };
   using Stages = std::vector<Stage>;
   template <ApplyTier tier>
   static void apply_all(const void* stages, const ScoreTile& t);
   static void differentiate_all(const void* stages, const ScoreTile& t, float* slope);
+  static void collect_all(const Stages& stages, std::size_t stage, const ScoreTile& x, float* g, float* const* sums);
+  static double collect_site_all(const Stages& stages, std::size_t stage, double x, double g, const Site& at, int first,
+                                 void* to, TakeShare take);
   template <Score S>
   void append(S s) {
     auto self = std::make_shared<const S>(std::move(s));
@@ -236,9 +271,19 @@ class AnyScore {
           return (*static_cast<const S*>(p))(Dual<double>{x, 1.0}, at);
         },
         {detail::apply_scalar<S>, detail::apply_avx2<S>, detail::apply_avx512<S>},
-        detail::differentiate_rows<S>};
+        detail::differentiate_rows<S>,
+        [](const void* p, const ScoreTile& x, float* g, float* const* sums) {
+          detail::collect_tile(*static_cast<const S*>(p), x, g, sums);
+        },
+        [](const void* p, double x, double g, const Site& at, int first, void* to, TakeShare take) {
+          return detail::collect_site(*static_cast<const S*>(p), x, g, at, first, to, take);
+        }};
     const auto complaint = [](const void* p, const Extents& e) { return complaint_of(*static_cast<const S*>(p), e); };
-    stages_ = std::make_shared<const Stages>(Stages{{self, view, complaint}});
+    const auto list = [](const void* p, std::vector<ScoreParameter>& to) {
+      detail::add_parameters(*static_cast<const S*>(p), to);
+    };
+    const auto count = [](const void* p) { return detail::count_parameters(*static_cast<const S*>(p)); };
+    stages_ = std::make_shared<const Stages>(Stages{{self, view, complaint, list, count}});
   }
   std::shared_ptr<const Stages> stages_;  // applied first to last, each a pass over a tile that sits in L1
 };

@@ -76,6 +76,12 @@ struct ScoreView {
   void (*apply[3])(const void* self, const ScoreTile&) = {};
   /// The kernels' backward: as apply, and slope (laid out as the tile's data) is multiplied by the derivative.
   void (*differentiate)(const void* self, const ScoreTile&, float* slope) = nullptr;
+  /// What the numbers inside the score receive (score_parameter.hpp). g, laid out as the tile of logits, is ∂ by the
+  /// score and becomes ∂ by the logit; sums: one array for each parameter.
+  void (*collect)(const void* self, const ScoreTile& logits, float* g, float* const* sums) = nullptr;
+  /// The same for one site, in double; returns ∂ by the logit.
+  double (*collect_site)(const void* self, double logit, double g, const Site&, int first, void* to,
+                         void (*take)(void* to, int which, std::ptrdiff_t at, double share)) = nullptr;
 };
 
 }  // namespace fovea

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/stopwatch.hpp"
-#include "kernels/table.hpp"
+#include "kernels/registry.hpp"
 
 namespace fovea {
 namespace {
@@ -17,17 +17,38 @@ double seconds_of(const auto& work) {
 
 volatile double sink;  // keeps the probes' results alive
 
+/// The best of `runs` runs, in GFLOP/s.
+double best_rate(float (*spin)(std::int64_t) noexcept, int flops_per_round, std::int64_t rounds, int runs) {
+  double best = 0;
+  for (int i = 0; i < runs; ++i) {
+    const double s = seconds_of([&] { sink = static_cast<double>(spin(rounds)); });
+    best = std::max(best, static_cast<double>(rounds) * flops_per_round / s * 1e-9);
+  }
+  return best;
+}
+
 }  // namespace
 
 double probe_fma_gflops(Isa isa) {
-  const KernelTable& t = isa == Isa::Avx512 ? kAvx512Table : isa == Isa::Avx2 ? kAvx2Table : kScalarTable;
-  constexpr std::int64_t kRounds = 2'000'000;
-  double best = 0;
-  for (int i = 0; i < 8; ++i) {
-    const double s = seconds_of([&] { sink = static_cast<double>(t.spin_fma(kRounds)); });
-    best = std::max(best, static_cast<double>(kRounds) * t.fma_flops_per_round / s * 1e-9);
-  }
-  return best;
+  const KernelTable& t = table_of(isa);
+  return best_rate(t.spin_fma, t.fma_flops_per_round, 2'000'000, 8);
+}
+
+double probe_bf16_gflops(Isa isa) {
+  const Bf16Table& t = isa == Isa::Amx ? kAmxTable : kAvx512Bf16Table;
+  return best_rate(t.spin, t.flops_per_round, 1'000'000, 8);
+}
+
+bool bf16_pairs_pay() {
+  static const bool pay = [] {
+    double pairs = 0, fma = 0;
+    for (int i = 0; i < 5; ++i) {  // in turn, some 50 µs each, so that both meet the same clocks
+      pairs = std::max(pairs, best_rate(kAvx512Bf16Table.spin, kAvx512Bf16Table.flops_per_round, 10'000, 2));
+      fma = std::max(fma, best_rate(kAvx512Table.spin_fma, kAvx512Table.fma_flops_per_round, 10'000, 2));
+    }
+    return pairs > 1.2 * fma;
+  }();
+  return pay;
 }
 
 double probe_read_gbps(std::int64_t bytes) {

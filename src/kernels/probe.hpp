@@ -1,12 +1,18 @@
 // Ceilings, measured where and when a benchmark runs: shared machines change their clocks from minute to minute.
 #pragma once
 #include <cstdint>
+
 #include <fovea/cpu.hpp>
 
 namespace fovea {
 
 /// f32 FMA on registers, one thread, GFLOP/s: the best of several short runs.
 double probe_fma_gflops(Isa isa);
+/// Products of bf16 numbers on registers, one thread, GFLOP/s, by an instruction set that has them (Avx512Bf16, Amx).
+double probe_bf16_gflops(Isa isa);
+/// Whether dot products of bf16 pairs beat widening them to f32: twice the rate on Zen 4, half of it on Intel with AMX,
+/// so that a disturbed clock cannot turn the answer. Probed once a process.
+bool bf16_pairs_pay();
 /// Reading `bytes` over and over, one thread, GB/s: the best of several passes.
 double probe_read_gbps(std::int64_t bytes);
 

@@ -3,16 +3,20 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+
 #include <fovea/dtype.hpp>
 #include <fovea/tile.hpp>
 
 namespace fovea {
 
-/// [batch, time, heads, dim] with any strides, in elements.
+/// [batch, time, heads, dim] with any strides, in elements; or a cache in pages, [pages, page_size, kv_heads, dim].
 struct Operand {
   void* data = nullptr;  // q, k and v are never written
   DType dtype = DType::F32;
-  std::int64_t batch = 0, time = 0, head = 0, dim = 0;  // strides
+  std::int64_t batch = 0, time = 0, head = 0, dim = 0;  // strides; of a cache in pages, `batch` is a page's
+  const int* table =
+      nullptr;  // [batches, blocks]: row t of a sequence lies in page table[t / page_size]. Null: no pages
+  int page_size = 0, blocks = 0;
 };
 
 /// What the forward pass gathers of rows besides LSE: arrays laid out as lse, `top` numbers at each place of top_*. A
@@ -55,11 +59,14 @@ struct Problem {
   std::int64_t out_offset(int b, int head, int t) const {
     return b * out.batch + (t + (q_begin ? q_begin[b] : 0)) * out.time + head * out.head;
   }
-  std::int64_t k_offset(int b, int kv_head, int t) const {
-    return b * k.batch + (t + (kv_begin ? kv_begin[b] : 0)) * k.time + kv_head * k.head;
-  }
-  std::int64_t v_offset(int b, int kv_head, int t) const {
-    return b * v.batch + (t + (kv_begin ? kv_begin[b] : 0)) * v.time + kv_head * v.head;
+  // Always inlined: kernels of several instruction sets use them. Rows [0, keys_of(b)) exist.
+  [[gnu::always_inline]] std::int64_t k_offset(int b, int kv_head, int t) const { return row_of(k, b, kv_head, t); }
+  [[gnu::always_inline]] std::int64_t v_offset(int b, int kv_head, int t) const { return row_of(v, b, kv_head, t); }
+  [[gnu::always_inline]] std::int64_t row_of(const Operand& x, int b, int kv_head, int t) const {
+    if (x.table)
+      return x.table[std::int64_t{b} * x.blocks + t / x.page_size] * x.batch + t % x.page_size * x.time +
+             kv_head * x.head;
+    return b * x.batch + (t + (kv_begin ? kv_begin[b] : 0)) * x.time + kv_head * x.head;
   }
   std::int64_t lse_offset(int b, int head, int t) const {
     return b * lse_batch + head * lse_head + t + (q_begin ? q_begin[b] : 0);
@@ -98,6 +105,8 @@ struct GradientProblem {
   /// row is its place along time, packed or not, after those of earlier batch rows.
   float* sums = nullptr;
   std::int64_t key_rows = 0;
+  /// Where this item adds what the score's own numbers receive, one array for each parameter; null when not wanted.
+  float* const* parameters = nullptr;
 };
 
 }  // namespace fovea

@@ -4,13 +4,40 @@
 
 #include <fovea/error.hpp>
 
+#include "kernels/probe.hpp"
+
 namespace fovea {
 
+namespace {
+
+/// All of `base`, with the forward pass of `bf16` in place of its own.
+KernelTable with_bf16(const KernelTable& base, const Bf16Table& bf16) {
+  KernelTable all = base;
+  all.plan = bf16.plan, all.forward = bf16.forward;
+  return all;
+}
+
+/// The façade that emulations stand beside.
+const KernelTable& emulation_base() { return cpu_has(Isa::Avx512) ? kAvx512Table : kScalarTable; }
+
+}  // namespace
+
 const std::vector<ForwardKernel>& forward_kernels() {
+  static const bool wide = cpu_has(Isa::Avx512);
+  static const KernelTable amx = with_bf16(kAvx512Table, kAmxTable), pairs = with_bf16(kAvx512Table, kAvx512Bf16Table),
+                           emulated_amx = with_bf16(emulation_base(), wide ? kTilesOnAvx512Table : kTilesOnScalarTable),
+                           emulated_pairs =
+                               with_bf16(emulation_base(), wide ? kPairsOnAvx512Table : kPairsOnScalarTable);
+  using K = ForwardKernel;
   static const std::vector<ForwardKernel> list = {
+      {"flash_amx", "fused tiles, bf16 products on AMX", Isa::Amx, &amx, K::Bf16Products},
+      {"flash_avx512bf16", "fused tiles, bf16 dot products on AVX-512", Isa::Avx512Bf16, &pairs, K::Bf16Products},
       {"flash_avx512", "fused tiles, f32 products on AVX-512", Isa::Avx512, &kAvx512Table},
       {"flash_avx2", "fused tiles, f32 products on AVX2 + FMA", Isa::Avx2, &kAvx2Table},
       {"flash_scalar", "fused tiles, f32 products without an instruction set of their own", Isa::Scalar, &kScalarTable},
+      {"flash_amx_emulated", "flash_amx, its bf16 products in C++", Isa::Amx, &emulated_amx, K::EmulatedBf16},
+      {"flash_avx512bf16_emulated", "flash_avx512bf16, its bf16 products in C++", Isa::Avx512Bf16, &emulated_pairs,
+       K::EmulatedBf16},
       {"reference", "float64, row by row: the specification", Isa::Scalar, nullptr},
   };
   return list;
@@ -20,18 +47,30 @@ std::string ForwardKernel::refuses(const Problem& p) const {
   if (!table) return {};
   if (p.q.dtype == DType::F64) return "computes in f32, and F64 inputs ask for more";
   if (p.out.dtype == DType::F64) return "accumulates in f32, and an F64 output asks for more";
+  if (kind != F32Products && p.q.dtype != DType::BF16)
+    return fmt::format("multiplies bf16 numbers, and the inputs are {}", name_of(p.q.dtype));
+  if (kind != F32Products && p.out.dtype != DType::BF16)
+    return fmt::format("rounds weights to bf16, and an {} output asks for more", name_of(p.out.dtype));
+  if (kind == EmulatedBf16) return {};
   if (!cpu_has(isa)) return fmt::format("this CPU lacks {}", name_of(isa));
   if (isa > active_isa()) return fmt::format("FOVEA_ISA={} forbids {}", name_of(active_isa()), name_of(isa));
+  if (isa == Isa::Avx512Bf16 && !bf16_pairs_pay())
+    return "dot products of bf16 pairs are no faster here than widening to f32 (probed)";
   return {};
 }
 
 const ForwardKernel& choose_kernel(const Problem& p, const std::string& name) {
+  const std::optional<Isa> emulated = name.empty() ? emulated_isa() : std::nullopt;
+  if (emulated)
+    for (const ForwardKernel& k : forward_kernels())
+      if (k.kind == ForwardKernel::EmulatedBf16 && k.isa == *emulated && k.refuses(p).empty()) return k;
   std::string names;
   for (const ForwardKernel& k : forward_kernels()) {
     if (!name.empty() && name != k.name) {
       names += (names.empty() ? "" : ", ") + std::string(k.name);
       continue;
     }
+    if (name.empty() && k.kind == ForwardKernel::EmulatedBf16) continue;  // asked for, or not at all
     const std::string reason = k.refuses(p);
     if (reason.empty()) return k;
     if (!name.empty()) throw Error(fmt::format("kernel {} refuses this problem: {}", name, reason));
@@ -39,8 +78,10 @@ const ForwardKernel& choose_kernel(const Problem& p, const std::string& name) {
   throw Error(fmt::format("unknown kernel '{}'; there are {}", name, names));
 }
 
-const KernelTable& active_table() {
-  switch (active_isa()) {
+const KernelTable& table_of(Isa isa) {
+  switch (isa) {
+    case Isa::Amx:
+    case Isa::Avx512Bf16:
     case Isa::Avx512:
       return kAvx512Table;
     case Isa::Avx2:
@@ -50,5 +91,7 @@ const KernelTable& active_table() {
   }
   return kScalarTable;
 }
+
+const KernelTable& active_table() { return table_of(active_isa()); }
 
 }  // namespace fovea

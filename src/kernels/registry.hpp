@@ -1,8 +1,9 @@
 // The kernels that exist, best first, and which of them a problem takes.
 #pragma once
-#include <fovea/cpu.hpp>
 #include <string>
 #include <vector>
+
+#include <fovea/cpu.hpp>
 
 #include "kernels/table.hpp"
 
@@ -13,6 +14,9 @@ struct ForwardKernel {
   const char* what;          // one line for people
   Isa isa;                   // what the machine must have
   const KernelTable* table;  // null: the float64 reference
+  enum Kind { F32Products, Bf16Products, EmulatedBf16 } kind = F32Products;
+  /// Whether weights meet values rounded to bf16: then out is off by up to 2^-8 of Σ weight·|value| beside the bound.
+  bool rounds_weights() const { return kind != F32Products; }
   /// Why this kernel does not take the problem on this machine; empty when it does. Throws Error when FOVEA_ISA is
   /// wrong.
   std::string refuses(const Problem& p) const;
@@ -23,7 +27,8 @@ const std::vector<ForwardKernel>& forward_kernels();
 /// The first that accepts, or the one of that name. Error when the name is unknown (with the names) or refuses (with
 /// the reason).
 const ForwardKernel& choose_kernel(const Problem& p, const std::string& name = {});
-/// Dense kernels of the active instruction set.
+/// Dense kernels of an instruction set, of the active one.
+const KernelTable& table_of(Isa isa);
 const KernelTable& active_table();
 
 }  // namespace fovea

@@ -117,4 +117,15 @@ struct KernelTable {
 
 extern const KernelTable kScalarTable, kAvx2Table, kAvx512Table;
 
+/// A forward pass on products of bf16 numbers, which stands on the table of the same machine for all else.
+struct Bf16Table {
+  Plan (*plan)(const Problem&) noexcept;
+  void (*forward)(const Problem&, const Plan&, std::int64_t item, std::byte* scratch) noexcept;
+  float (*spin)(std::int64_t rounds) noexcept;  // products on registers alone, as spin_fma
+  int flops_per_round;
+};
+extern const Bf16Table kAvx512Bf16Table, kAmxTable;
+/// The same kernels on emulated instructions, beside the façade of AVX-512 or of any machine.
+extern const Bf16Table kPairsOnAvx512Table, kTilesOnAvx512Table, kPairsOnScalarTable, kTilesOnScalarTable;
+
 }  // namespace fovea

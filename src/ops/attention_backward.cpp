@@ -11,6 +11,7 @@
 #include "kernels/reference/reference.hpp"
 #include "kernels/registry.hpp"
 #include "ops/attention_problem.hpp"
+#include "ops/score_gradients.hpp"
 
 namespace fovea {
 namespace {
@@ -80,8 +81,43 @@ void scatter(const std::vector<double>& from, const Problem& p, int longest, con
     }
 }
 
-void reference_backward(const Problem& p, const Operand& dout, Gradients& g) {
-  const reference::Gradients r = reference::backward(p, dout);
+/// What the reference's pass adds to the numbers inside a score.
+class ReferenceShares {
+ public:
+  explicit ReferenceShares(const std::vector<ScoreParameter>& parameters) : parameters_(parameters) {
+    for (const ScoreParameter& s : parameters) sums_.emplace_back(static_cast<std::size_t>(s.elements()));
+  }
+  void take(const Problem& p, const Site& site, double logit, double dscore) {
+    p.score.collect_site(p.score.self, logit, dscore, site, 0, this,
+                         [](void* self, int which, std::ptrdiff_t at, double share) {
+                           auto& sums = static_cast<ReferenceShares*>(self)->sums_;
+                           sums[static_cast<std::size_t>(which)][static_cast<std::size_t>(at)] += share;
+                         });
+  }
+  std::vector<ScoreGradient> result() const {
+    std::vector<ScoreGradient> all;
+    for (std::size_t i = 0; i < sums_.size(); ++i) {
+      const auto& shape = parameters_[i].shape;
+      Tensor value(DType::F32, {shape[0], shape[1], shape[2], shape[3]});
+      std::ranges::transform(sums_[i], value.data<float>(), [](double x) { return static_cast<float>(x); });
+      all.push_back({parameters_[i].name, std::move(value)});
+    }
+    return all;
+  }
+
+ private:
+  std::vector<ScoreParameter> parameters_;
+  std::vector<std::vector<double>> sums_;
+};
+
+void reference_backward(const Problem& p, const Operand& dout, const std::vector<ScoreParameter>& parameters,
+                        Gradients& g) {
+  ReferenceShares shares(parameters);
+  std::function<void(const Site&, double, double)> on_score;
+  if (!parameters.empty())
+    on_score = [&](const Site& at, double logit, double dscore) { shares.take(p, at, logit, dscore); };
+  const reference::Gradients r = reference::backward(p, dout, on_score);
+  g.score = shares.result();
   scatter(r.dq, p, p.queries, p.q_lengths, p.q_begin, g.dq);
   scatter(r.dk, p, p.keys, p.kv_lengths, p.kv_begin, g.dk);
   scatter(r.dv, p, p.keys, p.kv_lengths, p.kv_begin, g.dv);
@@ -93,37 +129,54 @@ void reference_backward(const Problem& p, const Operand& dout, Gradients& g) {
 
 }  // namespace
 
-Gradients backward(const Attention& a, const TensorView& dout) {
+Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
   if (!(dout.shape == a.out.shape()) || !is_float(dout.dtype))
     throw Error(fmt::format("dout is {}; expected the shape of out, {}, in a float dtype", dout.str(),
                             a.out.view().shape.str()));
+  if (a.k_.is_paged || a.v_.is_paged)
+    throw Error("backward: k or v is a cache in pages, which has no gradients; attend to tensors [batch, keys, …]");
   PreparedProblem prepared(a.q_, a.k_, a.v_, a.spec_);
   prepared.set_results(a.out, a.lse);
   const Problem& p = prepared.problem;
+  const TensorView &k = a.k_.pool, &v = a.v_.pool;
+  std::vector<ScoreParameter> parameters;
+  if (wanted == Wanted::InputsAndScore) parameters = a.spec_.score.parameters();
   const Operand dout_rows = operand(dout, p.q_begin != nullptr);
   const ForwardKernel& kernel = choose_kernel(p, a.kernel_);
   if (!kernel.table) {
-    Gradients result{
-        Tensor(a.q_.dtype, a.q_.shape), Tensor(a.k_.dtype, a.k_.shape), Tensor(a.v_.dtype, a.v_.shape), {}};
-    reference_backward(p, dout_rows, result);
+    Gradients result{Tensor(a.q_.dtype, a.q_.shape), Tensor(k.dtype, k.shape), Tensor(v.dtype, v.shape), {}, {}};
+    reference_backward(p, dout_rows, parameters, result);
     return result;
   }
   if (dout.dtype == DType::F64)
     throw Error(
         fmt::format("dout is {} and kernel {} computes in f32; convert dout with Tensor::to", dout.str(), kernel.name));
   Gradients result{Tensor(a.q_.dtype, a.q_.shape),  // rows beyond a length stay zero
-                   Tensor::unset(a.k_.dtype, a.k_.shape),
-                   Tensor::unset(a.v_.dtype, a.v_.shape),
+                   Tensor::unset(k.dtype, k.shape),
+                   Tensor::unset(v.dtype, v.shape),
+                   {},
                    {}};
   const GradientPlan plan = kernel.table->plan_backward(p);
   Tensor delta(DType::F32, a.lse.shape());
   GradientProblem g{dout_rows, operand(result.dq.view(), p.q_begin != nullptr), delta.data<float>(), nullptr,
-                    a.k_.shape[0] * a.k_.shape[1]};
+                    k.shape[0] * k.shape[1]};
   Tensor sums(DType::F32, {plan.splits * g.key_rows, p.kv_heads, plan.padded_head_dim + plan.padded_value_dim});
   g.sums = sums.data<float>();
-  parallel_for(plan.items, [&](std::int64_t item) {
-    kernel.table->backward(p, g, plan, item, thread_scratch(plan.scratch_bytes));
-  });
+  if (parameters.empty()) {
+    parallel_for(plan.items, [&](std::int64_t item) {
+      kernel.table->backward(p, g, plan, item, thread_scratch(plan.scratch_bytes));
+    });
+  } else {
+    const ScoreSums score(parameters, p, plan);
+    parallel_for(std::ssize(score.lanes()), [&](std::int64_t lane) {
+      for (const std::int64_t item : score.lanes()[static_cast<std::size_t>(lane)]) {
+        GradientProblem own = g;
+        own.parameters = score.of(item);
+        kernel.table->backward(p, own, plan, item, thread_scratch(plan.scratch_bytes));
+      }
+    });
+    result.score = score.add_up();
+  }
   add_up(g, plan, p, result.dk, result.dv);
   if (p.sinks) result.dsinks = sink_gradients(p, g.delta);
   return result;

@@ -1,10 +1,11 @@
 #include "ops/attention_problem.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
+
+#include <fmt/format.h>
 
 namespace fovea {
 namespace {
@@ -49,6 +50,41 @@ Operand operand(const TensorView& t) {
   return {const_cast<void*>(t.data), t.dtype, t.strides[0], t.strides[1], t.strides[2], t.strides[3]};
 }
 
+/// What a cache looks like to who counts: [batch, keys, kv_heads, dim], of no memory of its own.
+TensorView sequences_of(const char* name, const PagedView& x, const TensorView& q) {
+  if (!x.is_paged) return x.pool;
+  if (x.pool.shape.rank() != 4)
+    throw Error(
+        fmt::format("{} is {} in pages; expected rank 4, [pages, page_size, kv_heads, head_dim]", name, x.pool.str()));
+  const std::int64_t batch = q.shape.rank() > 0 ? q.shape[0] : 0, entries = std::ssize(x.table);
+  if (x.pool.shape[1] < 1) throw Error(fmt::format("{} is {} in pages of no rows", name, x.pool.str()));
+  if (batch < 1 ? entries != 0 : entries % batch != 0)
+    throw Error(
+        fmt::format("{}: its page table has {} entries for {} batch rows; expected as many for each, [batch, "
+                    "blocks]",
+                    name, entries, batch));
+  TensorView all = x.pool;
+  all.shape[0] = batch;
+  all.shape[1] = batch < 1 ? 0 : entries / batch * x.pool.shape[1];
+  return all;
+}
+
+/// Only pages that hold a row are looked at.
+void check_table(const char* name, const PagedView& x, const Problem& p) {
+  const auto pages = x.pool.shape[0];
+  const auto size = static_cast<int>(x.pool.shape[1]), blocks = static_cast<int>(std::ssize(x.table)) / p.batches;
+  for (int b = 0; b < p.batches; ++b)
+    for (int i = 0; i < (p.keys_of(b) + size - 1) / size; ++i) {
+      const int page =
+          x.table[static_cast<std::size_t>(b) * static_cast<std::size_t>(blocks) + static_cast<std::size_t>(i)];
+      if (page < 0 || page >= pages)
+        throw Error(
+            fmt::format("{}: page table [{}, {}] is {}; there are {} pages, counted from 0, and batch row {} has "
+                        "{} keys",
+                        name, b, i, page, pages, b, p.keys_of(b)));
+    }
+}
+
 std::vector<int> checked_lengths(const char* name, std::span<const int> lengths, int batches, int longest) {
   if (static_cast<int>(lengths.size()) != batches)
     throw Error(fmt::format("{} has {} entries for {} batch rows; give one per row", name, lengths.size(), batches));
@@ -73,8 +109,9 @@ void split(const char* name, std::span<const int> ends, int time, std::vector<in
 
 }  // namespace
 
-PreparedProblem::PreparedProblem(const TensorView& q, const TensorView& k, const TensorView& v,
+PreparedProblem::PreparedProblem(const TensorView& q, const PagedView& k_rows, const PagedView& v_rows,
                                  const AttentionSpec& spec) {
+  const TensorView k = sequences_of("k", k_rows, q), v = sequences_of("v", v_rows, q);
   check_shapes(q, k, v);
   Problem& p = problem;
   p.q = operand(q), p.k = operand(k), p.v = operand(v);
@@ -105,6 +142,7 @@ PreparedProblem::PreparedProblem(const TensorView& q, const TensorView& k, const
   } else {
     set_lengths(spec.lengths);
   }
+  if (k_rows.is_paged || v_rows.is_paged) set_pages(k_rows, v_rows);
   const Extents extents{p.batches, p.heads, p.queries, p.keys};
   for (const std::string& complaint : {spec.mask.complaint(extents), spec.score.complaint(extents)})
     if (!complaint.empty()) throw Error(complaint);
@@ -118,6 +156,20 @@ void PreparedProblem::set_lengths(const Lengths& lengths) {
     q_lengths_ = checked_lengths("q_lengths", lengths.queries, p.batches, p.queries), p.q_lengths = q_lengths_.data();
   if (!lengths.keys.empty())
     kv_lengths_ = checked_lengths("kv_lengths", lengths.keys, p.batches, p.keys), p.kv_lengths = kv_lengths_.data();
+}
+
+void PreparedProblem::set_pages(const PagedView& k, const PagedView& v) {
+  Problem& p = problem;
+  if (p.q_begin) throw Error("packed: sequences packed along time cannot have caches in pages; give lengths instead");
+  // A cache has room for more than a problem asks for: the problem is as long as its longest row.
+  if (p.kv_lengths && p.batches > 0) p.keys = std::ranges::max(kv_lengths_);
+  for (const auto& [name, x, operand] : {std::tuple("k", &k, &p.k), std::tuple("v", &v, &p.v)}) {
+    if (!x->is_paged || p.batches == 0) continue;
+    check_table(name, *x, p);
+    operand->table = x->table.data();
+    operand->page_size = static_cast<int>(x->pool.shape[1]);
+    operand->blocks = static_cast<int>(std::ssize(x->table)) / p.batches;
+  }
 }
 
 void PreparedProblem::set_packed(const Packed& packed) {

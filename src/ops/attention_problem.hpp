@@ -1,7 +1,8 @@
 // From the user's tensors and spec to the Problem that kernels trust: every check of attention's inputs is here.
 #pragma once
-#include <fovea/attention.hpp>
 #include <vector>
+
+#include <fovea/attention.hpp>
 
 #include "kernels/problem.hpp"
 
@@ -10,7 +11,9 @@ namespace fovea {
 /// A checked problem with the arrays it points to. Throws Error naming the tensor, its shape, and what was expected.
 class PreparedProblem {
  public:
-  PreparedProblem(const TensorView& q, const TensorView& k, const TensorView& v, const AttentionSpec& spec);
+  PreparedProblem(const TensorView& q, const PagedView& k, const PagedView& v, const AttentionSpec& spec);
+  PreparedProblem(const TensorView& q, const TensorView& k, const TensorView& v, const AttentionSpec& spec)
+      : PreparedProblem(q, PagedView(k), PagedView(v), spec) {}
   PreparedProblem(const PreparedProblem&) = delete;
   PreparedProblem& operator=(const PreparedProblem&) = delete;
 
@@ -25,6 +28,7 @@ class PreparedProblem {
 
  private:
   void set_lengths(const Lengths& lengths);
+  void set_pages(const PagedView& k, const PagedView& v);
   void set_packed(const Packed& packed);
   std::vector<int> q_lengths_, kv_lengths_, q_begin_, kv_begin_;  // [batches]
   std::int64_t time_ = 0;                                         // of q, out and lse

@@ -105,6 +105,46 @@ std::string AnyScore::complaint(const Extents& e) const {
   return {};
 }
 
+void AnyScore::add_parameters(std::vector<ScoreParameter>& list) const {
+  if (stages_)
+    for (const Stage& s : *stages_) s.add_parameters(s.self.get(), list);
+}
+
+int AnyScore::count_parameters() const {
+  int n = 0;
+  if (stages_)
+    for (const Stage& s : *stages_) n += s.count_parameters(s.self.get());
+  return n;
+}
+
+void AnyScore::collect_tile(const ScoreTile& x, float* g, float* const* sums) const {
+  if (stages_) collect_all(*stages_, 0, x, g, sums);
+}
+double AnyScore::collect_site(double x, double g, const Site& at, int first, void* to, TakeShare take) const {
+  return stages_ ? collect_site_all(*stages_, 0, x, g, at, first, to, take) : g;
+}
+
+/// Forward through the stages on the way in, backward on the way out.
+void AnyScore::collect_all(const Stages& stages, std::size_t stage, const ScoreTile& x, float* g, float* const* sums) {
+  const Stage& s = stages[stage];
+  if (stage + 1 < stages.size()) {
+    float after[kTileQueries * kTileKeys];
+    const ScoreTile y{after, x.query_stride, x.key_stride, x.at};
+    detail::for_sites(x, [&](const Site&, std::ptrdiff_t i) { after[i] = x.data[i]; });
+    s.view.apply[kApplyScalar](s.view.self, y);
+    collect_all(stages, stage + 1, y, g, sums + s.count_parameters(s.self.get()));
+  }
+  s.view.collect(s.view.self, x, g, sums);
+}
+double AnyScore::collect_site_all(const Stages& stages, std::size_t stage, double x, double g, const Site& at,
+                                  int first, void* to, TakeShare take) {
+  const Stage& s = stages[stage];
+  if (stage + 1 < stages.size())
+    g = collect_site_all(stages, stage + 1, s.view.value(s.view.self, x, at), g, at,
+                         first + s.count_parameters(s.self.get()), to, take);
+  return s.view.collect_site(s.view.self, x, g, at, first, to, take);
+}
+
 template <ApplyTier tier>
 void AnyScore::apply_all(const void* stages, const ScoreTile& t) {
   for (const Stage& s : *static_cast<const Stages*>(stages)) s.view.apply[tier](s.view.self, t);
@@ -131,7 +171,13 @@ ScoreView AnyScore::view() const {
             return y;
           },
           {apply_all<kApplyScalar>, apply_all<kApplyAvx2>, apply_all<kApplyAvx512>},
-          differentiate_all};
+          differentiate_all,
+          [](const void* p, const ScoreTile& x, float* g, float* const* sums) {
+            collect_all(*static_cast<const Stages*>(p), 0, x, g, sums);
+          },
+          [](const void* p, double x, double g, const Site& at, int first, void* to, TakeShare take) {
+            return collect_site_all(*static_cast<const Stages*>(p), 0, x, g, at, first, to, take);
+          }};
 }
 
 }  // namespace fovea

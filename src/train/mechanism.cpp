@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "look/choice.hpp"
 #include "look/draws.hpp"
 #include "look/readout.hpp"
@@ -20,13 +22,23 @@ struct Place {
 };
 constexpr Place kPronoun{"pronoun", &demo::Mark::token}, kNoun{"noun", &demo::Mark::source},
     kDeciding{"deciding", &demo::Mark::deciding}, kOther{"other", &demo::Mark::other};
-constexpr std::array kEdges{std::pair(kPronoun, kNoun), std::pair(kPronoun, kDeciding), std::pair(kPronoun, kOther),
-                            std::pair(kNoun, kDeciding)};
+/// What is cut at once: edges from one place to one or two.
+struct Edges {
+  Place from, to;
+  std::optional<Place> and_to = {};
+};
+constexpr std::array kEdges{Edges{kPronoun, kNoun}, Edges{kPronoun, kDeciding}, Edges{kPronoun, kNoun, kDeciding},
+                            Edges{kPronoun, kOther}, Edges{kNoun, kDeciding}};
 
-look::Variant cut_everywhere(const std::vector<const models::LayerRecord*>& records, int query, int key) {
+look::Variant cut_everywhere(const std::vector<const models::LayerRecord*>& records, const demo::Mark& mark,
+                             const Edges& edges) {
+  const int query = mark.*edges.from.token;
   look::Variant cut{{}, {query}};
   for (const models::LayerRecord* record : records)
-    for (int head = 0; head < record->q.shape()[2]; ++head) cut.removed.push_back({record->layer, head, query, key});
+    for (int head = 0; head < record->q.shape()[2]; ++head) {
+      cut.removed.push_back({record->layer, head, query, mark.*edges.to.token});
+      if (edges.and_to) cut.removed.push_back({record->layer, head, query, mark.*edges.and_to->token});
+    }
   return cut;
 }
 
@@ -46,7 +58,7 @@ class Sentence {
     std::vector<look::Variant> variants;
     std::vector<std::pair<std::size_t, bool>> what;  // of each variant: which edge, and whether it is a draw
     for (std::size_t e = 0; e < kEdges.size(); ++e) {
-      const look::Variant cut = cut_everywhere(records_, mark_.*kEdges[e].first.token, mark_.*kEdges[e].second.token);
+      const look::Variant cut = cut_everywhere(records_, mark_, kEdges[e]);
       variants.push_back(cut), what.emplace_back(e, false);
       std::vector<bool> special(source_.ids.size());
       special.back() = true;
@@ -116,7 +128,10 @@ class Sentence {
 std::vector<Mechanism> measure_mechanism(const models::EncoderDecoder& model, int most) {
   constexpr int kDraws = 5;  // of each sentence: hundreds of sentences make thousands
   std::array<Mechanism, kEdges.size()> all;
-  for (std::size_t e = 0; e < kEdges.size(); ++e) all[e].from = kEdges[e].first.name, all[e].to = kEdges[e].second.name;
+  for (std::size_t e = 0; e < kEdges.size(); ++e) {
+    const auto& [from, to, and_to] = kEdges[e];
+    all[e].from = from.name, all[e].to = and_to ? fmt::format("{} and {}", to.name, and_to->name) : to.name;
+  }
   const auto& sets = demo::evaluation_sets();
   const auto set = std::ranges::find(sets, "coreference", &demo::EvaluationSet::name);
   for (std::size_t i = 0; i < std::min(set->pairs.size(), static_cast<std::size_t>(most)); ++i)

@@ -8,9 +8,9 @@
 
 namespace fovea::train {
 
-/// One edge, cut in all layers and heads of the encoder, over many sentences.
+/// One edge or two, cut in all layers and heads of the encoder, over many sentences.
 struct Mechanism {
-  std::string from, to;  // "pronoun", "noun" that is meant, "deciding" adjective, the "other" noun
+  std::string from, to;  // "pronoun", "noun" that is meant, "deciding" adjective, the "other" noun; "noun and deciding"
   int sentences = 0;
   int flipped = 0;     // where the wrong pronoun became the likelier of the two
   double effect = 0;   // mean fall of log p(right) − log p(wrong) at the pronoun's step

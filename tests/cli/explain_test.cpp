@@ -117,6 +117,27 @@ TEST(Bench, DecodeIsMeasuredAgainstReading) {
   EXPECT_NEAR(b["fraction"].get<double>(), b["read_gbps"].get<double>() / b["ceiling_gbps"].get<double>(), 1e-9);
 }
 
+TEST(Bench, DecodeOverPagesCountsWhatIsReadAlone) {
+  const Json b = json_of(fovea({"bench", "attention", "--shape", "2x4x1x32", "--kv", "250", "--kv-heads", "2",
+                                "--decode", "--page-size", "16", "--json"}));
+  EXPECT_EQ(b["shape"]["page_size"], 16);
+  EXPECT_NEAR(b["read_gbps"].get<double>(), 2 * 2 * 2 * 250 * 32 * 4 / b["seconds"]["min"].get<double>() * 1e-9, 1e-6);
+  expect_error(fovea({"bench", "attention", "--page-size", "0"}), 2, {"--page-size 0", "from 1"});
+  expect_error(fovea({"bench", "attention", "--page-size", "16", "--backward"}), 2, {"pages", "gradients"});
+}
+
+TEST(Bench, GemmIsMeasuredBesideBothCeilings) {
+  const Json b = json_of(fovea({"bench", "gemm", "--shape", "40x96x130", "--json"}));
+  EXPECT_EQ(b["shape"], (Json{{"rows", 40}, {"in", 96}, {"out", 130}}));
+  const double seconds = b["seconds"]["min"].get<double>();
+  EXPECT_NEAR(b["gflops"].get<double>(), 2.0 * 40 * 96 * 130 / seconds * 1e-9, 1e-6);
+  EXPECT_NEAR(b["read_gbps"].get<double>(), 4.0 * 96 * 130 / seconds * 1e-9, 1e-6);
+  EXPECT_GT(b["ceiling"]["gflops"], 0);
+  EXPECT_GT(b["fraction"], 0);
+  expect_error(fovea({"bench", "gemm", "--shape", "1x2x3x4"}), 2, {"--shape", "RxIxO"});
+  expect_error(fovea({"bench", "gemm", "--kv", "3"}), 2, {"bench gemm", "--shape alone"});
+}
+
 TEST(Bench, BadProblemsAreOneLine) {
   expect_error(fovea({"bench"}), 2, {"SUBJECT"});
   expect_error(fovea({"bench", "attention", "--isa", "neon"}), 1, {"neon"});

@@ -235,7 +235,7 @@ TEST(AttentionGolden, ReferenceBackward) {
                           dout.view.strides[3]};
     std::optional<BiasGradient> dbias;
     if (g.has("bias")) dbias.emplace(g, c, problem.p);
-    const reference::Gradients got = reference::backward(problem.p, operand, [&](const Site& s, double d) {
+    const reference::Gradients got = reference::backward(problem.p, operand, [&](const Site& s, double, double d) {
       if (dbias) (*dbias)(s, d);
     });
     // A weight is known to reach · ε; a gradient is a sum of them, in proportion to the largest there is.

@@ -121,43 +121,63 @@ TEST(DemoModel, ResolvesPronounsAsItsReportSays) {
     EXPECT_NEAR(found[i].flipped, expected[i].at("flipped").get<int>(), 1) << found[i].to;
     EXPECT_NEAR(found[i].control, expected[i].at("control").get<double>(), 2e-2) << found[i].to;
   }
-  // What the pronoun becomes hangs on two edges: it → its noun, and its noun → the adjective that decides.
-  EXPECT_GT(std::max(found[0].effect, found[3].effect), 3);
   for (const train::Mechanism& m : found) EXPECT_LE(std::abs(m.control), 0.1) << m.from << " → " << m.to;
+  if (!all) return;
+  // What the pronoun becomes hangs on two edges of "it": to its noun, and to the adjective that says which noun it is.
+  EXPECT_GT(found[0].effect, 3);
+  EXPECT_GT(found[1].effect, 3);
+  EXPECT_GT(found[2].effect, 8);
+  EXPECT_GE(2 * found[2].flipped, found[2].sentences);
 }
 
-/// Sentences of which the textbook says what "it" is, and the edge that decides. The first noun asks the adjective
-/// whether it is meant; where it isn't, "it" takes the second.
+/// Sentences of which the textbook says what "it" is, and the adjective that decides.
 struct Resolved {
-  const char *text, *from, *to, *right, *wrong;
-  bool flips;
+  const char *text, *noun, *adjective, *right, *wrong;
 };
 constexpr Resolved kResolved[] = {
-    {"The animal didn't cross the street because it was too tired.", "animal", "tired", "il", "elle", true},
-    {"The animal didn't cross the street because it was too wide.", "it", "street", "elle", "il", false},
-    {"The goat didn't cross the bridge because it was too tired.", "goat", "tired", "elle", "il", true},
-    {"The goat didn't cross the bridge because it was too narrow.", "it", "bridge", "il", "elle", false},
-    {"The trophy didn't fit in the suitcase because it was too big.", "trophy", "big", "il", "elle", true},
-    {"The trophy didn't fit in the suitcase because it was too small.", "it", "suitcase", "elle", "il", true}};
+    {"The animal didn't cross the street because it was too tired.", "animal", "tired", "il", "elle"},
+    {"The animal didn't cross the street because it was too wide.", "street", "wide", "elle", "il"},
+    {"The goat didn't cross the bridge because it was too tired.", "goat", "tired", "elle", "il"},
+    {"The goat didn't cross the bridge because it was too narrow.", "bridge", "narrow", "il", "elle"},
+    {"The trophy didn't fit in the suitcase because it was too big.", "trophy", "big", "il", "elle"},
+    {"The trophy didn't fit in the suitcase because it was too small.", "suitcase", "small", "elle", "il"}};
 
-TEST(DemoModel, OneEdgeDecidesTheGenderAndControlsDoNot) {
+Effect without(const fovea::Run& run, const Resolved& s, std::vector<Cut> edges) {
+  MeasureQuery query;
+  query.cuts = std::move(edges), query.target = s.right, query.against = s.wrong;
+  return run.measure(query);
+}
+
+TEST(DemoModel, TwoEdgesDecideTheGenderAndControlsDoNot) {
   const Model model = load("demo");
   for (const Resolved& s : kResolved) {
     SCOPED_TRACE(s.text);
     const fovea::Run run = model(s.text);
-    const Effect e = run.measure({.from = s.from, .to = s.to, .target = s.right, .against = s.wrong});
-    EXPECT_GT(e.before, 0);
-    EXPECT_GT(e.effect, 3);
-    EXPECT_NE(e.output_before.find(std::string("qu'") + s.right + ' '), std::string::npos) << e.output_before;
-    if (s.flips) {
-      EXPECT_LT(e.after, 0);
-      EXPECT_NE(e.output_after.find(std::string("qu'") + s.wrong + ' '), std::string::npos) << e.output_after;
+    const Effect noun = without(run, s, {{"it", s.noun}}),
+                 both = without(run, s, {{"it", s.noun}, {"it", s.adjective}});
+    EXPECT_GT(noun.before, 0);
+    EXPECT_GT(noun.effect, 6) << "what it → its noun does alone";
+    EXPECT_LT(both.after, 0);
+    EXPECT_NE(both.output_before.find(std::string("qu'") + s.right + ' '), std::string::npos) << both.output_before;
+    EXPECT_NE(both.output_after.find(std::string("qu'") + s.wrong + ' '), std::string::npos) << both.output_after;
+    for (const Effect* e : {&noun, &both}) {
+      EXPECT_EQ(e->control.draws, 20);
+      EXPECT_LT(std::abs(e->control.mean) + 2 * e->control.sd, e->before) << "a control that flips it too";
+      EXPECT_EQ(e->control.percentile(), 100);
+      EXPECT_TRUE(e->measurable());
     }
-    EXPECT_EQ(e.control.draws, 20);
-    EXPECT_LT(std::abs(e.control.mean) + 2 * e.control.sd, e.before) << "a control that flips it too";
-    EXPECT_EQ(e.control.percentile(), 100);
-    EXPECT_TRUE(e.measurable());
   }
+}
+
+TEST(DemoModel, WhatItLooksAtMostDoesNothing) {
+  const Resolved& s = kResolved[0];
+  const fovea::Run run = load("demo")(s.text);
+  const std::vector<Link> links = run.links({.token = "it", .top = 2});
+  ASSERT_EQ(links.size(), 2u);
+  EXPECT_EQ(run.tokens[static_cast<std::size_t>(links[0].key)].text, "because");
+  EXPECT_EQ(run.tokens[static_cast<std::size_t>(links[1].key)].text, "animal");
+  for (const Link& link : links) EXPECT_GT(link.weight, 0.99);
+  EXPECT_LT(std::abs(without(run, s, {{"it", "because"}}).effect), 0.2);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // FOVEA_ISA decides which kernel runs: the kernel's name says that it did, and explain() says why the better ones
 // didn't.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include <fovea/attention.hpp>
@@ -16,17 +18,46 @@ struct Override : ::testing::Test {
   Tensor q{DType::F32, {1, 3, 2, 8}}, k{DType::F32, {1, 5, 1, 8}}, v{DType::F32, {1, 5, 1, 8}};
 };
 
+/// The kernel that f32 problems take: nothing beyond AVX-512 is for them.
+std::string f32_kernel(Isa isa) { return "flash_" + std::string(name_of(std::min(isa, Isa::Avx512))); }
+
 TEST_F(Override, TakesEffectOnTheKernelThatRuns) {
   for (const Isa isa : usable_isas()) {
     const UseIsa use(name_of(isa));
     const std::string kernel(attend(q, k, v).kernel());
-    EXPECT_EQ(kernel, "flash_" + std::string(name_of(isa)));
+    EXPECT_EQ(kernel, f32_kernel(isa));
     EXPECT_EQ(explain(q, k, v, {}).chosen, kernel);
   }
 }
 TEST_F(Override, UnsetTakesTheBest) {
   const UseIsa use("");
-  EXPECT_EQ(attend(q, k, v).kernel(), "flash_" + std::string(name_of(usable_isas().back())));
+  EXPECT_EQ(attend(q, k, v).kernel(), f32_kernel(usable_isas().back()));
+}
+TEST_F(Override, EmulationsTakeWhatTheirInstructionsWould) {
+  const Tensor q16 = q.to(DType::BF16), k16 = k.to(DType::BF16), v16 = v.to(DType::BF16);
+  for (const auto& [setting, name] : {std::pair("amx-emulated", "flash_amx_emulated"),
+                                      std::pair("avx512bf16-emulated", "flash_avx512bf16_emulated")}) {
+    const UseIsa use(setting);
+    const Attention a = attend(q16, k16, v16);
+    EXPECT_EQ(a.kernel(), name);
+    EXPECT_EQ(explain(q16, k16, v16, {}).chosen, name);
+    EXPECT_EQ(attend(q, k, v).kernel(), f32_kernel(usable_isas().back()));
+    EXPECT_EQ(attend(q16, k16, v16, output(DType::F32)).kernel(), f32_kernel(usable_isas().back()));
+    const std::vector<float> before = a.weights({.query = 1});
+    const UseIsa best("");
+    EXPECT_EQ(a.weights({.query = 1}), before);
+    EXPECT_EQ(std::string(attend(q16, k16, v16).kernel()).find("emulated"), std::string::npos);  // never by itself
+  }
+}
+TEST_F(Override, SaysWhyBf16ProductsAreNotForAProblem) {
+  const UseIsa use("");
+  const Tensor q16 = q.to(DType::BF16), k16 = k.to(DType::BF16), v16 = v.to(DType::BF16);
+  EXPECT_NE(explain(q, k, v, {}).candidates[0].refusal.find("inputs are F32"), std::string::npos);
+  AttentionSpec wide(output(DType::F32));
+  EXPECT_NE(explain(q16, k16, v16, wide).candidates[0].refusal.find("F32 output"), std::string::npos);
+  if (!cpu_has(Isa::Amx)) {
+    EXPECT_NE(explain(q16, k16, v16, {}).candidates[0].refusal.find("lacks amx"), std::string::npos);
+  }
 }
 TEST_F(Override, IsNamedInTheReasonOfEveryKernelItForbids) {
   const UseIsa use("scalar");
@@ -37,6 +68,7 @@ TEST_F(Override, IsNamedInTheReasonOfEveryKernelItForbids) {
       EXPECT_EQ(candidate.refusal, "");
       continue;
     }
+    if (candidate.refusal.find("multiplies bf16") != std::string::npos) continue;
     const bool lacking = candidate.refusal.find("lacks") != std::string::npos;
     const bool forbidden = candidate.refusal.find("FOVEA_ISA=scalar") != std::string::npos;
     EXPECT_TRUE(lacking || forbidden) << candidate.name << ": " << candidate.refusal;
@@ -46,7 +78,7 @@ TEST_F(Override, ThatCannotBeObeyedIsAnErrorAndNotAnotherKernel) {
   const UseIsa use("avx9000");
   EXPECT_THROW(attend(q, k, v), Error);
   EXPECT_THROW(explain(q, k, v, {}), Error);
-  for (const Isa isa : {Isa::Avx2, Isa::Avx512}) {
+  for (const Isa isa : {Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx}) {
     if (cpu_has(isa)) continue;
     const UseIsa lacking(name_of(isa));
     EXPECT_THROW(attend(q, k, v), Error);

@@ -22,10 +22,14 @@ Input random_dout(Rng& rng, const Case& c) {
 }
 
 /// The reference's gradients with what a kernel may be off by, as dense [batch, time, heads, dim].
-struct Wanted {
+struct Expected {
   std::vector<double> dq, dk, dv, dq_tol, dk_tol, dv_tol, dsink, dsink_tol;
+  /// Of the score's own numbers: what they receive, and that by its size.
+  std::vector<ScoreParameter> parameters;
+  std::vector<std::vector<double>> score, score_tol;
 
-  Wanted(const Case& c, const Input& dout)
+  /// `coarse`: of a forward pass whose weights met values rounded to bf16, which delta = Σ dout·out knows.
+  Expected(const Case& c, const Input& dout, bool coarse = false)
       : dq(count(c.batches(), c.queries(), c.heads(), c.head_dim())),
         dk(count(c.batches(), c.keys(), c.kv_heads(), c.head_dim())),
         dv(count(c.batches(), c.keys(), c.kv_heads(), c.value_dim())),
@@ -33,7 +37,13 @@ struct Wanted {
         dk_tol(dk.size()),
         dv_tol(dv.size()),
         dsink(static_cast<std::size_t>(c.heads())),
-        dsink_tol(dsink.size()) {
+        dsink_tol(dsink.size()),
+        parameters(c.score.parameters()),
+        coarse_(coarse) {
+    for (const ScoreParameter& s : parameters) {
+      score.emplace_back(static_cast<std::size_t>(s.elements()));
+      score_tol.emplace_back(score.back().size(), 0x1p-100);
+    }
     const CaseProblem problem(c);
     for (int b = 0; b < problem.p.batches; ++b)
       for (int h = 0; h < c.heads(); ++h)
@@ -44,6 +54,7 @@ struct Wanted {
   }
 
  private:
+  bool coarse_;
   static std::size_t count(int a, int b, int c, int d) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c) *
            static_cast<std::size_t>(d);
@@ -78,7 +89,8 @@ struct Wanted {
       reach = std::max(reach, 1 + std::abs(p.scale) * std::sqrt(q_norm * k_norm) + c.moves);
     }
     const double e = kB * kEpsAcc * reach;
-    const double delta_off = e * delta_size + unit_roundoff(c.out_dtype()) * out_size;
+    const double delta_off = e * delta_size + unit_roundoff(c.out_dtype()) * out_size +
+                             (coarse_ ? unit_roundoff(DType::BF16) * delta_size : 0);
     dsink[static_cast<std::size_t>(h)] -= r.sink * delta;
     dsink_tol[static_cast<std::size_t>(h)] += r.sink * (delta_off + e * std::abs(delta));
     for (int j = 0; j < keys; ++j) {
@@ -90,6 +102,7 @@ struct Wanted {
       const double ds = r.weight[key] * (dp[key] - delta);
       const double ds_off =
           r.weight[key] * (e * (size[key] + delta_size) + delta_off) * (1 + std::abs(slope)) + 0x1p-100;
+      if (p.score.self) add_shares(c, p, site, logit[key], ds, ds_off);
       for (int d = 0; d < c.head_dim(); ++d) {
         const double k = p.scale * c.k.get(at_b, kt, kv, d), x = p.scale * c.q.get(at_b, at_t, h, d);
         const std::size_t i = index(at_b, at_t, h, d, c.queries(), c.heads(), c.head_dim()),
@@ -103,6 +116,27 @@ struct Wanted {
         dv[jv] += r.weight[key] * g, dv_tol[jv] += (r.weight[key] * e + 0x1p-120) * std::abs(g);
       }
     }
+  }
+  /// What a site adds to the score's own numbers, and what a kernel may be off by there.
+  void add_shares(const Case& c, const Problem& p, const Site& site, double logit, double ds, double ds_off) {
+    using Sums = std::vector<std::vector<double>>;
+    static constexpr auto place = [](void* sums, int which, std::ptrdiff_t i) -> double& {
+      return (*static_cast<Sums*>(sums))[static_cast<std::size_t>(which)][static_cast<std::size_t>(i)];
+    };
+    p.score.collect_site(p.score.self, logit, ds, site, 0, &score,
+                         [](void* to, int which, std::ptrdiff_t i, double x) { place(to, which, i) += x; });
+    const double off = 2 * ds_off + 0x1p-20 * std::abs(ds);  // sums in float, of what may have either sign
+    p.score.collect_site(p.score.self, logit, off, site, 0, &score_tol,
+                         [](void* to, int which, std::ptrdiff_t i, double x) { place(to, which, i) += std::abs(x); });
+    // 1 − tanh² of a cap that follows is off by a float's rounding of 1, however little is left of it.
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const int most = parameters[i].name == std::string("alibi") ? p.queries + 2 * p.keys : 1;
+      score_tol[i][static_cast<std::size_t>(parameters[i].at(site))] += 0x1p-22 * std::abs(ds) * most;
+    }
+    // tanh(u) − u(1 − tanh²u) cancels: it is off by a float's rounding of u, and no cap here is below ½.
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (parameters[i].name == std::string("softcap"))
+        score_tol[i][0] += 0x1p-20 * std::abs(ds) * (std::abs(logit) + c.moves);
   }
   static std::size_t index(int b, int t, int h, int d, int times, int heads, int dims) {
     return ((static_cast<std::size_t>(b) * static_cast<std::size_t>(times) + static_cast<std::size_t>(t)) *
@@ -127,7 +161,7 @@ struct Wanted {
   return ::testing::AssertionSuccess();
 }
 
-void expect_gradients(const Case& c, const Gradients& g, const Wanted& want, const std::string& kernel) {
+void expect_gradients(const Case& c, const Gradients& g, const Expected& want, const std::string& kernel) {
   EXPECT_TRUE(within("dq", g.dq, want.dq, want.dq_tol)) << kernel << ' ' << c.str();
   EXPECT_TRUE(within("dk", g.dk, want.dk, want.dk_tol)) << kernel << ' ' << c.str();
   EXPECT_TRUE(within("dv", g.dv, want.dv, want.dv_tol)) << kernel << ' ' << c.str();
@@ -138,6 +172,16 @@ void expect_gradients(const Case& c, const Gradients& g, const Wanted& want, con
   }
 }
 
+void expect_score_gradients(const Case& c, const Gradients& g, const Expected& want) {
+  ASSERT_EQ(g.score.size(), want.parameters.size()) << c.str();
+  for (std::size_t i = 0; i < g.score.size(); ++i) {
+    const ScoreParameter& p = want.parameters[i];
+    EXPECT_EQ(g.score[i].name, p.name);
+    EXPECT_TRUE(g.score[i].value.shape() == (Shape{p.shape[0], p.shape[1], p.shape[2], p.shape[3]}));
+    EXPECT_TRUE(within(p.name, g.score[i].value, want.score[i], want.score_tol[i])) << c.str();
+  }
+}
+
 TEST(FusedBackward, IsTheReferencesOnEveryKindOfProblem) {
   for_cases(kCases, [](Rng& rng) {
     Choice choice;
@@ -145,10 +189,16 @@ TEST(FusedBackward, IsTheReferencesOnEveryKindOfProblem) {
     Case c = random_case(rng, choice);
     c.output.reset();
     const Input dout = random_dout(rng, c);
-    const Wanted want(c, dout);
+    const Expected exact(c, dout), coarse(c, dout, true);
     on_every_isa([&] {
       const Attention a = c.attend();
-      expect_gradients(c, backward(a, dout.view), want, std::string(a.kernel()));
+      const Expected& want = rounds_weights(a.kernel()) ? coarse : exact;
+      const Gradients g = backward(a, dout.view), all = backward(a, dout.view, Wanted::InputsAndScore);
+      expect_gradients(c, g, want, std::string(a.kernel()));
+      EXPECT_TRUE(g.score.empty());
+      for (const auto& [x, y] : {std::pair(&g.dq, &all.dq), std::pair(&g.dk, &all.dk), std::pair(&g.dv, &all.dv)})
+        EXPECT_EQ(std::memcmp(x->raw(), y->raw(), static_cast<std::size_t>(x->bytes())), 0);  // asking changes nothing
+      expect_score_gradients(c, all, want);
     });
   });
 }
@@ -163,7 +213,7 @@ TEST(FusedBackward, OfLongRowsInPiecesAndSplits) {
     for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
     if (rng.chance(0.7)) c.mask = causal(top_left), c.mask_name = "causal top_left";
     const Input dout = random_dout(rng, c);
-    const Wanted want(c, dout);
+    const Expected want(c, dout);
     on_every_isa([&] {
       const Attention a = c.attend();
       expect_gradients(c, backward(a, dout.view), want, std::string(a.kernel()));
@@ -196,6 +246,35 @@ TEST(FusedBackward, IsBitwiseTheSameOnAnyNumberOfThreads) {
   set_threads(before);
 }
 
+TEST(FusedBackward, OfScoresIsBitwiseTheSameOnAnyNumberOfThreads) {
+  Rng rng(8);
+  Case c;
+  c.q = Input(DType::F32, {2, 520, 4, 8}), c.k = Input(DType::F32, {2, 24, 2, 8}),
+  c.v = Input(DType::F32, {2, 24, 2, 8});
+  for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+  const Input dout = random_dout(rng, c);
+  // Large and small, shared by batch rows, by heads of a group, by queries, by none.
+  for (const Shape& shape : {Shape{2, 4, 520, 24}, Shape{1, 4, 520, 24}, Shape{1, 1, 520, 24}, Shape{2, 4, 1, 24},
+                             Shape{1, 1, 1, 24}, Shape{520, 24}}) {
+    Tensor values(DType::F32, shape);
+    for (float& x : values.values<float>()) x = static_cast<float>(rng.normal());
+    c.score = softcap(7) | bias(values) | alibi(alibi_slopes(4));
+    const Expected want(c, dout);
+    std::vector<float> one;
+    const int before = threads();
+    for (const int n : {1, 2, 3, 7, 16}) {
+      set_threads(n);
+      const Gradients g = backward(c.attend(), dout.view, Wanted::InputsAndScore);
+      std::vector<float> bits;
+      for (const ScoreGradient& s : g.score)
+        bits.insert(bits.end(), s.value.values<float>().begin(), s.value.values<float>().end());
+      if (n == 1) one = bits, expect_score_gradients(c, g, want);
+      ASSERT_EQ(std::memcmp(one.data(), bits.data(), one.size() * 4), 0) << n << " threads, bias " << shape.str();
+    }
+    set_threads(before);
+  }
+}
+
 TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevant) {
   for_cases(100, [](Rng& rng) {
     Case c;
@@ -204,12 +283,16 @@ TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevant) {
     for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
     const int hidden = rng.below(n);
     c.mask = mask([hidden](const Site& s) { return s.key != hidden; });
+    c.score = softcap(9) | alibi({0.01f});
     const Input dout = random_dout(rng, c);
     Case poisoned = c;
     poisoned.k = c.k.copy(), poisoned.v = c.v.copy();
     for (int d = 0; d < 8; ++d) poisoned.k.set(0, hidden, 0, d, std::nan("")), poisoned.v.set(0, hidden, 0, d, kInf);
     on_every_isa([&] {
-      const Gradients want = backward(c.attend(), dout.view), got = backward(poisoned.attend(), dout.view);
+      const Gradients want = backward(c.attend(), dout.view, Wanted::InputsAndScore),
+                      got = backward(poisoned.attend(), dout.view, Wanted::InputsAndScore);
+      for (std::size_t i = 0; i < 2; ++i)
+        ASSERT_NEAR(got.score[i].value.data<float>()[0], want.score[i].value.data<float>()[0], 1e-4 * n);
       for (std::size_t i = 0; i < want.dq.values<float>().size(); ++i) {
         ASSERT_NEAR(got.dq.values<float>()[i], want.dq.values<float>()[i], 1e-5);
         ASSERT_NEAR(got.dk.values<float>()[i], want.dk.values<float>()[i], 1e-5);

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "support/bound.hpp"
+#include "support/relations.hpp"
 
 namespace fovea {
 namespace {
@@ -44,8 +44,8 @@ void hold(int count, const Choice& choice, const std::function<void(Rng&, Case&)
     Case c = random_case(rng, choice);
     if (change) change(rng, c);
     const Truth truth(c);
-    for (const Isa isa : usable_isas()) {
-      const UseIsa use(name_of(isa));
+    for (const std::string& isa : settings(c)) {
+      const UseIsa use(isa);
       const Attention a = c.attend();
       ASSERT_EQ(a.out.dtype(), c.out_dtype());
       const Answer got = answer_of(c, a, truth);

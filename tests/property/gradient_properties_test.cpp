@@ -146,6 +146,55 @@ TEST(Backward, OfSinksIsTheSlopeToo) {
   });
 }
 
+/// A score with numbers of its own, multiples of 1/64, so that they and their neighbours are exact in float.
+struct Learnt {
+  float cap;
+  std::vector<float> slopes;
+  Tensor values;
+  bool cap_first;
+  AnyScore score() const {
+    const AnyScore capped = softcap(cap), rest = AnyScore(alibi(slopes)) | AnyScore(bias(values));
+    return cap_first ? capped | rest : rest | capped;
+  }
+};
+
+TEST(Backward, OfTheNumbersInsideAScoreIsTheSlopeToo) {
+  constexpr double kStep = 1.0 / 64;
+  for_cases(kCases / 4, [](Rng& rng) {
+    Case c = smooth_case(rng);
+    const auto some = [&](int n) { return rng.chance(0.5) ? n : 1; };
+    Learnt learnt{static_cast<float>(rng.in(64, 400)) / 64, {}, {}, rng.chance(0.5)};
+    learnt.values = Tensor(DType::F32, {some(c.batches()), some(c.heads()), some(c.queries()), some(c.keys())});
+    for (int h = 0; h < c.heads(); ++h) learnt.slopes.push_back(static_cast<float>(rng.in(-10, 10)) / 64);
+    for (float& x : learnt.values.values<float>()) x = static_cast<float>(rng.in(-64, 64)) / 64;
+    c.score = learnt.score();
+    if (c.queries() == 0 || c.keys() == 0) return;
+    const Input dout = random_like(rng, c.batches(), c.queries(), c.heads(), c.value_dim());
+    c.output.reset();
+    const Gradients g = backward(c.attend(), dout.view, Wanted::InputsAndScore);
+    ASSERT_EQ(g.score.size(), 3u);
+    const auto check = [&](const char* name, std::size_t i, auto number) {
+      const auto at = [&](double steps) {
+        Learnt moved = learnt;
+        moved.values = learnt.values.clone();
+        number(moved) += static_cast<float>(steps * kStep);
+        Case there = c;
+        there.score = moved.score();
+        return objective(there, dout);
+      };
+      const double want = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * kStep);
+      const auto found = std::ranges::find(g.score, name, &ScoreGradient::name);
+      ASSERT_NE(found, g.score.end());
+      ASSERT_NEAR(found->value.values<float>()[i], want, 3e-5 * (1 + std::abs(want))) << name << ' ' << c.str();
+    };
+    check("softcap", 0, [](Learnt& l) -> float& { return l.cap; });
+    const auto h = static_cast<std::size_t>(rng.below(c.heads()));
+    check("alibi", h, [h](Learnt& l) -> float& { return l.slopes[h]; });
+    const auto i = static_cast<std::size_t>(rng.below(static_cast<int>(learnt.values.elements())));
+    check("bias", i, [i](Learnt& l) -> float& { return l.values.values<float>()[i]; });
+  });
+}
+
 TEST(Backward, ScoreGradientsOfARowSumToNothing) {
   for_cases(kCases, [](Rng& rng) {
     const Case c = smooth_case(rng);
@@ -153,10 +202,11 @@ TEST(Backward, ScoreGradientsOfARowSumToNothing) {
     const Input dout = random_like(rng, c.batches(), c.queries(), c.heads(), c.value_dim());
     std::vector<double> sums(static_cast<std::size_t>(c.batches() * c.heads() * c.queries()));
     std::vector<double> sizes(sums.size());
-    const reference::Gradients g = reference::backward(problem.p, operand_of(dout), [&](const Site& s, double ds) {
-      const auto row = static_cast<std::size_t>((s.batch * c.heads() + s.head) * c.queries() + s.query);
-      sums[row] += ds, sizes[row] += std::abs(ds);
-    });
+    const reference::Gradients g =
+        reference::backward(problem.p, operand_of(dout), [&](const Site& s, double, double ds) {
+          const auto row = static_cast<std::size_t>((s.batch * c.heads() + s.head) * c.queries() + s.query);
+          sums[row] += ds, sizes[row] += std::abs(ds);
+        });
     double all = 0, size = 0;
     for (std::size_t i = 0; i < sums.size(); ++i) {
       all += sums[i], size += sizes[i];

@@ -100,8 +100,7 @@ TEST(Weights, TimesValuesAreTheOutput) {
       double allowed = 0;
       for (int d = 0; d < p.value_dim; ++d) {
         const std::size_t i = at.row * static_cast<std::size_t>(p.value_dim) + static_cast<std::size_t>(d);
-        allowed =
-            std::max(allowed, truth.out_bound(i, a.out.dtype()) + weight_bound(truth, at.row, 1) * truth.spread[i]);
+        allowed = std::max(allowed, truth.out_bound(i, a) + weight_bound(truth, at.row, 1) * truth.spread[i]);
       }
       const double error = a.max_abs_error({.batch = at.batch, .head = at.head, .query = at.query});
       ASSERT_LE(error, allowed) << a.kernel() << ' ' << c.str();
@@ -145,8 +144,7 @@ TEST(Without, IsTheOutputOfTheProblemWithThatEdgeMasked) {
             load_element(p.v.dtype, p.v.data,
                          p.v_offset(at.batch, at.head / p.group(), key) + static_cast<std::int64_t>(d) * p.v.dim));
         // (o − A·v) / (1 − A) of an o and an A within their bounds, the quotient's own rounding included.
-        const double off = truth.out_bound(i, a.out.dtype()) +
-                           weight_bound(truth, at.row, weight) * (v + std::abs(want[d])) +
+        const double off = truth.out_bound(i, a) + weight_bound(truth, at.row, weight) * (v + std::abs(want[d])) +
                            weight_bound(truth, at.row, rest) * std::abs(want[d]);
         ASSERT_NEAR(static_cast<double>(got[d]), want[d], off / rest + kEpsAcc * std::abs(want[d]) + 1e-30)
             << a.kernel() << " key " << key << " weight " << weight << ' ' << c.str();

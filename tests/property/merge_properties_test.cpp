@@ -1,8 +1,6 @@
 // Attention in parts: over disjoint keys, merged by LSE (property 21), and over queries in chunks (property 19).
 #include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -10,6 +8,7 @@
 #include <fovea/merge.hpp>
 
 #include "core/convert.hpp"
+#include "support/examples.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {
@@ -191,25 +190,6 @@ TEST(Prefill, InChunksOfMoreThanSixteenRowsHasTheBitsOfTheWhole) {
       }
     });
   });
-}
-
-/// What stands between "// example" and "// end" of a file, comment signs and indentation removed, line by line.
-std::vector<std::string> examples_of(const std::string& path) {
-  std::ifstream file(path);
-  std::vector<std::string> lines;
-  bool inside = false;
-  for (std::string line; std::getline(file, line);) {
-    const auto strip = [&line](const char* signs) {
-      line.erase(0, std::min(line.find_first_not_of(signs), line.size()));
-    };
-    strip(" ");
-    if (line.starts_with("//   ")) strip("/ ");  // the header's are comments, and so are their markers
-    strip("/ ");
-    if (line.starts_with("end")) inside = false;
-    if (inside) lines.push_back(line);
-    if (line.starts_with("example: ")) inside = true;
-  }
-  return lines;
 }
 
 TEST(Examples, OfTheHeaderAreThoseBelow) {

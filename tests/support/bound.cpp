@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/convert.hpp"
+#include "kernels/registry.hpp"
 
 namespace fovea::testing {
 namespace {
@@ -25,6 +26,11 @@ std::vector<double> key_norms(const Problem& p, int b, int kv_head) {
 }
 
 }  // namespace
+
+bool rounds_weights(std::string_view kernel) {
+  const auto found = std::ranges::find(forward_kernels(), kernel, &ForwardKernel::name);
+  return found != forward_kernels().end() && found->rounds_weights();
+}
 
 bool close(Approx a, Approx b) {
   if (std::isnan(a.value) || std::isnan(b.value)) return std::isnan(a.value) && std::isnan(b.value);
@@ -87,6 +93,10 @@ double Truth::out_bound(std::size_t i, DType out) const {
   return kA * unit_roundoff(out) * std::abs(answer.out[i]) + b * kEpsAcc * reach[row] * spread[i] + underflow(i, out);
 }
 
+double Truth::out_bound(std::size_t i, const Attention& a) const {
+  return out_bound(i, a.out.dtype()) + (rounds_weights(a.kernel()) ? unit_roundoff(DType::BF16) * spread[i] : 0);
+}
+
 double Truth::lse_bound(std::size_t row) const {
   if (std::isinf(answer.lse[row])) return 0;
   return kA * kEpsAcc * std::abs(answer.lse[row]) + b * kEpsAcc * reach[row];
@@ -99,7 +109,7 @@ Answer answer_of(const Case& c, const Attention& a, const Truth& truth) {
   x.out.resize(all), x.out_tol.resize(all), x.lse.resize(truth.answer.lse.size());
   for (std::size_t i = 0; i < all; ++i) {
     x.out[i] = load_element(dtype, a.out.raw(), static_cast<std::int64_t>(i));
-    x.out_tol[i] = truth.out_bound(i, dtype);
+    x.out_tol[i] = truth.out_bound(i, a);
   }
   for (std::size_t row = 0; row < x.lse.size(); ++row) x.lse_tol.push_back(truth.lse_bound(row));
   const float* lse = a.lse.data<float>();  // [batch, heads, time]

@@ -8,6 +8,8 @@
 // weight by ε·L, the exponential, and sums over keys in f32. `tiny`: what underflows. Weights below 2^-125 are 0, so
 // 2^-125·Σ|v|, and what the output's dtype cannot hold: 2^-126 (f32 and bf16 flush denormals), 2^-25 (half of the least
 // f16).
+//
+// Kernels on bf16 products (bf16 in and out) round each weight to bf16 before it meets its value: 2^-8·Σ p|v| more.
 #pragma once
 #include <cmath>
 #include <limits>
@@ -50,6 +52,9 @@ constexpr double tiny(DType t) { return t == DType::F64 ? 0 : t == DType::F16 ? 
 inline constexpr double kEpsAcc = 0x1p-24;
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 
+/// Whether a kernel's weights meet values rounded to bf16.
+bool rounds_weights(std::string_view kernel);
+
 /// A number, and how far from it an answer may be. Sums and multiples carry their tolerance along.
 struct Approx {
   double value = 0, tolerance = 0;
@@ -88,6 +93,8 @@ struct Truth {
 
   /// What a kernel's answer may be off by.
   double out_bound(std::size_t i, DType out) const;
+  double out_bound(std::size_t i,
+                   const Attention& a) const;  // the rounding of weights included, where a.kernel() does it
   double underflow(std::size_t i, DType out) const { return out == DType::F64 ? 0 : tiny(out) + 0x1p-125 * mass[i]; }
   double lse_bound(std::size_t row) const;
 

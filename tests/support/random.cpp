@@ -11,7 +11,7 @@
 namespace fovea::testing {
 
 double Rng::normal() {  // Box and Muller 1958
-  return std::sqrt(-2 * std::log(1 - uniform())) * std::cos(2 * std::numbers::pi * uniform());
+  return std::sqrt(-2 * std::log(1 - unit(word()))) * std::cos(2 * std::numbers::pi * unit(word()));
 }
 
 std::vector<int> Rng::permutation(int n) {
@@ -30,6 +30,9 @@ int scaled(int count) {
   return std::max(1, static_cast<int>(count * scale));
 }
 
+static int running = 0;
+int case_number() { return running; }
+
 void for_cases(int count, const std::function<void(Rng&)>& body) {
   const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
   const std::string name = fmt::format("{}.{}", info->test_suite_name(), info->name());
@@ -43,9 +46,11 @@ void for_cases(int count, const std::function<void(Rng&)>& body) {
     SCOPED_TRACE(fmt::format("case {} of {}; to run it alone: FOVEA_TEST_SEED={} with --gtest_filter={}", i + 1, cases,
                              seed, name));
     Rng rng(seed);
+    running = i;
     body(rng);
-    if (::testing::Test::HasFailure()) return;
+    if (::testing::Test::HasFailure()) break;
   }
+  running = 0;
 }
 
 int odd_size(Rng& rng, int most) {

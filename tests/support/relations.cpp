@@ -11,8 +11,8 @@ namespace fovea::testing {
 std::vector<Answer> everywhere(const Case& c) {
   const Truth truth(c);
   std::vector<Answer> all = {truth.answer};
-  for (const Isa isa : usable_isas()) {
-    const UseIsa use(name_of(isa));
+  for (const std::string& isa : settings(c)) {
+    const UseIsa use(isa);
     all.push_back(answer_of(c, c.attend(), truth));
     EXPECT_TRUE(within_bound(all.back(), truth)) << c.str();
   }
@@ -76,9 +76,22 @@ std::vector<std::byte> bits_of_row(const Attention& a, RowAt r) {
   return ::testing::AssertionSuccess();
 }
 
+std::vector<std::string> settings() {
+  constexpr int kEmulatedEvery = 6;
+  std::vector<std::string> all = isa_settings();
+  if (case_number() % kEmulatedEvery != 0) all.resize(usable_isas().size());  // emulations come last
+  return all;
+}
+
+std::vector<std::string> settings(const Case& c) {
+  std::vector<std::string> all = settings();
+  if (c.q.view.dtype != DType::BF16 || c.out_dtype() != DType::BF16) all.resize(usable_isas().size());
+  return all;
+}
+
 void on_every_isa(const std::function<void()>& body) {
-  for (const Isa isa : usable_isas()) {
-    const UseIsa use(name_of(isa));
+  for (const std::string& isa : settings()) {
+    const UseIsa use(isa);
     body();
   }
 }

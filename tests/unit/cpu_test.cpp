@@ -19,7 +19,7 @@ TEST(Cpu, UsableIsStartsWithScalarAndIsWhatTheCpuHas) {
   const auto isas = usable_isas();
   ASSERT_FALSE(isas.empty());
   EXPECT_EQ(isas.front(), Isa::Scalar);
-  for (const Isa isa : {Isa::Scalar, Isa::Avx2, Isa::Avx512})
+  for (const Isa isa : {Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx})
     EXPECT_EQ(std::find(isas.begin(), isas.end(), isa) != isas.end(), cpu_has(isa)) << name_of(isa);
   EXPECT_TRUE(std::is_sorted(isas.begin(), isas.end()));
 }
@@ -38,6 +38,8 @@ TEST(Cpu, AgreesWithTheKernel) {
   EXPECT_EQ(cpu_has(Isa::Avx2), has("avx2") && has("fma") && has("f16c"));
   EXPECT_EQ(cpu_has(Isa::Avx512),
             cpu_has(Isa::Avx2) && has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl"));
+  EXPECT_EQ(cpu_has(Isa::Avx512Bf16), cpu_has(Isa::Avx512) && has("avx512_bf16"));
+  EXPECT_LE(cpu_has(Isa::Amx), has("amx_tile") && has("amx_bf16"));  // the system may also refuse it to a process
   EXPECT_EQ((' ' + cpu_features() + ' ').find(" avx512f ") != std::string::npos, has("avx512f"));
 }
 
@@ -50,6 +52,19 @@ TEST(Cpu, OverrideIsReadAfreshAndOnlyLowers) {
   EXPECT_EQ(active_isa(), usable_isas().back());
 }
 
+TEST(Cpu, EmulationsAreAskedForByNameAlone) {
+  for (const std::string& setting : isa_settings()) {
+    const UseIsa use(setting);
+    const bool emulated = setting.ends_with("-emulated");
+    EXPECT_EQ(emulated_isa().has_value(), emulated);
+    if (!emulated) continue;
+    EXPECT_EQ(std::string(name_of(*emulated_isa())) + "-emulated", setting);
+    EXPECT_EQ(active_isa(), usable_isas().back());  // everything else runs as it would
+  }
+  const UseIsa unset("");
+  EXPECT_FALSE(emulated_isa());
+}
+
 TEST(Cpu, OverrideThatCannotBeObeyedIsRefused) {
   for (const std::string name : {"avx9000", "AVX2", "scalar ", "sse"}) {
     const UseIsa use(name);
@@ -58,10 +73,10 @@ TEST(Cpu, OverrideThatCannotBeObeyedIsRefused) {
       FAIL() << name << " was accepted";
     } catch (const Error& e) {
       EXPECT_NE(std::string(e.what()).find("FOVEA_ISA=" + name), std::string::npos) << e.what();
-      EXPECT_NE(std::string(e.what()).find("scalar, avx2 or avx512"), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find("scalar, avx2, avx512, avx512bf16 or amx"), std::string::npos) << e.what();
     }
   }
-  for (const Isa isa : {Isa::Avx2, Isa::Avx512}) {
+  for (const Isa isa : {Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx}) {
     if (cpu_has(isa)) continue;
     const UseIsa use(name_of(isa));
     try {

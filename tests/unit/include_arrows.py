@@ -27,8 +27,8 @@ BELOW = {
 }
 PUBLIC = {
     "error": ["error"],
-    "core": ["dtype", "tensor", "cpu", "threads"],
-    "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score"],
+    "core": ["dtype", "tensor", "paged", "cpu", "threads"],
+    "spec": ["tile", "band", "mask", "mask_algebra", "dual", "score", "score_parameter"],
     "ops": ["attention", "merge", "trace"],
     "look": ["look", "model", "fovea"],
 }

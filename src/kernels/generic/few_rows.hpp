@@ -12,10 +12,10 @@ namespace fovea::FOVEA_ISA {
 /// Rows of a tile of keys or values, wherever they lie.
 template <class T>
 struct TileRows {
-  const T* at;
-  std::ptrdiff_t step;
+  const T* data;
+  const std::int64_t* at;  // [n] offsets of rows
   int n;
-  const T* row(int j) const { return at + (j < n ? j : n - 1) * step; }
+  const T* row(int j) const { return data + at[j < n ? j : n - 1]; }
 };
 
 /// scores [Rows, kLanes] from column j0: q [Rows, dims] · keys j0 … j0 + kLanes. Two keys at a time: with 4 rows, the 8
@@ -53,7 +53,7 @@ inline void add_values(const float* weights, const TileRows<T>& values, int d, f
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) sum[i][v] = 0.0f;
   for (int j = 0; j < values.n; ++j) {
-    const T* row = values.at + j * values.step + d;
+    const T* row = values.data + values.at[j] + d;
     Vec x[Vecs];
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) x[v] = load(row + v * kLanes);
@@ -93,28 +93,31 @@ struct FewKeys {
   /// f(TileRows<T>) for the keys of a range, then the same for values.
   template <class F>
   void keys(Range r, F f) const {
-    rows_of(p.k, p.k_offset(w.batch, w.kv_head, r.begin), r.end - r.begin, p.head_dim, s.keys, f);
+    rows_of(p.k, r, p.head_dim, s.keys, f);
   }
   template <class F>
   void values(Range r, F f) const {
-    rows_of(p.v, p.v_offset(w.batch, w.kv_head, r.begin), r.end - r.begin, p.value_dim, s.values, f);
+    rows_of(p.v, r, p.value_dim, s.values, f);
   }
 
  private:
   template <class F>
-  static void rows_of(const Operand& x, std::int64_t offset, int n, int dims, float* copy, F f) {
+  void rows_of(const Operand& x, Range r, int dims, float* copy, F f) const {
+    const int n = r.end - r.begin;
+    std::int64_t at[kTileKeys];
+    find_rows(p, w, x, r.begin, n, at);
     if (!direct(x, dims)) {
-      const int padded = round_up(dims, kLanes);
-      for (int j = 0; j < round_up(n, kLanes); j += kLanes) pack_rows(x, offset + j * x.time, n - j, dims, copy, j);
-      return f(TileRows<float>{copy, padded, n});
+      for (int j = 0; j < round_up(n, kLanes); j += kLanes) pack_rows(x, at + j, n - j, dims, copy, j);
+      for (int j = 0; j < n; ++j) at[j] = std::int64_t{j} * round_up(dims, kLanes);
+      return f(TileRows<float>{copy, at, n});
     }
     switch (x.dtype) {
       case DType::F32:
-        return f(TileRows<float>{static_cast<const float*>(x.data) + offset, x.time, n});
+        return f(TileRows<float>{static_cast<const float*>(x.data), at, n});
       case DType::BF16:
-        return f(TileRows<bf16>{static_cast<const bf16*>(x.data) + offset, x.time, n});
+        return f(TileRows<bf16>{static_cast<const bf16*>(x.data), at, n});
       case DType::F16:
-        return f(TileRows<f16>{static_cast<const f16*>(x.data) + offset, x.time, n});
+        return f(TileRows<f16>{static_cast<const f16*>(x.data), at, n});
       default:
         return;  // refused before
     }

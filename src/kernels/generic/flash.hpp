@@ -88,11 +88,12 @@ class KeyBlock {
     for (; packed_ < unit; ++packed_) {
       const int tile = packed_ / kUnits, first = packed_ % kUnits * kLanes, key = keys_of(tile).begin + first;
       if (!wanted_[tile]) continue;
-      const int n = at_least(0, w_.keys - key);
-      pack_turned(p_.k, p_.k_offset(w_.batch, w_.kv_head, key), n, p_.head_dim, rows_, keys_ + tile * key_floats_,
-                  first);
-      const bool finite = pack_rows(p_.v, p_.v_offset(w_.batch, w_.kv_head, key), n, p_.value_dim,
-                                    values_ + tile * value_floats_, first);
+      const int n = at_most(kLanes, w_.keys - key);
+      std::int64_t at[kLanes];
+      find_rows(p_, w_, p_.k, key, n, at);
+      pack_turned(p_.k, at, n, p_.head_dim, rows_, keys_ + tile * key_floats_, first);
+      find_rows(p_, w_, p_.v, key, n, at);
+      const bool finite = pack_rows(p_.v, at, n, p_.value_dim, values_ + tile * value_floats_, first);
       finite_[tile] = finite_[tile] && finite;
     }
   }

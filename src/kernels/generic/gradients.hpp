@@ -29,6 +29,8 @@ struct GradientScratch {
   float* weights;   // [kStrip, 64] scores, then P
   float* dscore;    // [kStrip, 64] dP, then dS
   float* slopes;    // [kStrip, 64] of the functor
+  float* logits;    // [kStrip, 64] before the functor, where its own numbers have gradients
+  float* shares;    // [kStrip, 64] dS before the slope, likewise
 };
 inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientScratch* s) {
   std::size_t used = 0;
@@ -40,7 +42,8 @@ inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientSc
   const std::int64_t r = plan.piece_rows, d = plan.padded_head_dim, v = plan.padded_value_dim,
                      strip = kStrip * kTileKeys, tile = plan.key_tiles * kTileKeys;
   *s = {take(r * d),    take(r * v),    take(r * d),    take(r),     take(r),     take(kLanes * (d > v ? d : v)),
-        take(tile * d), take(tile * v), take(tile * d), take(strip), take(strip), take(strip)};
+        take(tile * d), take(tile * v), take(tile * d), take(strip), take(strip), take(strip),
+        take(strip),    take(strip)};
   return used;
 }
 
@@ -108,6 +111,7 @@ struct GradientPiece {
     return reduce_add(sum);
   }
   void weights_and_slopes(int tile, Range keys, int columns, int row, int rows, std::uint64_t* bits) const;
+  void parameter_gradients(Range keys, int columns, int row, int rows, const std::uint64_t* bits) const;
   void score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const;
   void add_around_mask(const float* key_rows, float* dkv, int keys, int row, int rows, const std::uint64_t* bits) const;
 };
@@ -119,6 +123,10 @@ inline void GradientPiece::weights_and_slopes(int tile, Range keys, int columns,
   const int d = plan.padded_head_dim;
   product<false>(rows, columns, p.head_dim, s.queries + std::ptrdiff_t{row} * d, d,
                  s.keys + std::ptrdiff_t{tile} * kTileKeys * d, kTileKeys, s.weights, kTileKeys);
+  if (g.parameters)
+    for (int i = 0; i < rows; ++i)
+      for (int j = 0; j < kTileKeys; j += kLanes)
+        store(s.logits + i * kTileKeys + j, j < columns ? load(s.weights + i * kTileKeys + j) : 0.0f);
   if (p.score.self) {
     for (int i = 0; i < rows * kTileKeys; ++i) s.slopes[i] = 1;
     for_segments(p, w, row, rows, [&](const Segment& seg) {
@@ -136,6 +144,23 @@ inline void GradientPiece::weights_and_slopes(int tile, Range keys, int columns,
       store(x + j, bits[i] == kAllBits ? e : select(lanes_of(bits[i] >> j), e, 0.0f));
     }
   }
+}
+
+/// What the numbers inside the functor receive from a tile: dS before the functor's slope, times theirs.
+inline void GradientPiece::parameter_gradients(Range keys, int columns, int row, int rows,
+                                               const std::uint64_t* bits) const {
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < kTileKeys; j += kLanes) {
+      const int at = i * kTileKeys + j;
+      Vec ds = 0.0f;
+      if (j < columns) ds = load(s.weights + at) * (load(s.dscore + at) - s.delta[row + i]);
+      store(s.shares + at, select(lanes_of(bits[i] >> j), ds, 0.0f));
+    }
+  for_segments(p, w, row, rows, [&](const Segment& seg) {
+    const int first = (seg.row - row) * kTileKeys;
+    p.score.collect(p.score.self, {s.logits + first, kTileKeys, 1, tile_of(w, seg, keys)}, s.shares + first,
+                    g.parameters);
+  });
 }
 
 /// dscore [rows, 64]: dP becomes dS.
@@ -173,8 +198,9 @@ inline bool pack_tile(const Problem& p, const GradientPlan& plan, const Gradient
   const std::ptrdiff_t at = std::ptrdiff_t{tile} * kTileKeys;
   bool finite = true;
   for (int j = 0; j < kTileKeys && j < w.keys - key; j += kLanes) {
-    const int n = w.keys - key - j;
-    const std::int64_t k = p.k_offset(w.batch, w.kv_head, key + j), v = p.v_offset(w.batch, w.kv_head, key + j);
+    const int n = at_most(kLanes, w.keys - key - j);
+    std::int64_t k[kLanes], v[kLanes];
+    find_rows(p, w, p.k, key + j, n, k), find_rows(p, w, p.v, key + j, n, v);
     float* values = s.values + at * plan.padded_value_dim;
     finite = pack_rows(p.k, k, n, p.head_dim, s.key_rows + at * plan.padded_head_dim, j) && finite;
     pack_turned(p.k, k, n, p.head_dim, s.rows, s.keys + at * plan.padded_head_dim, j);
@@ -199,6 +225,7 @@ inline void GradientPiece::fold(int tile, Range keys, int row, int rows) {
   weights_and_slopes(tile, keys, columns, row, rows, bits);
   product<false>(rows, columns, p.value_dim, dout, v, s.values + std::ptrdiff_t{tile} * kTileKeys * v, kTileKeys,
                  s.dscore, kTileKeys);
+  if (g.parameters) parameter_gradients(keys, columns, row, rows, bits);
   score_gradients(columns, row, rows, bits);
   if (!keys_finite[tile] || !strip_finite[row / kStrip]) return add_around_mask(key_rows, dkv, n, row, rows, bits);
   product<true, Left::Turned>(n, v, rows, s.weights, kTileKeys, dout, v, dkv + d, row_floats);

@@ -62,14 +62,14 @@ inline void narrow_row(const float* from, float factor, int n, const Operand& x,
   }
 }
 
-/// Columns [first, first + kLanes) of to [padded dims, kTileKeys] = the transpose of n rows of x [dims] from `offset`
-/// on, zeros beyond them. `rows` [kLanes, padded dims] is scratch.
-inline void pack_turned(const Operand& x, std::int64_t offset, int n, int dims, float* rows, float* to, int first) {
+/// Columns [first, first + kLanes) of to [padded dims, kTileKeys] = the transpose of n rows of x [dims], which start at
+/// the offsets `at`, zeros beyond them. `rows` [kLanes, padded dims] is scratch.
+inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, float* to, int first) {
   const int padded = (dims + kLanes - 1) / kLanes * kLanes;
   for (int j = 0; j < kLanes; ++j) {
     float* row = rows + j * padded;
     for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
-    if (j < n) widen_row(x, offset + j * x.time, dims, row);
+    if (j < n) widen_row(x, at[j], dims, row);
   }
   for (int d = 0; d < padded; d += kLanes) {
     Vec square[kLanes];
@@ -81,15 +81,15 @@ inline void pack_turned(const Operand& x, std::int64_t offset, int n, int dims, 
   }
 }
 
-/// Rows [first, first + kLanes) of to [kTileKeys, padded dims] = n rows of x [dims] from `offset` on, zeros beyond
-/// them. True when every number is finite.
-inline bool pack_rows(const Operand& x, std::int64_t offset, int n, int dims, float* to, int first) {
+/// Rows [first, first + kLanes) of to [kTileKeys, padded dims] = n rows of x [dims], which start at the offsets `at`,
+/// zeros beyond them. True when every number is finite.
+inline bool pack_rows(const Operand& x, const std::int64_t* at, int n, int dims, float* to, int first) {
   const int padded = (dims + kLanes - 1) / kLanes * kLanes;
   Vec poison = 0.0f;  // x·0 is NaN for what isn't finite
   for (int j = 0; j < kLanes; ++j) {
     float* row = to + (first + j) * padded;
     for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
-    if (j < n) widen_row(x, offset + j * x.time, dims, row);
+    if (j < n) widen_row(x, at[j], dims, row);
     for (int d = 0; d < padded; d += kLanes) poison = fma(load(row + d), 0.0f, poison);
   }
   return reduce_add(poison) == 0.0f;

@@ -51,6 +51,21 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
 struct Piece {
   int batch, kv_head, first, rows, queries, keys;
 };
+/// at [n]: where rows key, key + 1, … of x (k or v) start. Nothing when n ≤ 0.
+inline void find_rows(const Problem& p, const Piece& w, const Operand& x, int key, int n, std::int64_t* at) {
+  if (n <= 0) return;
+  if (!x.table) {
+    const std::int64_t first = p.row_of(x, w.batch, w.kv_head, key);
+    for (int j = 0; j < n; ++j) at[j] = first + j * x.time;
+    return;
+  }
+  const int* page = x.table + std::int64_t{w.batch} * x.blocks + key / x.page_size;
+  int place = key % x.page_size;
+  for (int j = 0; j < n; ++j) {
+    at[j] = *page * x.batch + place * x.time + w.kv_head * x.head;
+    if (++place == x.page_size) place = 0, ++page;
+  }
+}
 /// Rows of one head within a strip.
 struct Segment {
   int head, query, row, rows;

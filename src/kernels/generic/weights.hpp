@@ -42,8 +42,12 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
       if (any && few) {
         score_few(p, w, s, row, rows, keys, bits);
       } else if (any) {
-        for (int j = 0; !packed && j < kTileKeys; j += kLanes)
-          pack_turned(p.k, p.k_offset(batch, w.kv_head, key + j), keys.end - key - j, p.head_dim, s.rows, s.keys, j);
+        for (int j = 0; !packed && j < kTileKeys; j += kLanes) {
+          const int here = at_most(kLanes, keys.end - key - j);
+          std::int64_t at[kLanes];
+          find_rows(p, w, p.k, key + j, here, at);
+          pack_turned(p.k, at, here, p.head_dim, s.rows, s.keys, j);
+        }
         packed = true;
         score_strip(p, w, s, s.keys, row, rows, keys, bits);
       }

@@ -73,7 +73,8 @@ void forward(const Problem& p) {
 // With P the weights, S the scores, dP = dout·Vᵀ and D = Σ_j P_j dP_j (= out·dout):
 //   dV += Pᵀ·dout     dS = P ∘ (dP − D)     dsink = −P_sink · D
 //   d(logit) = dS · functor'(logit)         dQ = scale · d(logit) · K     dK = scale · d(logit)ᵀ · Q
-Gradients backward(const Problem& p, const Operand& dout, const std::function<void(const Site&, double)>& on_score) {
+Gradients backward(const Problem& p, const Operand& dout,
+                   const std::function<void(const Site&, double, double)>& on_score) {
   const auto count = [](int a, int b, int c, int d) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c) *
            static_cast<std::size_t>(d);
@@ -104,11 +105,10 @@ Gradients backward(const Problem& p, const Operand& dout, const std::function<vo
           if (r.score[key] == -kInf) continue;
           const Site site{b, h, q, j, p.queries_of(b), keys};
           const double ds = r.weight[key] * (dp[key] - delta);
-          if (on_score) on_score(site, ds);
           const std::int64_t k_row = p.k_offset(b, kv, j);
-          double slope = 1;
-          if (p.score.self)
-            slope = p.score.slope(p.score.self, p.scale * dot(p.q, q_row, p.k, k_row, p.head_dim), site).slope;
+          const double logit = p.score.self ? p.scale * dot(p.q, q_row, p.k, k_row, p.head_dim) : 0;
+          if (on_score) on_score(site, logit, ds);
+          const double slope = p.score.self ? p.score.slope(p.score.self, logit, site).slope : 1;
           double* dk = g.dk.data() + count(b * p.keys + j, p.kv_heads, p.head_dim, 1) + kv * p.head_dim;
           double* dv = g.dv.data() + count(b * p.keys + j, p.kv_heads, p.value_dim, 1) + kv * p.value_dim;
           for (int d = 0; d < p.head_dim; ++d) {

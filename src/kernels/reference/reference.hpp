@@ -30,9 +30,9 @@ struct Gradients {
   std::vector<double> dv;     // [batches, keys, kv_heads, value_dim]
   std::vector<double> dsink;  // [heads]
 };
-/// `dout` is [batch, time, heads, value_dim], packed as q is. `on_score`, when given, receives ∂/∂score (after all functors) of each
-/// visible site.
+/// `dout` is [batch, time, heads, value_dim], packed as q is. `on_score`, when given, receives the logit (scaled,
+/// before all functors) and ∂/∂score (after them) of each visible site.
 Gradients backward(const Problem& p, const Operand& dout,
-                   const std::function<void(const Site&, double)>& on_score = {});
+                   const std::function<void(const Site&, double logit, double dscore)>& on_score = {});
 
 }  // namespace fovea::reference

@@ -5,7 +5,7 @@
 
 #include <fovea/dtype.hpp>
 
-namespace fovea::avx512 {
+namespace fovea::FOVEA_ISA {
 
 inline constexpr int kLanes = 16;
 inline constexpr int kTileRows = 6, kTileVecs = 4;  // 24 accumulators + 4 of B + 1 of A = 29 of 32 registers
@@ -107,4 +107,4 @@ inline Words product_of_low(Words a, Words b) {
   return reinterpret_cast<Words>(_mm512_mul_epu32(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
 
-}  // namespace fovea::avx512
+}  // namespace fovea::FOVEA_ISA

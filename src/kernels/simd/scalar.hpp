@@ -9,7 +9,7 @@
 
 #include <fovea/dtype.hpp>
 
-namespace fovea::scalar {
+namespace fovea::FOVEA_ISA {
 
 inline constexpr int kLanes = 4;
 inline constexpr int kTileRows = 4, kTileVecs = 2;  // register tile of the matrix product: 8 accumulators
@@ -106,4 +106,4 @@ inline void transpose(Vec (&r)[kLanes]) {
 typedef std::uint64_t Words __attribute__((vector_size(16)));
 inline Words product_of_low(Words a, Words b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
 
-}  // namespace fovea::scalar
+}  // namespace fovea::FOVEA_ISA

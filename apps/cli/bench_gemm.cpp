@@ -1,0 +1,67 @@
+// fovea bench gemm: the product of a linear layer, its weights packed once as layers keep them.
+#include <algorithm>
+#include <random>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fovea/threads.hpp>
+
+#include "bench.hpp"
+#include "ops/linear.hpp"
+#include "table.hpp"
+
+namespace fovea::cli {
+namespace {
+
+Tensor normal_numbers(const Shape& shape, unsigned seed) {
+  Tensor t(DType::F32, shape);
+  std::mt19937 bits(seed);
+  std::normal_distribution<float> normal;
+  for (float& x : t.values<float>()) x = normal(bits);
+  return t;
+}
+
+}  // namespace
+
+void bench_gemm(const GemmSizes& n, bool json) {
+  note("filling x and the weight …");
+  const Tensor x = normal_numbers({n.rows, n.in}, 1), weight = normal_numbers({n.out, n.in}, 2),
+               bias = normal_numbers({n.out}, 3);
+  const PackedLinear layer(weight, bias);
+  note("timing the product …");
+  const Seconds seconds = time_runs([&] { layer(x); });
+  const std::int64_t peak = peak_rss_bytes();
+  note("probing this machine's ceilings …");
+  const double flops = 2 * static_cast<double>(n.rows) * static_cast<double>(n.in) * static_cast<double>(n.out),
+               gflops = flops / seconds.min * 1e-9, ceiling = fma_ceiling(active_isa());
+  const std::string what = fma_ceiling_text();
+  // Few rows read each weight for little work: then reading is the limit.
+  const std::int64_t read = weight.bytes();
+  const double read_gbps = static_cast<double>(read) / seconds.min * 1e-9, ceiling_gbps = read_ceiling(read);
+  const double fraction = std::max(gflops / ceiling, read_gbps / ceiling_gbps);
+  if (json)
+    return print_json({{"kernel", fmt::format("linear_{}", name_of(table_isa()))},
+                       {"shape", {{"rows", n.rows}, {"in", n.in}, {"out", n.out}}},
+                       {"dtype", "F32"},
+                       {"seconds", {{"min", seconds.min}, {"median", seconds.median}}},
+                       {"gflops", gflops},
+                       {"ceiling", {{"gflops", ceiling}, {"what", what}}},
+                       {"fraction", fraction},
+                       {"read_gbps", read_gbps},
+                       {"ceiling_gbps", ceiling_gbps},
+                       {"peak_rss_bytes", peak}});
+  say(fmt::format("gemm       x [{}, {}] · weight [{}, {}] packed, and a bias · F32, {} threads", n.rows, n.in, n.out,
+                  n.in, threads()),
+      11);
+  say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(seconds.min),
+                  seconds_text(seconds.median), seconds.runs),
+      11);
+  say(fmt::format("speed      {:.1f} GFLOP/s; the ceiling is {:.1f} ({})", gflops, ceiling, what), 11);
+  say(fmt::format("reading    {:.1f} GB/s of weights; the ceiling is {:.1f} (reads alone)", read_gbps, ceiling_gbps),
+      11);
+  fmt::print("           {} {:.1f}% of what limits it\n", paint(Ink::Accent, bar(fraction, 30)), 100 * fraction);
+  say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(peak))), 11);
+}
+
+}  // namespace fovea::cli

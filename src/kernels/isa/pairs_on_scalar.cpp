@@ -1,0 +1,25 @@
+// Attention on bf16 products, instantiated for bf16 dot products emulated on any machine. Flags:
+// src/kernels/CMakeLists.txt.
+#define FOVEA_ISA pairs_on_scalar
+#include "kernels/simd/scalar.hpp"
+#include "kernels/table.hpp"
+
+namespace fovea::pairs_on_scalar {
+inline constexpr ApplyTier kTier = kApplyScalar;
+}
+
+#include "kernels/simd/pairs_emulated.hpp"
+
+namespace fovea::pairs_on_scalar {
+inline constexpr const KernelTable& kBase = kScalarTable;
+}
+
+#include "kernels/generic/pair_product.hpp"
+static_assert(fovea::pairs_on_scalar::kColumns % fovea::pairs_on_scalar::kLanes == 0 &&
+              fovea::pairs_on_scalar::kColumns <= fovea::kTileQueries);
+#include "kernels/generic/flash_bf16.hpp"
+
+namespace fovea {
+const Bf16Table kPairsOnScalarTable = {pairs_on_scalar::plan_bf16, pairs_on_scalar::forward_bf16,
+                                       pairs_on_scalar::spin_bf16, pairs_on_scalar::kBf16FlopsPerRound};
+}

@@ -1,0 +1,24 @@
+// Attention on bf16 products, instantiated for bf16 tiles emulated on any machine. Flags: src/kernels/CMakeLists.txt.
+#define FOVEA_ISA tiles_on_scalar
+#include "kernels/simd/scalar.hpp"
+#include "kernels/table.hpp"
+
+namespace fovea::tiles_on_scalar {
+inline constexpr ApplyTier kTier = kApplyScalar;
+}
+
+#include "kernels/simd/tiles_emulated.hpp"
+
+namespace fovea::tiles_on_scalar {
+inline constexpr const KernelTable& kBase = kScalarTable;
+}
+
+#include "kernels/generic/tile_product.hpp"
+static_assert(fovea::tiles_on_scalar::kColumns % fovea::tiles_on_scalar::kLanes == 0 &&
+              fovea::tiles_on_scalar::kColumns <= fovea::kTileQueries);
+#include "kernels/generic/flash_bf16.hpp"
+
+namespace fovea {
+const Bf16Table kTilesOnScalarTable = {tiles_on_scalar::plan_bf16, tiles_on_scalar::forward_bf16,
+                                       tiles_on_scalar::spin_bf16, tiles_on_scalar::kBf16FlopsPerRound};
+}

@@ -1,0 +1,25 @@
+// Pairs of bf16 and their dot products, by the instruction (AVX512-BF16): beside the façade of AVX-512.
+//
+// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, broadcast_pair, dot(sum, a, b): each
+// lane of sum gains the product of the pair's second numbers, then that of its first, each rounded once (denormals
+// count as 0 on either side).
+#pragma once
+#include <cstdint>
+#include <immintrin.h>
+
+#include <fovea/dtype.hpp>
+
+namespace fovea::FOVEA_ISA {
+
+struct Pairs {
+  __m512bh v;
+};
+inline Pairs load_pairs(const bf16* p) { return {reinterpret_cast<__m512bh>(_mm512_loadu_si512(p))}; }
+inline Pairs broadcast_pair(const bf16* p) {
+  std::int32_t pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  return {reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair))};
+}
+inline Vec dot(Vec sum, Pairs a, Pairs b) { return Vec(_mm512_dpbf16_ps(sum.v, a.v, b.v)); }
+
+}  // namespace fovea::FOVEA_ISA

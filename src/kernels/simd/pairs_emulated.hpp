@@ -1,0 +1,30 @@
+// Pairs of bf16 and their dot products, emulated beside any façade, so that what is made of them is tested on every
+// machine. A product of two bf16 is exact in a float, so every sum rounds as the instruction's does.
+#pragma once
+#include <cstdint>
+
+#include <fovea/dtype.hpp>
+
+namespace fovea::FOVEA_ISA {
+
+struct Pairs {
+  Vec first, second;
+};
+inline Pairs load_pairs(const bf16* p) {
+  typedef std::uint32_t Both __attribute__((vector_size(4 * kLanes)));  // a pair a lane, its first number below
+  Both both;
+  __builtin_memcpy(&both, p, sizeof both);
+  const Both first = both << 16, second = both & 0xffff0000u;
+  Pairs x;
+  __builtin_memcpy(&x.first.v, &first, sizeof first);
+  __builtin_memcpy(&x.second.v, &second, sizeof second);
+  return x;
+}
+inline Pairs broadcast_pair(const bf16* p) {
+  bf16 pair[2];
+  __builtin_memcpy(pair, p, sizeof pair);
+  return {Vec(float(pair[0])), Vec(float(pair[1]))};
+}
+inline Vec dot(Vec sum, Pairs a, Pairs b) { return fma(a.first, b.first, fma(a.second, b.second, sum)); }
+
+}  // namespace fovea::FOVEA_ISA
