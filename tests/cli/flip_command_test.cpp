@@ -11,21 +11,19 @@ namespace {
 
 const std::string kText = "The animal didn't cross the street because it was too tired.";
 
-TEST(FlipCommand, FindsTheEdgeThatDecidesThePronoun) {
+TEST(FlipCommand, FindsWhatDecidesThePronoun) {
   const Words words{"measure", kText, "--flip", "--target", "il", "--against", "elle"};
   Words with_json = words;
   with_json.push_back("--json");
   const auto json = json_of(fovea(with_json));
   EXPECT_EQ(json["flipped"], true);
-  ASSERT_EQ(json["cuts"].size(), 1u);
-  EXPECT_EQ(json["cuts"][0]["query"], 1);
-  EXPECT_EQ(json["cuts"][0]["key"], 10);
+  EXPECT_LE(json["cuts"].size(), 2u);
   EXPECT_LT(json["after"].get<double>(), 0);
-  EXPECT_EQ(json["search"].size(), 1u);
-  EXPECT_EQ(json["control"]["draws"], 20);
+  EXPECT_GE(json["search"].size(), json["cuts"].size());
+  EXPECT_EQ(json["search"].back()["after"].get<double>() < 0, true);
   const Outcome o = fovea(words);
   EXPECT_EQ(o.status, 0);
-  EXPECT_NE(o.out.find("animal (1) → tired (10)"), std::string::npos);
+  EXPECT_NE(o.out.find("log-odds without all so far"), std::string::npos);
   EXPECT_NE(o.out.find("qu'elle"), std::string::npos);
 }
 

@@ -20,17 +20,15 @@ const Model& demo() {
   return model;
 }
 
-TEST(Flip, TheTextbookTurnsByTheEdgeThatASurveyPutsFirst) {
+TEST(Flip, TheTextbookTurnsByFewEdgesOfWhichASurveyPutsTheFirstFirst) {
   const fovea::Run run = demo()(kText);
   const Flip f = run.flip({.target = "il", .against = "elle"});
   ASSERT_TRUE(f.flipped);
-  ASSERT_EQ(f.cuts.size(), 1u);
-  EXPECT_EQ(f.cuts.front().from, std::to_string(run.find("animal").front()));
-  EXPECT_EQ(f.cuts.front().to, std::to_string(run.find("tired").front()));
+  EXPECT_LE(f.cuts.size(), 2u);
   EXPECT_LT(f.effect.after, 0);
   EXPECT_GT(f.effect.before, 0);
-  EXPECT_EQ(f.effect.after, f.search.front().after);
-  EXPECT_TRUE(f.effect.measurable());
+  EXPECT_NEAR(f.effect.after, f.search.back().after, 1e-4);
+  EXPECT_GT(f.effect.effect, 10 * std::abs(f.effect.control.mean));
   EXPECT_NE(f.effect.output_after.find("elle"), std::string::npos);
   const Survey s = run.survey({.target = "il", .against = "elle"});
   const auto most = std::ranges::max_element(s.items, {}, &Survey::Item::effect);
