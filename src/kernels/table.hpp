@@ -40,6 +40,12 @@ struct AdamWStep {
   float eps, decay;     // decay: rate · weight_decay
 };
 
+/// Numbers one after another.
+struct MemoryRun {
+  const float* at = nullptr;
+  std::int64_t floats = 0;
+};
+
 struct KernelTable {
   Plan (*plan)(const Problem&) noexcept;
   /// One piece of work: fills its rows of out and lse.
@@ -56,9 +62,10 @@ struct KernelTable {
                   std::byte* scratch) noexcept;
   /// One head's rows and columns summed up, from q, k, v and p.lse. At most plan.query_rows queries.
   void (*trace)(const Problem&, const Plan&, const HeadTrace&, std::byte* scratch) noexcept;
-  /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64].
+  /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64]. Memory is asked
+  /// meanwhile for what the calls to come will read.
   void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
-                 int columns) noexcept;
+                 int columns, MemoryRun next) noexcept;
   /// c [outs, ldc], its first `columns`, = aᵀ · b, of a [rows, lda], `outs` columns of it, and b [rows, ldb].
   void (*linear_turned)(int rows, int outs, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
                         float* c, std::ptrdiff_t ldc, int columns) noexcept;

@@ -104,9 +104,14 @@ void multiply(const float* a, std::int64_t rows, const Panels& b, const float* b
   parallel_for(blocks * b.count(), [&](std::int64_t piece) {
     const std::int64_t p = rows_outside ? piece % b.count() : piece / blocks;
     const std::int64_t row = (rows_outside ? piece / b.count() : piece % blocks) * run;
+    MemoryRun next;  // this block's share of the next panel; few rows are over before it could come
+    if (!rows_outside && p + 1 < b.count() && rows >= 24) {
+      const std::int64_t floats = b.depth * kWidth, block = piece % blocks, from = floats * block / blocks;
+      next = {b.panel(p + 1) + from, floats * (block + 1) / blocks - from};
+    }
     kernels.linear(static_cast<int>(std::min(run, rows - row)), static_cast<int>(b.depth), a + row * b.depth,
                    b.panel(p), padded.data() + p * kWidth, c + row * b.columns + p * kWidth, b.columns,
-                   static_cast<int>(std::min(kWidth, b.columns - p * kWidth)));
+                   static_cast<int>(std::min(kWidth, b.columns - p * kWidth)), next);
   });
 }
 

@@ -1,9 +1,13 @@
 // Few queries over many keys: decoding, one token at a time. The limit is how fast memory gives up keys and values, so
-// they are read once for all query heads that share them, where they lie, as they are: nothing is packed.
+// they are read once for all query heads that share them, where they lie, as they are: nothing is packed. Where heads
+// stand side by side, [time, kv_heads, dim], one head's rows are pages apart: walked head by head, memory gave up a
+// third of what it can. So the heads of a piece walk together, 16 keys at a time (as many as a vector has lanes), while
+// the next 16 rows of all of them are asked for in memory's own order.
 //
 // Scores are dot products along the channels: kLanes partial sums for each of kLanes keys, then added up while they are
-// turned. A long cache is cut into runs of kSplitKeys, which threads share and merge_splits() joins by their LSE. The
-// cut depends on the number of keys alone, so a sequence has the same bits in any batch, on any number of threads.
+// turned. A long cache is cut into runs of split_keys(), which threads share and merge_splits() joins by their LSE. The
+// cut depends on the number of keys and heads alone, so a sequence has the same bits in any batch, on any number of
+// threads.
 #pragma once
 #include "kernels/generic/softmax.hpp"
 
@@ -124,54 +128,111 @@ struct FewKeys {
   }
 };
 
-/// scores [rows, 64] of a tile: dot products, functor, mask. Asks for the keys of the next tile on the way.
-inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
-                      std::uint64_t* bits) {
+/// scores [rows, 64] from `column` on: rows of one KV head, and a unit of up to kLanes keys.
+inline void dot_unit(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range unit, float* scores) {
   const int dims = round_up(p.head_dim, kLanes);
-  const int ahead = at_most(w.keys - range.end, kTileKeys);
-  FewKeys{p, w, s}.keys(range, [&](const auto& keys) {
-    for (int j = 0; j < keys.n; j += kLanes) {
-      for (int i = j; i < at_most(ahead, j + kLanes); ++i)
-        prefetch_row<0>(p.k, p.k_offset(w.batch, w.kv_head, range.end + i), p.head_dim);
-      by_fours(rows, [&]<int Rows>(int i) {
-        dot_keys<Rows>(s.queries + (row + i) * dims, dims, keys, j, s.scores + i * kTileKeys);
-      });
-    }
+  FewKeys{p, w, s}.keys(unit, [&](const auto& keys) {
+    by_fours(rows, [&]<int Rows>(int i) {
+      dot_keys<Rows>(s.queries + (row + i) * dims, dims, keys, 0, scores + i * kTileKeys);
+    });
   });
+}
+
+/// What follows the dot products: zeros beyond the keys, functor, mask.
+inline void finish_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
+                       std::uint64_t* bits) {
   for (int i = 0; i < rows; ++i)
     for (int j = round_up(range.end - range.begin, kLanes); j < kTileKeys; ++j) s.scores[i * kTileKeys + j] = 0;
   finish_scores(p, w, s, row, rows, range, bits);
   if (p.score.self) hide_minus_infinity(s, rows, bits);
 }
 
-/// O += P·V of a tile; what is hidden is stepped over where some row does not see every key. Asks for the values of the
-/// next tile on the way.
-inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int rows, int padded, Range range,
-                    const std::uint64_t* bits) {
-  const int n = range.end - range.begin, ahead = at_most(w.keys - range.end, kTileKeys);
-  const std::uint64_t full = n == kTileKeys ? kAllBits : (std::uint64_t{1} << n) - 1;
+/// The unit of keys that starts at `key`, of those before `end`.
+inline Range unit_at(int key, int end) { return {at_most(key, end), at_most(key + kLanes, end)}; }
+
+/// scores [rows, 64] of a tile and rows of one KV head.
+inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
+                      std::uint64_t* bits) {
+  for (int key = range.begin; key < range.end; key += kLanes)
+    dot_unit(p, w, s, row, rows, unit_at(key, range.end), s.scores + (key - range.begin));
+  finish_few(p, w, s, row, rows, range, bits);
+}
+
+/// The pieces of the KV heads in a piece of few rows: f(the head's own piece, its first row).
+template <class F>
+inline void for_kv_heads(const Problem& p, const Piece& w, F f) {
+  const int rows = p.group() * w.queries;
+  for (int row = 0; row < w.rows; row += rows)
+    f(Piece{w.batch, w.kv_head + row / rows, 0, rows, w.queries, w.keys}, row);
+}
+
+/// Asks for rows of k or v of all heads of the piece, key by key as they lie side by side: of a unit, the share that is
+/// due while the head with first row `row` is worked on.
+inline void ask_for_unit(const Problem& p, const Piece& w, const Operand& x, int dims, Range unit, int row) {
+  const int each = p.group() * w.queries, heads = w.rows / each, n = unit.end - unit.begin, head = row / each;
+  const int runs = x.head == dims ? 1 : heads, run = dims * heads / runs;
+  for (int j = n * head / heads; j < n * (head + 1) / heads; ++j)
+    for (int h = 0; h < runs; ++h) prefetch_row<0>(x, p.row_of(x, w.batch, w.kv_head + h, unit.begin + j), run);
+}
+
+/// scores [w.rows, 64] of a tile, all heads of the piece a unit at a time.
+inline void score_heads(const Problem& p, const Piece& w, const Scratch& s, Range range, std::uint64_t* bits) {
+  for (int key = range.begin; key < range.end; key += kLanes) {
+    const Range next = unit_at(key + kLanes, range.end);
+    for_kv_heads(p, w, [&](const Piece& own, int row) {
+      if (next.begin < next.end)
+        ask_for_unit(p, w, p.k, p.head_dim, next, row);
+      else
+        ask_for_unit(p, w, p.v, p.value_dim, unit_at(range.begin, range.end), row);
+      dot_unit(p, own, s, row, own.rows, unit_at(key, range.end), s.scores + row * kTileKeys + (key - range.begin));
+    });
+  }
+  finish_few(p, w, s, 0, w.rows, range, bits);
+}
+
+/// O += P·V of one KV head and a unit; what is hidden is stepped over where some row does not see every key.
+inline void add_unit(const Problem& p, const Piece& w, const Scratch& s, int row, int padded, Range unit, int column,
+                     const std::uint64_t* bits) {
+  const int n = unit.end - unit.begin;
+  const std::uint64_t full = ((std::uint64_t{1} << n) - 1) << column;
   bool all = true;
-  for (int i = 0; i < rows; ++i) all = all && (bits[i] & full) == full;
-  for (int j = 0; j < ahead; ++j) prefetch_row<0>(p.v, p.v_offset(w.batch, w.kv_head, range.end + j), p.value_dim);
-  FewKeys{p, w, s}.values(range, [&](const auto& values) {
+  for (int i = 0; i < w.rows; ++i) all = all && (bits[i] & full) == full;
+  const float* weights = s.scores + row * kTileKeys + column;
+  float* out = s.out + row * padded;
+  FewKeys{p, w, s}.values(unit, [&](const auto& values) {
     if (all) {
-      by_fours(rows, [&]<int Rows>(int i) {
+      by_fours(w.rows, [&]<int Rows>(int i) {
         int d = 0;
-        float* out = s.out + i * padded;
         for (; d + 4 * kLanes <= padded; d += 4 * kLanes)
-          add_values<Rows, 4>(s.scores + i * kTileKeys, values, d, out, padded);
-        for (; d < padded; d += kLanes) add_values<Rows, 1>(s.scores + i * kTileKeys, values, d, out, padded);
+          add_values<Rows, 4>(weights + i * kTileKeys, values, d, out + i * padded, padded);
+        for (; d < padded; d += kLanes)
+          add_values<Rows, 1>(weights + i * kTileKeys, values, d, out + i * padded, padded);
       });
       return;
     }
-    for (int i = 0; i < rows; ++i)
+    for (int i = 0; i < w.rows; ++i)
       for (int d = 0; d < padded; d += kLanes) {
         Vec sum = 0.0f;  // the same sums in the same order as above
         for (int j = 0; j < n; ++j)
-          if (bits[i] >> j & 1) sum = fma(s.scores[i * kTileKeys + j], load(values.row(j) + d), sum);
-        store(s.out + i * padded + d, load(s.out + i * padded + d) + sum);
+          if (bits[i] >> (column + j) & 1) sum = fma(weights[i * kTileKeys + j], load(values.row(j) + d), sum);
+        store(out + i * padded + d, load(out + i * padded + d) + sum);
       }
   });
+}
+
+/// O += P·V of a tile, all heads of the piece a unit at a time.
+inline void add_heads(const Problem& p, const Piece& w, const Scratch& s, int padded, Range range, int end,
+                      const std::uint64_t* bits) {
+  for (int key = range.begin; key < range.end; key += kLanes) {
+    const Range unit = unit_at(key, range.end), next = unit_at(key + kLanes, range.end);
+    for_kv_heads(p, w, [&](const Piece& own, int row) {
+      if (next.begin < next.end)
+        ask_for_unit(p, w, p.v, p.value_dim, next, row);
+      else
+        ask_for_unit(p, w, p.k, p.head_dim, unit_at(range.end, end), row);
+      add_unit(p, own, s, row, padded, unit, key - range.begin, bits + row);
+    });
+  }
 }
 
 /// What one run of keys knows of its rows: base, l, O [rows, 2 + padded].
@@ -186,9 +247,9 @@ inline void save_split(const Scratch& s, int rows, int padded, float* partial) {
 /// Joins the runs of a piece: base = the greatest, l and O shrink to it. The monoid of softmax; its identity is (−∞, 0,
 /// 0).
 inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int padded, const float* partials) {
-  const int splits = splits_of(p, w.batch);
+  const int splits = splits_of(p, w.batch), stride = heads_together(p, w.batch) * p.group() * w.queries;
   for (int i = 0; i < w.rows; ++i) {
-    const auto part = [&](int split) { return partials + (std::ptrdiff_t{split} * kFewRows + i) * (padded + 2); };
+    const auto part = [&](int split) { return partials + (std::ptrdiff_t{split} * stride + i) * (padded + 2); };
     float base = minus_infinity(), l = 0;
     for (int split = 0; split < splits; ++split)
       if (!(part(split)[0] <= base)) base = part(split)[0];  // a NaN is taken, and stays
@@ -201,33 +262,34 @@ inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int
       l += shrink[0] * part(split)[1];
       for (int d = 0; d < padded; ++d) out[d] += shrink[0] * part(split)[2 + d];
     }
-    s.base[i] = base;
+    set_base(s, i, base);
     store(s.sum + i * kLanes, 0.0f);
     s.sum[i * kLanes] = l;
   }
   finish_rows(p, w, s, padded, 0, w.rows);
 }
 
-/// Run `split` of a piece of few rows; `partials` null when it is the only one.
+/// Run `split` of a piece of few rows of some heads; `partials` null when it is the only one.
 inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int padded, int split, float* partials) {
   begin_rows(p, w, s, padded, 0, w.rows);
   if (split > 0)
     for (int i = 0; i < w.rows; ++i) {  // the sink joins the first run alone
-      s.base[i] = minus_infinity();
+      set_base(s, i, minus_infinity());
       store(s.sum + i * kLanes, 0.0f);
     }
   const Range span = visible_span(p, w);
-  const int end = partials ? at_most(span.end, (split + 1) * kSplitKeys) : span.end;
-  for (int key = at_least(span.begin, partials ? split * kSplitKeys : 0); key < end; key += kTileKeys) {
+  const int run = split_keys(p), end = partials ? at_most(span.end, (split + 1) * run) : span.end;
+  for (int key = at_least(span.begin, partials ? split * run : 0); key < end; key += kTileKeys) {
     const Range range{key, at_most(key + kTileKeys, w.keys)};
-    std::uint64_t bits[kFewRows];
-    if (!look_up_mask(p, w, 0, w.rows, range, bits)) continue;
-    score_few(p, w, s, 0, w.rows, range, bits);
+    std::uint64_t bits[kStrip];
+    if (look_up_mask(p, w, 0, w.rows, range, bits) == Cover::Empty) continue;
+    score_heads(p, w, s, range, bits);
     softmax_strip(s, 0, w.rows, padded);
-    add_few(p, w, s, w.rows, padded, range, bits);
+    add_heads(p, w, s, padded, range, end, bits);
   }
   if (partials)
-    save_split(s, w.rows, padded, partials + std::ptrdiff_t{split} * kFewRows * (padded + 2));
+    save_split(s, w.rows, padded,
+               partials + std::ptrdiff_t{split} * heads_together(p, w.batch) * p.group() * w.queries * (padded + 2));
   else
     finish_rows(p, w, s, padded, 0, w.rows);
 }

@@ -4,14 +4,18 @@
 // that share it, so each key and value is read and packed once for all of them. For every block of Plan::key_tiles
 // tiles of 64 keys, packed as f32 into L2, and every strip of 48 rows:
 //
-//   product  S = Q·Kᵀ        [48, 64]   12 KB, stays in L1 until it is used up
-//   score    the composed functor, in place; the mask's bits; −∞ where hidden
-//   softmax  P = e^(S − base), l += ΣP
-//   product  O += P·V        [48, value_dim]
+//   product  S = Q·Kᵀ             [48, 64]
+//   softmax  P = e^(S − base), l += ΣP; with AVX-512 six rows at a time, before S leaves the registers
+//   product  O += P·V             [48, value_dim]
 //
-// Packing an element costs about a cycle beside `rows / 16` cycles of FMA (rows read from pages of their own, as heads
-// side by side in memory make them, cost several times that: pieces of 384 rows lost 12% to it, of 1,500 rows 3%).
+// With a functor S goes through memory (12 KB, in L1): the functor in place, −∞ where the mask hides, then the softmax.
 // The sink is the seed (base = sink, l = 1, O = 0).
+//
+// Slots of the two FMA ports for 16 scores: 2·head_dim for the products, some 14 for the softmax (softmax.hpp), so at
+// most 90% of the ceiling at head_dim 64 and 95% at 128; the ends of register tiles take 5%. Packing an element costs
+// about a cycle beside `rows / 16` cycles of FMA, but rows of keys lie in pages of their own where heads stand side by
+// side: to ask memory for one line takes 20 cycles when many are asked for at once. So they are asked for a row at a
+// time, between register tiles, a block ahead.
 #pragma once
 #include "kernels/generic/few_rows.hpp"
 #include "kernels/generic/probes.hpp"
@@ -47,7 +51,7 @@ class KeyBlock {
   }
   /// Holds keys [range.begin, range.end) from now on, of which none is packed yet.
   void begin(Range range) {
-    range_ = range, packed_ = 0;
+    range_ = range, packed_ = asked_ = 0;
     for (int t = 0; t < tiles(); ++t) finite_[t] = true, wanted_[t] = seen(keys_of(t));
   }
   int tiles() const { return (range_.end - range_.begin + kTileKeys - 1) / kTileKeys; }
@@ -60,29 +64,32 @@ class KeyBlock {
   const float* keys(int tile) const { return keys_ + tile * key_floats_; }
   const float* values(int tile) const { return values_ + tile * value_floats_; }
 
-  /// Part `step` of `steps` of the packing, and of asking for the rows that the next part will read: done while other
-  /// keys are computed with, so that memory has time to answer.
-  void pack_part(std::int64_t step, std::int64_t steps) {
-    const int all = tiles() * kUnits;
-    const int from = static_cast<int>(all * kLanes * step / steps),
-              to = static_cast<int>(all * kLanes * (step + 1) / steps);
-    for (int j = from; j < to; ++j) ask_for(j);
-    pack_until(to / kLanes - 1);
+  /// This block is to be packed while `moments` moments pass.
+  void spread(std::int64_t moments) { rows_per_moment_ = (std::int64_t{rows_in_all()} << 16) / moments; }
+  /// Between two register tiles of other work, at moment `now`: asks for the rows that are due, a row or two.
+  void ask(std::int64_t now) {
+    for (const int due = at_most(rows_in_all(), static_cast<int>(now * rows_per_moment_ >> 16)); asked_ < due; ++asked_)
+      ask_for(asked_);
   }
+  /// Packs what memory has had time to answer.
+  void pack_asked() { pack_until(asked_ / (2 * kLanes) - 1); }
   void pack_all() { pack_until(tiles() * kUnits); }
 
  private:
   bool seen(Range keys) const {
     std::uint64_t bits[kStrip];
     for (int row = 0; row < w_.rows; row += kStrip)
-      if (look_up_mask(p_, w_, row, at_most(kStrip, w_.rows - row), keys, bits)) return true;
+      if (look_up_mask(p_, w_, row, at_most(kStrip, w_.rows - row), keys, bits) != Cover::Empty) return true;
     return false;
   }
-  void ask_for(int j) const {
-    const int key = range_.begin + j;
-    if (key >= range_.end || !wanted_[j / kTileKeys]) return;
-    prefetch_row<0>(p_.k, p_.k_offset(w_.batch, w_.kv_head, key), p_.head_dim);
-    prefetch_row<0>(p_.v, p_.v_offset(w_.batch, w_.kv_head, key), p_.value_dim);
+  int rows_in_all() const { return tiles() * kTileKeys * 2; }  // of k and v
+  void ask_for(int i) const {
+    const int key = range_.begin + i / 2;
+    if (key >= range_.end || !wanted_[i / (2 * kTileKeys)]) return;
+    if (i % 2 == 0)
+      prefetch_row<0>(p_.k, p_.k_offset(w_.batch, w_.kv_head, key), p_.head_dim);
+    else
+      prefetch_row<0>(p_.v, p_.v_offset(w_.batch, w_.kv_head, key), p_.value_dim);
   }
   void pack_until(int unit) {
     for (; packed_ < unit; ++packed_) {
@@ -106,7 +113,9 @@ class KeyBlock {
   float* keys_;                               // [key_tiles, padded head_dim, 64]
   float* values_;                             // [key_tiles, 64, padded]
   Range range_;
-  int packed_ = 0;  // units
+  std::int64_t rows_per_moment_ = 0;  // in 2^-16
+  int asked_ = 0;                     // rows
+  int packed_ = 0;                    // units
   bool wanted_[kMost], finite_[kMost];
 };
 
@@ -120,12 +129,24 @@ inline void add_values(const Scratch& s, const KeyBlock& block, int tile, int ro
     add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
 }
 
-/// Folds one tile of keys into the rows of a strip.
+/// Folds one tile of keys into the rows of a strip. between(i) is called after the i-th register tile of scores.
+template <class F>
 inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock& block, int tile, int row, int rows,
-                 int padded) {
+                 int padded, F between) {
   std::uint64_t bits[kStrip];
-  // Empty tiles are never computed, nor read.
-  if (!look_up_mask(p, w, row, rows, block.keys_of(tile), bits)) return;
+  const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
+  if (cover == Cover::Empty) return;  // never computed, nor read
+  if constexpr (kWeighsInRegisters)
+    if (!p.score.self && !p.probes && block.finite(tile)) {
+      const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
+      for (int i = rows; i < whole; ++i) bits[i] = 0;
+      for (int i = 0; i < whole; i += kTileRows) {
+        const auto weigh = cover == Cover::Full ? weigh_tile<false> : weigh_tile<true>;
+        weigh(s, row + i, dims, p.head_dim, block.keys(tile), bits + i, s.scores + i * kTileKeys, padded);
+        between(i / kTileRows);
+      }
+      return add_values(s, block, tile, row, whole, padded, bits);
+    }
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
   if (p.probes)
@@ -149,14 +170,15 @@ inline Plan plan(const Problem& p) noexcept {
     all += std::int64_t{rows} * p.kv_heads;
   }
   // Long pieces pack less, but there should be some dozen, so that threads share them evenly.
-  const int most = at_least(kStrip, at_most(1536, (2 << 20) / row_bytes) / kStrip * kStrip);
+  const int most = at_least(kStrip, at_most(2112, (9 << 18) / row_bytes) / kStrip * kStrip);
   const int fair = all / 16 < most ? round_up(static_cast<int>(all / 16), kStrip) : most;
   const int rows = at_most(most, at_least(at_most(384, most), fair));
   const int blocks = at_least(1, (longest + rows - 1) / rows);
   plan.query_rows = at_least(kStrip, round_up((longest + blocks - 1) / blocks, kStrip));
   for (int b = 0; b < p.batches; ++b) {
-    plan.items += std::int64_t{items_of(p, plan, b)} * p.kv_heads;
-    plan.partial_floats += partial_floats(p, plan, b) * items_of(p, plan, b) * p.kv_heads;
+    const BatchCut cut = cut_of(p, plan, b);
+    plan.items += cut.all_items();
+    plan.partial_floats += cut.partial * cut.all_items();
   }
   Scratch unused;
   plan.scratch_bytes = lay_out(p, plan, plan.query_rows, nullptr, &unused);
@@ -180,17 +202,20 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
     KeyBlock &block = blocks[now], &next = blocks[1 - now];
     next.begin(keys_from(key + block_keys));
     const int tiles = block.tiles();
-    const std::int64_t steps = std::int64_t{(w.rows + kStrip - 1) / kStrip} * tiles;
+    constexpr int kMoments = kStrip / kTileRows;  // of a strip and a tile: between register tiles
+    next.spread(std::int64_t{(w.rows + kStrip - 1) / kStrip} * at_least(1, tiles) * kMoments);
+    const bool first = key == span.begin, last = key + block_keys >= span.end;
+    std::int64_t moment = 0;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
-      if (key == span.begin) begin_rows(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
-      for (int tile = 0; tile < tiles; ++tile) {
-        if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
-        next.pack_part(std::int64_t{row / kStrip} * tiles + tile, steps);
+      if (first) begin_rows(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
+      for (int tile = 0; tile < tiles; ++tile, moment += kMoments) {
+        const auto between = [&](int i) { next.ask(moment + i + 1); };
+        if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded, between);
+        next.ask(moment + kMoments);
+        next.pack_asked();
       }
-      if (key + block_keys < span.end) continue;
-      finish_rows(p, w, s, padded, row, rows);
-      finish_probes(p, w, s, row, rows);
+      if (last) finish_rows(p, w, s, padded, row, rows), finish_probes(p, w, s, row, rows);
     }
     next.pack_all();
     now = 1 - now, key += block_keys;
@@ -205,7 +230,7 @@ inline void merge(const Problem& p, const Plan& plan, std::byte* memory) noexcep
   for (std::int64_t item = 0; item < plan.items;) {
     const auto [w, split, partials] = item_of(p, plan, item);
     if (partials) merge_splits(p, w, s, plan.padded_value_dim, partials);
-    item += items_of(p, plan, w.batch);
+    item += cut_of(p, plan, w.batch).items;
   }
 }
 

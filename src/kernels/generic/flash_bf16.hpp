@@ -163,7 +163,7 @@ inline void Bf16Piece::pack(Range keys, int tile) {
 /// bits [64] of a strip: 0 in columns that are no rows.
 inline bool Bf16Piece::look_up(Range keys, int strip, std::uint64_t* bits) const {
   for (int c = 0; c < 64; ++c) bits[c] = 0;
-  return look_up_mask(p, w, strip * kColumns, rows_of(strip), keys, bits);
+  return look_up_mask(p, w, strip * kColumns, rows_of(strip), keys, bits) != Cover::Empty;
 }
 
 /// Folds one tile of keys into a strip of queries.
@@ -252,7 +252,7 @@ inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, 
         const Range keys = piece.keys_of(block, tile);
         if (!piece.wanted[tile]) {  // packed when the first strip that sees some of it comes by
           std::uint64_t bits[64];
-          if (!look_up_mask(p, w, strip * kColumns, piece.rows_of(strip), keys, bits)) continue;
+          if (look_up_mask(p, w, strip * kColumns, piece.rows_of(strip), keys, bits) == Cover::Empty) continue;
           piece.pack(keys, tile), piece.wanted[tile] = true;
         }
         piece.fold(keys, tile, strip);

@@ -215,7 +215,7 @@ inline bool pack_tile(const Problem& p, const GradientPlan& plan, const Gradient
 inline void GradientPiece::fold(int tile, Range keys, int row, int rows) {
   std::uint64_t bits[kStrip];
   // Empty tiles are never computed, nor read.
-  if (!look_up_mask(p, w, row, rows, keys, bits)) return;
+  if (look_up_mask(p, w, row, rows, keys, bits) == Cover::Empty) return;
   if (!packed[tile]) keys_finite[tile] = pack_tile(p, plan, s, w, tile, keys.begin), packed[tile] = true;
   const int d = plan.padded_head_dim, v = plan.padded_value_dim, n = keys.end - keys.begin,
             columns = round_up(n, kLanes);

@@ -19,6 +19,8 @@ struct Scratch {
   float* queries;  // [rows, padded head_dim], scaled
   float* out;      // [rows, padded]
   float* base;     // [rows] what is subtracted from scores; −∞ before the first visible key
+  float* shift;    // [rows] the base, or 0 while that is −∞: −∞ must never meet −∞
+  float* bound;    // [rows] the base moves when a score exceeds this
   float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
   float* rows;     // [kLanes, padded head_dim] keys before the transpose
   float* keys;     // [2, key_tiles, padded head_dim, 64]
@@ -38,6 +40,8 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
   *s = {take(r * d),
         take(r * v),
         take(r),
+        take(r),
+        take(r),
         take(r * kLanes),
         take(kLanes * d),
         take(2 * plan.key_tiles * kTileKeys * d),
@@ -47,7 +51,14 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
   return used;
 }
 
-/// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query.
+inline constexpr float kSlack = 1;  // how far a base may lag behind the greatest score
+inline void set_base(const Scratch& s, int row, float base) {
+  s.base[row] = base, s.bound[row] = base + kSlack;
+  s.shift[row] = base == minus_infinity() ? 0.0f : base;
+}
+
+/// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query. Of few rows
+/// those of several KV heads, from kv_head on, one after another.
 struct Piece {
   int batch, kv_head, first, rows, queries, keys;
 };
@@ -71,23 +82,38 @@ struct Segment {
   int head, query, row, rows;
 };
 
-inline constexpr int kFewRows = 16;      // up to so many rows nothing is packed: see few_rows.hpp
+inline constexpr int kFewRows = 16;      // up to so many rows of a KV head nothing is packed: see few_rows.hpp
 inline constexpr int kSplitKeys = 4096;  // a multiple of kTileKeys
 
 inline bool few_rows(const Problem& p, int batch) { return p.group() * p.queries_of(batch) <= kFewRows; }
+/// Few rows: so many KV heads are one piece, as many as have their rows in a strip.
+inline int heads_together(const Problem& p, int batch) {
+  const int rows = at_least(1, p.group() * p.queries_of(batch)), most = kStrip / rows;
+  const int pieces = (p.kv_heads + most - 1) / most;
+  return (p.kv_heads + pieces - 1) / pieces;
+}
+/// Few rows: keys of one run. The fewer, the more heads share it.
+inline int split_keys(const Problem& p) {
+  return at_least(4 * kTileKeys, kSplitKeys / p.kv_heads / kTileKeys * kTileKeys);
+}
 inline int splits_of(const Problem& p, int batch) {
-  return at_least(1, (p.keys_of(batch) + kSplitKeys - 1) / kSplitKeys);
+  return at_least(1, (p.keys_of(batch) + split_keys(p) - 1) / split_keys(p));
 }
-/// Items of one KV head: blocks of rows, or for few rows runs of keys.
-inline int items_of(const Problem& p, const Plan& plan, int batch) {
+
+/// How the work on a batch row is cut: `groups` of KV heads, each in `items`: blocks of rows, or for few rows runs of
+/// keys, each of which leaves [rows, 2 + padded value_dim] of its rows to be merged when there are several.
+struct BatchCut {
+  int heads, groups, items, rows;  // rows: at most, of an item
+  std::int64_t partial;            // floats
+  std::int64_t all_items() const { return std::int64_t{groups} * items; }
+};
+inline BatchCut cut_of(const Problem& p, const Plan& plan, int batch) {
   const int rows = p.group() * p.queries_of(batch);
-  if (rows == 0) return 0;
-  return few_rows(p, batch) ? splits_of(p, batch) : (rows + plan.query_rows - 1) / plan.query_rows;
-}
-/// What one run of keys leaves of its rows: [kFewRows, 2 + padded]. Nothing when it is the only run.
-inline std::int64_t partial_floats(const Problem& p, const Plan& plan, int batch) {
-  if (!few_rows(p, batch) || items_of(p, plan, batch) < 2) return 0;
-  return std::int64_t{kFewRows} * (2 + plan.padded_value_dim);
+  if (rows == 0) return {1, 0, 0, 0, 0};
+  if (!few_rows(p, batch)) return {1, p.kv_heads, (rows + plan.query_rows - 1) / plan.query_rows, plan.query_rows, 0};
+  const int heads = heads_together(p, batch), splits = splits_of(p, batch);
+  return {heads, (p.kv_heads + heads - 1) / heads, splits, heads * rows,
+          splits < 2 ? 0 : std::int64_t{heads} * rows * (2 + plan.padded_value_dim)};
 }
 
 /// An item of work: a piece and, for few rows, which run of its keys; `partials` those of the piece's runs, or null.
@@ -99,16 +125,16 @@ struct Item {
 inline Item item_of(const Problem& p, const Plan& plan, std::int64_t item) {
   std::int64_t at = 0;  // in plan.partials
   for (int b = 0;; ++b) {
-    const int items = items_of(p, plan, b), rows = p.group() * p.queries_of(b);
-    const std::int64_t partial = partial_floats(p, plan, b);
-    if (item < std::int64_t{items} * p.kv_heads) {
-      const int kv_head = static_cast<int>(item / items), index = static_cast<int>(item % items);
-      const int first = few_rows(p, b) ? 0 : index * plan.query_rows;
-      const Piece w{b, kv_head, first, at_most(plan.query_rows, rows - first), p.queries_of(b), p.keys_of(b)};
-      return {w, index, partial ? plan.partials + at + kv_head * items * partial : nullptr};
+    const BatchCut cut = cut_of(p, plan, b);
+    if (item < cut.all_items()) {
+      const int group = static_cast<int>(item / cut.items), index = static_cast<int>(item % cut.items);
+      const int head = group * cut.heads, heads = at_most(cut.heads, p.kv_heads - head);
+      const int first = few_rows(p, b) ? 0 : index * plan.query_rows, rows = heads * p.group() * p.queries_of(b);
+      const Piece w{b, head, first, at_most(cut.rows, rows - first), p.queries_of(b), p.keys_of(b)};
+      return {w, index, cut.partial ? plan.partials + at + group * cut.items * cut.partial : nullptr};
     }
-    item -= std::int64_t{items} * p.kv_heads;
-    at += partial * items * p.kv_heads;
+    item -= cut.all_items();
+    at += cut.partial * cut.all_items();
   }
 }
 
@@ -123,23 +149,31 @@ inline void for_segments(const Problem& p, const Piece& w, int row, int rows, F 
   }
 }
 
+inline int head_of(const Problem& p, const Piece& w, int row) {
+  return w.kv_head * p.group() + (w.first + row) / w.queries;
+}
 inline Tile tile_of(const Piece& w, const Segment& s, Range keys) {
   return {w.batch, s.head, {s.query, s.query + s.rows}, keys, w.queries, w.keys};
 }
 
-/// Visibility of a strip: bits [kStrip]. False when nothing of it is visible.
-inline bool look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
+/// Visibility of a strip: bits [kStrip]. Empty when nothing of it is visible, Full when all of a whole tile is.
+inline Cover look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
   const int n = keys.end - keys.begin;
   const std::uint64_t full = n == kTileKeys ? kAllBits : (std::uint64_t{1} << n) - 1;
+  const auto fill = [&](std::uint64_t* own, int count, std::uint64_t value) {
+    for (int i = 0; i < count; ++i) own[i] = value;
+  };
+  Cover all = n == kTileKeys ? Cover::Full : Cover::Partial;
+  if (!p.mask.self) return fill(bits, rows, full), all;
   bool any = false;
   for_segments(p, w, row, rows, [&](const Segment& s) {
     std::uint64_t* own = bits + (s.row - row);
-    const Cover cover = p.mask.self ? p.mask.bits(p.mask.self, tile_of(w, s, keys), own) : Cover::Full;
+    const Cover cover = p.mask.bits(p.mask.self, tile_of(w, s, keys), own);
     any = any || cover != Cover::Empty;
-    if (cover != Cover::Partial)
-      for (int i = 0; i < s.rows; ++i) own[i] = cover == Cover::Full ? full : 0;
+    if (cover != Cover::Partial) fill(own, s.rows, cover == Cover::Full ? full : 0);
+    if (cover != Cover::Full) all = Cover::Partial;
   });
-  return any;
+  return any ? all : Cover::Empty;
 }
 
 /// The run of keys outside which no row of the piece sees anything, from the start of a tile.
@@ -155,22 +189,27 @@ inline Range visible_span(const Problem& p, const Piece& w) {
   return {all.begin / kTileKeys * kTileKeys, all.end};
 }
 
-/// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink.
+/// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink. The rest of the
+/// last register tile are rows of zeros.
 inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
-  const float scale = static_cast<float>(p.scale);
-  const int dims = round_up(p.head_dim, kLanes);
+  const Vec scale = static_cast<float>(p.scale);
+  const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
+  for (int i = (row + rows) * dims; i < (row + whole) * dims; ++i) s.queries[i] = 0;
   for_segments(p, w, row, rows, [&](const Segment& g) {
-    const float sink = p.sinks ? p.sinks[g.head] : minus_infinity();
     for (int i = 0; i < g.rows; ++i) {
       float* q = s.queries + (g.row + i) * dims;
       widen_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, q);
-      for (int d = 0; d < dims; ++d) q[d] = d < p.head_dim ? q[d] * scale : 0;
-      s.base[g.row + i] = sink;
-      store(s.sum + (g.row + i) * kLanes, 0.0f);
-      s.sum[(g.row + i) * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
+      for (int d = p.head_dim; d < dims; ++d) q[d] = 0;
+      for (int d = 0; d < dims; d += kLanes) store(q + d, load(q + d) * scale);
     }
   });
-  for (int i = row * padded; i < (row + rows) * padded; ++i) s.out[i] = 0;
+  for (int r = row; r < row + whole; ++r) {
+    const float sink = p.sinks && r < row + rows ? p.sinks[head_of(p, w, r)] : minus_infinity();
+    set_base(s, r, sink);
+    store(s.sum + r * kLanes, 0.0f);
+    s.sum[r * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
+  }
+  for (int i = row * padded; i < (row + whole) * padded; i += kLanes) store(s.out + i, 0.0f);
 }
 
 /// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE = base + ln l.

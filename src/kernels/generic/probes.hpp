@@ -83,12 +83,12 @@ inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, in
     store(probe.most(), max(load(probe.most()), most));
     if (keys.begin == 0) probe.first() = x[0];
     if (p.probes->top > 0 && any(Vec(probe.least()) < most)) keep_greatest(probe, p.probes->top, x, keys.begin);
-    if (any(Vec(s.base[r] + kSlack) < most)) {
+    if (any(Vec(s.bound[r]) < most)) {
       const float old = s.base[r];
       raise_base(s, r, padded, reduce_max(most));
       shrink_probe(s, r, old);
     }
-    const Vec base = s.base[r] == minus_infinity() ? 0.0f : s.base[r];
+    const Vec base = s.shift[r];
     const Vec apart = numbers - probe.place();
     Vec total = 0.0f, surprise = load(probe.surprise()), travelled = load(probe.travelled());
 #pragma GCC unroll 16

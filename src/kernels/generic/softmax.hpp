@@ -45,12 +45,10 @@ inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits)
       if (s.scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
 }
 
-inline constexpr float kSlack = 1;
-
 /// A row's base moves up to its greatest score; what it has summed so far shrinks by as much.
 inline void raise_base(const Scratch& s, int row, int padded, float base) {
   const float old = s.base[row];
-  s.base[row] = base;
+  set_base(s, row, base);
   if (old == minus_infinity()) return;  // nothing summed yet
   const Vec shrink = exp2(Vec(old - base) * kLog2E);
   store(s.sum + row * kLanes, load(s.sum + row * kLanes) * shrink);
@@ -58,23 +56,81 @@ inline void raise_base(const Scratch& s, int row, int padded, float base) {
   for (int d = 0; d < padded; d += kLanes) store(o + d, load(o + d) * shrink);
 }
 
+/// The greatest of a row's scores [64], lane by lane.
+inline Vec greatest(const float* scores) {
+  Vec most = load(scores);
+#pragma GCC unroll 16
+  for (int j = kLanes; j < kTileKeys; j += kLanes) most = max(most, load(scores + j));
+  return most;
+}
+
+/// Rows from `row` on whose scores [rows, 64] exceed their bounds.
+[[gnu::noinline]] inline void raise_bases(const Scratch& s, const float* scores, int row, int rows, int padded) {
+  for (int i = 0; i < rows; ++i) {
+    const Vec most = greatest(scores + i * kTileKeys);
+    if (any(Vec(s.bound[row + i]) < most)) raise_base(s, row + i, padded, reduce_max(most));
+  }
+}
+
 inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
-  constexpr int kVecs = kTileKeys / kLanes;
+  raise_bases(s, s.scores, row, rows, padded);
   for (int r = row; r < row + rows; ++r) {
     float* x = s.scores + (r - row) * kTileKeys;
-    Vec most = load(x);
-#pragma GCC unroll 16
-    for (int j = 1; j < kVecs; ++j) most = max(most, load(x + j * kLanes));
-    if (any(Vec(s.base[r] + kSlack) < most)) raise_base(s, r, padded, reduce_max(most));
-    const Vec base = s.base[r] == minus_infinity() ? 0.0f : s.base[r];  // −∞ must never meet −∞
     Vec total = 0.0f;
 #pragma GCC unroll 16
-    for (int j = 0; j < kVecs; ++j) {
-      const Vec e = exp2((load(x + j * kLanes) - base) * kLog2E);
-      store(x + j * kLanes, e);
+    for (int j = 0; j < kTileKeys; j += kLanes) {
+      const Vec e = exp2((load(x + j) - s.shift[r]) * kLog2E);
+      store(x + j, e);
       total = total + e;
     }
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
+  }
+}
+
+/// Whether a register tile spans all 64 keys, so that scores can become weights before they leave the registers.
+inline constexpr bool kWeighsInRegisters = kTileVecs * kLanes == kTileKeys;
+
+/// Scores of kTileRows rows from `row` on, then weights [kTileRows, 64], the same bits as through memory. It saves 24
+/// loads and 24 stores a tile, and the next tile's products fill what the exponentials leave of the ports: from 10 to
+/// 7.7 cycles for 16 scores.
+template <bool Masked>
+inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const float* keys, const std::uint64_t* bits,
+                       float* weights, int padded) {
+  Vec x[kTileRows][kTileVecs];
+  accumulate<Left::Upright>(s.queries + row * dims, dims, keys, kTileKeys, depth, x);
+  bool exceeds = false;
+#pragma GCC unroll 8
+  for (int i = 0; i < kTileRows; ++i) {
+    if constexpr (Masked)
+#pragma GCC unroll 8
+      for (int j = 0; j < kTileVecs; ++j) x[i][j] = select(lanes_of(bits[i] >> j * kLanes), x[i][j], minus_infinity());
+    Vec most = x[i][0];
+#pragma GCC unroll 8
+    for (int j = 1; j < kTileVecs; ++j) most = max(most, x[i][j]);
+    exceeds |= any(Vec(s.bound[row + i]) < most);
+  }
+  if (__builtin_expect(exceeds, false)) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kTileVecs; ++j) store(weights + i * kTileKeys + j * kLanes, x[i][j]);
+    raise_bases(s, weights, row, kTileRows, padded);
+#pragma GCC unroll 8
+    for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kTileVecs; ++j) x[i][j] = load(weights + i * kTileKeys + j * kLanes);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kTileRows; ++i) {
+    const Vec shift = s.shift[row + i];
+    Vec total;
+#pragma GCC unroll 8
+    for (int j = 0; j < kTileVecs; ++j) {
+      const Vec e = exp2((x[i][j] - shift) * kLog2E);
+      store(weights + i * kTileKeys + j * kLanes, e);
+      total = j == 0 ? e : total + e;
+    }
+    store(s.sum + (row + i) * kLanes, load(s.sum + (row + i) * kLanes) + total);
   }
 }
 

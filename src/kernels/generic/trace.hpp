@@ -113,7 +113,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
       for (int tile = 0; tile < block.tiles(); ++tile) {
         const Range keys = block.keys_of(tile);
         std::uint64_t bits[kStrip];
-        if (!block.wanted(tile) || !look_up_mask(p, w, row, rows, keys, bits)) continue;
+        if (!block.wanted(tile) || look_up_mask(p, w, row, rows, keys, bits) == Cover::Empty) continue;
         for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (few)
           score_few(p, w, s, row, rows, keys, bits);

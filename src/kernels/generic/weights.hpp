@@ -38,7 +38,7 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
     for (int row = 0; row < count; row += kStrip) {
       const int rows = at_most(kStrip, count - row);
       std::uint64_t bits[kStrip];
-      const bool any = look_up_mask(p, w, row, rows, keys, bits);
+      const bool any = look_up_mask(p, w, row, rows, keys, bits) != Cover::Empty;
       if (any && few) {
         score_few(p, w, s, row, rows, keys, bits);
       } else if (any) {
