@@ -89,7 +89,7 @@ AnyMask AttentionFlags::mask() const {
   return causal_ ? AnyMask(causal(where) & window(left, right, where)) : AnyMask(window(left, right, where));
 }
 
-AttentionFlags::Scores AttentionFlags::scores(int heads, const std::optional<Bias>& bias) const {
+AnyScore AttentionFlags::score(int heads, const std::optional<Bias>& bias) const {
   if (order_ != "softcap-bias" && order_ != "bias-softcap")
     throw wrong("--order", order_, "softcap-bias or bias-softcap");
   AnyScore cap, biases;
@@ -101,16 +101,14 @@ AttentionFlags::Scores AttentionFlags::scores(int heads, const std::optional<Bia
   }
   if (alibi_) biases = alibi(alibi_slopes(heads), align());
   if (bias) biases = biases | AnyScore(*bias);
-  if (order_ == "bias-softcap") return {biases, cap};
-  return {cap | biases, AnyScore()};
+  return order_ == "bias-softcap" ? biases | cap : cap | biases;
 }
 
 AttentionSpec AttentionFlags::spec(int heads, const std::optional<Bias>& bias) const {
   if (scale_ && !std::isfinite(*scale_)) throw wrong("--scale", fmt::format("{}", *scale_), "a finite number");
   AttentionSpec spec;
   spec.mask = mask();
-  const Scores parts = scores(heads, bias);
-  spec.score = parts.until_bias | parts.after_bias;
+  spec.score = score(heads, bias);
   spec.scale = scale_;
   spec.kernel = kernel_;
   return spec;

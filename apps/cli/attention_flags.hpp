@@ -19,11 +19,6 @@ class AttentionFlags {
   void declare(Flags& flags);
   /// The mask that the flags alone describe; reads nothing of any batch or head.
   AnyMask mask() const;
-  /// Scores in the order asked for. ALiBi counts as a bias: with a soft-cap, both stand on the same side of it.
-  struct Scores {
-    AnyScore until_bias, after_bias;
-  };
-  Scores scores(int heads, const std::optional<Bias>& bias) const;
   /// Mask, scores, scale and kernel of the flags. UsageError when a flag's value makes no sense.
   AttentionSpec spec(int heads, const std::optional<Bias>& bias = std::nullopt) const;
   /// How many keys the queries of one head see under mask(), all together.
@@ -31,6 +26,8 @@ class AttentionFlags {
 
  private:
   Align align() const;
+  /// In the order asked for. ALiBi counts as a bias: with a soft-cap, both stand on the same side of it.
+  AnyScore score(int heads, const std::optional<Bias>& bias) const;
   bool causal_ = false, alibi_ = false;
   std::string window_, align_ = "bottom-right", order_ = "softcap-bias", kernel_;
   std::optional<double> softcap_, scale_;

@@ -99,7 +99,6 @@ void AttentionInput::read() {
   const int heads = static_cast<int>(std::min<std::int64_t>(q.shape()[2], std::numeric_limits<int>::max()));
   const std::optional<Bias> values = bias ? std::optional(fovea::bias(bias->view())) : std::nullopt;
   spec = flags_.spec(heads, values);
-  scores = flags_.scores(heads, values);
   if (mask)
     spec.mask = spec.mask.view().self ? AnyMask(visible(mask->view()) & spec.mask) : AnyMask(visible(mask->view()));
   if (sink) spec.sinks = sink->values<float>();

@@ -22,7 +22,6 @@ class AttentionInput {
   std::optional<Tensor> mask, bias, sink, dout;           // as the file holds them
   std::optional<std::vector<int>> q_lengths, kv_lengths;  // [batch]
   AttentionSpec spec;                                     // borrows the tensors above
-  AttentionFlags::Scores scores;                          // the parts of spec.score on either side of the bias
 
   /// Runs the job; an Error of it is passed on with the file's name in front.
   void blame_file(const std::function<void()>& job) const;

@@ -56,6 +56,15 @@ Seconds time_runs(const std::function<void()>& work) {
   return {each.front(), median, static_cast<int>(each.size())};
 }
 
+Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
+  Tensor t(dtype, shape);
+  std::mt19937 bits(seed);
+  std::normal_distribution<float> normal;
+  for (std::int64_t i = 0, n = t.elements(); i < n; ++i)
+    store_element(dtype, t.raw(), i, static_cast<double>(normal(bits)));
+  return t;
+}
+
 double fma_ceiling(Isa isa) {
   return on_all_threads([isa] { return probe_fma_gflops(isa); });
 }
@@ -81,15 +90,6 @@ struct BenchOptions {
   std::optional<int> page_size;
   int tokens = 256;
 };
-
-Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
-  Tensor t(dtype, shape);
-  std::mt19937 bits(seed);
-  std::normal_distribution<float> normal;
-  for (std::int64_t i = 0, n = t.elements(); i < n; ++i)
-    store_element(dtype, t.raw(), i, static_cast<double>(normal(bits)));
-  return t;
-}
 
 /// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
 /// sequences took pages from and gave them back to.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fovea/cpu.hpp>
+#include <fovea/tensor.hpp>
 
 #include "attention_flags.hpp"
 #include "command.hpp"
@@ -17,6 +18,9 @@ struct Seconds {
 };
 /// Runs the work once to warm up, then at least 3 times and for about a second.
 Seconds time_runs(const std::function<void()>& work);
+
+/// Normal numbers, the same for the same seed.
+Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed);
 
 /// f32 FMA of all threads at once, GFLOP/s, and what to call it.
 double fma_ceiling(Isa isa);

@@ -1,6 +1,5 @@
 // fovea bench gemm: the product of a linear layer, its weights packed once as layers keep them.
 #include <algorithm>
-#include <random>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,22 +11,10 @@
 #include "table.hpp"
 
 namespace fovea::cli {
-namespace {
-
-Tensor normal_numbers(const Shape& shape, unsigned seed) {
-  Tensor t(DType::F32, shape);
-  std::mt19937 bits(seed);
-  std::normal_distribution<float> normal;
-  for (float& x : t.values<float>()) x = normal(bits);
-  return t;
-}
-
-}  // namespace
-
 void bench_gemm(const GemmSizes& n, bool json) {
   note("filling x and the weight …");
-  const Tensor x = normal_numbers({n.rows, n.in}, 1), weight = normal_numbers({n.out, n.in}, 2),
-               bias = normal_numbers({n.out}, 3);
+  const Tensor x = random_tensor(DType::F32, {n.rows, n.in}, 1), weight = random_tensor(DType::F32, {n.out, n.in}, 2),
+               bias = random_tensor(DType::F32, {n.out}, 3);
   const PackedLinear layer(weight, bias);
   note("timing the product …");
   const Seconds seconds = time_runs([&] { layer(x); });

@@ -57,7 +57,7 @@ void print_tiers(const Effect& e) {
   table.row({"local effect", local, "", "how attention's output moves: estimate"});
   if (!std::isnan(e.gradient_effect))
     table.row({"by the slope", effect_number(e.gradient_effect), share(e.gradient_effect),
-               "what the metric's gradient makes of it: estimate"});
+               "the metric's slope along it: estimate"});
   table.row({"measured effect", effect_number(e.effect), share(e.effect), metric_text(e)});
   if (e.control.draws > 0)
     table.row({"control", effect_number(e.control.mean), share(e.control.mean),

@@ -1,7 +1,7 @@
 // Few edges that turn a choice around: a greedy search over pairs of positions, each step one batch of reruns.
 #include <algorithm>
+#include <limits>
 #include <map>
-#include <numeric>
 
 #include <fmt/format.h>
 

@@ -139,12 +139,18 @@ void read_again(const ModelParts& model, const models::Result& read, Writing& w)
   w.result = model.writer->decode(read, {&target, 1}, pass);
 }
 
-}  // namespace
-
-Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
+/// Nothing yet, to be written as the folder says.
+Writing nothing_written(const ModelParts& model) {
   Writing w;
   w.how = runtime::generation_of(model.folder, model.writer->target_tokens(), model.writer->summary());
   w.how.results = 1;
+  return w;
+}
+
+}  // namespace
+
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
+  Writing w = nothing_written(model);
   const auto found = runtime::write(*model.writer, {&source, 1}, w.how);
   w.text = model.reader.written(without_start(found.front().front()), w.tokens);
   read_again(model, read, w);
@@ -152,9 +158,7 @@ Writing write(const ModelParts& model, const models::Sequence& source, const mod
 }
 
 Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read) {
-  Writing w;
-  w.how = runtime::generation_of(model.folder, model.writer->target_tokens(), model.writer->summary());
-  w.how.results = 1;
+  Writing w = nothing_written(model);
   Reading reading = model.reader.read(text, {}, TooLong::Refuse, "the translation");
   model.reader.refuse_unknown(text, reading, "the translation");
   w.text = text;
