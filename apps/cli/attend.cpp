@@ -1,6 +1,8 @@
 // fovea attend: attention on tensors from any language, safetensors in and out.
 #include "attend.hpp"
 
+#include <cmath>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -48,20 +50,40 @@ void check_dout(const AttentionInput& in) {
                             wanted.str()));
 }
 
-/// Weights go straight to the file. Statistics are those of the pass itself, or with sinks of one without them.
+/// Entropy in nats, the sink's share counted as one more key: an outcome of probability p beside a row of entropy H
+/// makes (1 − p)·H + h(p). Of the row without sinks, since beside a dominant one its own would have no digits left.
+Tensor entropy_with_sinks(const AttentionInput& in, const Attention& bare) {
+  Tensor all(DType::F32, bare.lse.shape());
+  const std::span lse = bare.lse.values<float>(), entropy = bare.rows.entropy.values<float>();
+  const auto time = static_cast<std::size_t>(bare.lse.shape()[2]),
+             heads = static_cast<std::size_t>(bare.lse.shape()[1]);
+  for (std::size_t i = 0; i < lse.size(); ++i) {
+    const double logit = static_cast<double>(in.sink->values<float>()[i / time % heads]);
+    const double gap = static_cast<double>(lse[i]) - logit;  // −∞ for a row that sees nothing: p = 1
+    const double p = 1 / (1 + std::exp(gap)), rest = 1 / (1 + std::exp(-gap));
+    double sum = rest * static_cast<double>(entropy[i]);
+    for (const double x : {p, rest})
+      if (x > 0) sum -= x * std::log(x);
+    all.values<float>()[i] = static_cast<float>(sum);
+  }
+  return all;
+}
+
+/// Weights go straight to the file.
 void write_rows(const AttendOptions& o, const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
   if (o.weights)
     for_weight_bands(in, a, [&](const WeightBand& band) {
       file.append("weights", TensorView(DType::F32, band.rows.data(), {band.count, in.k.shape()[1]}));
     });
   if (!o.stats) return;
-  if (a.spec().statistics) return file.append("entropy", a.rows.entropy), file.append("max", a.rows.max);
-  AttentionSpec bare = in.spec;
-  bare.sinks = {};
-  const Attention without_sinks = attend(in.q.view(), in.k.view(), in.v.view(), bare);
-  SinkStatistics statistics(in, without_sinks);
-  for_weight_bands(in, without_sinks, [&](const WeightBand& band) { statistics.take(band); });
-  file.append("entropy", statistics.entropy), file.append("max", statistics.max);
+  if (a.spec().statistics) {
+    file.append("entropy", a.rows.entropy);
+  } else {
+    AttentionSpec bare = in.spec;
+    bare.sinks = {}, bare.statistics = statistics();
+    file.append("entropy", entropy_with_sinks(in, attend(in.q.view(), in.k.view(), in.v.view(), bare)));
+  }
+  file.append("max", a.max);
 }
 
 void write_gradients(const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {

@@ -54,11 +54,14 @@ constexpr Output output(DType dtype) { return {dtype}; }
 /// Insist on a kernel by name (see explain); Error when it refuses the problem.
 inline KernelName kernel(std::string name) { return {std::move(name)}; }
 
-/// Asks for statistics of rows, and for the `top` (at most 16) greatest weights of each, exactly: see RowStatistics.
+/// Asks for statistics of rows, for the `top` (at most 16) greatest weights of each, exactly, and for the mass that
+/// segments of the keys receive: [keys of the longest batch row] each key's segment, 0, 1, …, at most 32 of them, or −1
+/// for none. Borrowed. See RowStatistics.
 struct Statistics {
   int top = 0;
+  std::span<const int> segments = {};
 };
-constexpr Statistics statistics(int top = 0) { return {top}; }
+constexpr Statistics statistics(int top = 0, std::span<const int> segments = {}) { return {top, segments}; }
 
 /// All that composes into an attention problem besides the tensors.
 struct AttentionSpec {
@@ -101,13 +104,13 @@ struct AttentionSpec {
   void set(Statistics s) { statistics = s; }
 };
 
-/// What the forward pass has gathered of each row besides LSE; empty where statistics() did not ask. F32 [batch, heads,
-/// time]; zeros for a row that sees nothing, and −∞ as its greatest score.
+/// What the forward pass has gathered of each row besides LSE and the greatest score; empty where statistics() did not
+/// ask. F32 [batch, heads, time]; zeros for a row that sees nothing.
 struct RowStatistics {
   Tensor entropy;   // H_i = lse − Σ_j A_ij s_ij, nats (Clark et al. 2019, arXiv 1906.04341); a sink is one more term
-  Tensor max;       // max_j s_ij: the greatest weight is exp(max − lse) (confidence; Voita et al. 2019, 1905.09418)
   Tensor distance;  // Σ_j A_ij |i − j|, as rows and keys are numbered (Vig & Belinkov 2019, 1906.04284)
   Tensor first;     // A_i0: what is parked on the first key (Xiao et al. 2023, 2309.17453)
+  Tensor segments;  // [batch, heads, time, segments] Σ A_ij over each segment's keys
   std::vector<int> top_key;       // [batch, heads, time, top] heaviest first; −1 where the row has fewer
   std::vector<float> top_weight;  // the same
 };
@@ -141,6 +144,9 @@ class Attention {
  public:
   Tensor out;  // [batch, time, heads, value_dim]
   Tensor lse;  // F32 [batch, heads, time]: natural log of Σ exp(score); −inf for a row that sees nothing
+  /// F32 [batch, heads, time]: max_j score; −inf for a row that sees nothing. exp(max − lse) is the greatest weight
+  /// (confidence; Voita et al. 2019, arXiv 1905.09418).
+  Tensor max;
   RowStatistics rows;
 
   struct At {
@@ -157,8 +163,8 @@ class Attention {
   std::vector<float> weights(At row) const;
   /// Rows [first, last) of weights, [rows, keys].
   std::vector<float> weights(int batch, int head, Range queries) const;
-  /// A tile, [rows, keys]; of one key a column. Each weight is within |lse| · 1e-7 of itself (that of a whole row, whose
-  /// sum is known, is nearer). Costs its own tiles of 64 × 64 alone.
+  /// A tile, [rows, keys]; of one key a column. Each weight is within |lse| · 1e-7 of itself (that of a whole row,
+  /// whose sum is known, is nearer). Costs its own tiles of 64 × 64 alone.
   std::vector<float> weights(int batch, int head, Range queries, Range keys) const;
   /// Single weights, each from its own tile.
   std::vector<float> weights(std::span<const Edge> edges) const;

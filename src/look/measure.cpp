@@ -266,6 +266,8 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
     const Answer &before = befores[i], &after = answers[begin[i]];
     e.metric = metric.name();
     e.before = before.value, e.after = after.value, e.effect = before.value - after.value;
+    e.logit_effect = before.logit - after.logit, e.kl = after.kl;
+    e.log_probability_effect = before.log_probability - after.log_probability;
     e.output_before = before.output, e.output_after = after.output;
     if (run.writing) {
       e.output_before = run.writing->text;

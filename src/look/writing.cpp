@@ -127,7 +127,8 @@ models::Sequence sequence_of(std::span<const Token> tokens) {
 namespace {
 
 /// What each step of `w` read, and the pass in which it did.
-void read_again(const ModelParts& model, const models::Result& read, Writing& w) {
+void read_again(const ModelParts& model, const models::Result& read, const CheckWritten& check, Writing& w) {
+  if (check) check(std::ssize(w.tokens));
   w.inputs.push_back({0, w.how.start, model.reader.piece(w.how.start), 0, 0, true});
   for (const Token& t : std::span(w.tokens).first(w.tokens.size() - 1)) {
     w.inputs.push_back(t);
@@ -149,15 +150,17 @@ Writing nothing_written(const ModelParts& model) {
 
 }  // namespace
 
-Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read,
+              const CheckWritten& check) {
   Writing w = nothing_written(model);
   const auto found = runtime::write(*model.writer, {&source, 1}, w.how);
   w.text = model.reader.written(without_start(found.front().front()), w.tokens);
-  read_again(model, read, w);
+  read_again(model, read, check, w);
   return w;
 }
 
-Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read) {
+Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read,
+                   const CheckWritten& check) {
   Writing w = nothing_written(model);
   Reading reading = model.reader.read(text, {}, TooLong::Refuse, "the translation");
   model.reader.refuse_unknown(text, reading, "the translation");
@@ -166,7 +169,7 @@ Writing as_written(const ModelParts& model, std::string_view text, const models:
   const int end = model.writer->target_tokens().end;
   if (w.tokens.empty() || w.tokens.back().id != end)
     w.tokens.push_back({static_cast<int>(w.tokens.size()), end, model.reader.piece(end), 0, 0, true});
-  read_again(model, read, w);
+  read_again(model, read, check, w);
   return w;
 }
 

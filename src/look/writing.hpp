@@ -1,5 +1,7 @@
 // What a model wrote of a text, and the pass in which it did, as it was and without some of its attention.
 #pragma once
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,10 +27,15 @@ struct Writing {
 models::Sequence sequence_of(std::span<const Token> tokens);
 
 /// Writes as the folder says, then reads what was written once more, as it was written. `read`: the pass over `source`.
-Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read);
+/// `check` hears how many tokens were written, before the pass over them is recorded, and throws where that is too
+/// many.
+using CheckWritten = std::function<void(std::int64_t)>;
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read,
+              const CheckWritten& check = {});
 
 /// The same of a text that someone else wrote. Error for words that the vocabulary lacks.
-Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read);
+Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read,
+                   const CheckWritten& check = {});
 
 /// A text and what is written of it, as ids, with the passes over both and their hidden states.
 struct Passage {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -41,18 +42,17 @@ Attention attend(const TensorView& q, const PagedView& k, const PagedView& v, At
   PreparedProblem prepared(q, k, v, a.spec_);
   Problem& p = prepared.problem;
   a.out = Tensor(p.out.dtype, {q.shape[0], q.shape[1], q.shape[2], v.pool.shape[3]});
-  a.lse = Tensor(DType::F32, {q.shape[0], q.shape[2], q.shape[1]});
-  std::ranges::fill(a.lse.values<float>(), -std::numeric_limits<float>::infinity());  // rows past a length see nothing
+  for (Tensor* x : {&a.lse, &a.max}) {
+    *x = Tensor(DType::F32, {q.shape[0], q.shape[2], q.shape[1]});
+    std::ranges::fill(x->values<float>(), -std::numeric_limits<float>::infinity());  // rows past a length see nothing
+  }
   prepared.set_results(a.out, a.lse);
+  p.most = a.max.data<float>();
   const ForwardKernel& kernel = choose_kernel(p, a.spec_.kernel);
   a.kernel_ = kernel.name;
-  if (!a.spec_.statistics) {
-    run(p, kernel);
-    return a;
-  }
-  Gathering gathering(a, p);
+  std::optional<Gathering> gathering;
+  if (a.spec_.statistics) gathering.emplace(a, p);
   run(p, kernel);
-  gathering.finish(a, p);
   return a;
 }
 

@@ -1,96 +1,130 @@
-// What the forward pass gathers of each row besides LSE while its scores are at hand: entropy, distance, the first
-// key's weight, and the greatest scores.
+// What a pass gathers of each row besides LSE and the greatest score, while its scores are at hand: entropy, distance,
+// the first key's weight, the mass of segments of keys, and the greatest weights. The forward pass does so with a base
+// that rises, the second pass (trace.hpp) with the row's LSE for a base: the same sums, and the same ends of them.
 //
 // Entropy online (docs/look.md): with t = Σ e^(s − base)·(s − base), H = ln l − t/l; when the base rises by δ, all sums
-// shrink by α = e^−δ and t ← α·t − δ·(α·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
-// the products: 2 for t, 5 for the distance, 1 for the maximum.
+// shrink by α = e^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
+// the products: 2 for t, 5 for the distance, 1 for the maximum, 1 for each segment.
 //
-// The k greatest are kept in order. A tile holds one of them only where its maximum, which the softmax wants anyway,
-// exceeds the least that is kept; of random rows that happens some k · ln(n / k) times. (Keeping the cells of greatest
-// maximum and scoring their keys again in the end cost 80% at 2,048 keys.)
+// The greatest are kept in order, in registers while a tile is looked at: one more is put in its place by two
+// comparisons and two blends, without a branch. A tile is looked at only where its maximum, which the softmax wants
+// anyway, exceeds the least that is kept; of random rows that happens some k · ln(n / k) times. (Keeping the cells of
+// greatest maximum and scoring their keys again in the end cost 80% at 2,048 keys, moving scores one by one 60%.)
 #pragma once
-#include "kernels/generic/softmax.hpp"
+#include "kernels/generic/math.hpp"
+#include "kernels/generic/piece.hpp"
 
 namespace fovea::FOVEA_ISA {
 
-/// Of one row, in Scratch::probes [rows, kProbeFloats]: sums a lane each, then single numbers.
+inline constexpr int kTopVecs = RowProbes::kMostTop / kLanes;
+
+/// Of one row, in Scratch::probes [rows, probe_floats(p)]: sums a lane each, then single numbers.
 struct RowProbe {
   float* at;
   float* surprise() const { return at; }
   float* travelled() const { return at + kLanes; }
-  float* most() const { return at + 2 * kLanes; }
-  float& first() const { return at[3 * kLanes]; }      // score of key 0
-  float& place() const { return at[3 * kLanes + 1]; }  // which query this is
-  float& least() const { return at[3 * kLanes + 2]; }  // of the cells kept
-  float* kept() const { return at + 3 * kLanes + 3; }  // [kMostTop] the greatest scores, descending
-  float* key() const { return at + 3 * kLanes + 3 + RowProbes::kMostTop; }  // [kMostTop] theirs; −1: none
+  float* kept() const { return at + 2 * kLanes; }                       // [kMostTop] greatest scores, descending
+  float* key() const { return at + 2 * kLanes + RowProbes::kMostTop; }  // [kMostTop] theirs; −1: none
+  float* numbers() const { return at + 2 * kLanes + 2 * RowProbes::kMostTop; }
+  float& first() const { return numbers()[0]; }                         // score of key 0
+  float& place() const { return numbers()[1]; }                         // which query this is
+  float* segment(int i) const { return numbers() + kLanes * (i + 1); }  // [kLanes]
 };
-inline RowProbe probe_of(const Scratch& s, int row) { return {s.probes + row * kProbeFloats}; }
+static_assert(kLanes >= 2 && RowProbes::kMostTop % kLanes == 0);
+inline RowProbe probe_of(const Problem& p, const Scratch& s, int row) {
+  return {s.probes + std::ptrdiff_t{row} * probe_floats(p)};
+}
 
+inline void begin_probe(const Problem& p, const RowProbe& probe, int query) {
+  for (int i = 0; i < probe_floats(p); ++i) probe.at[i] = 0;
+  for (int k = 0; k < RowProbes::kMostTop; ++k) probe.kept()[k] = minus_infinity(), probe.key()[k] = -1;
+  probe.first() = minus_infinity(), probe.place() = static_cast<float>(query);
+}
 inline void begin_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   if (!p.probes) return;
   for_segments(p, w, row, rows, [&](const Segment& g) {
-    for (int i = 0; i < g.rows; ++i) {
-      const RowProbe probe = probe_of(s, g.row + i);
-      for (int j = 0; j < 2 * kLanes; ++j) probe.at[j] = 0;
-      store(probe.most(), minus_infinity());
-      probe.first() = probe.least() = minus_infinity();
-      probe.place() = static_cast<float>(g.query + i);
-      for (int k = 0; k < RowProbes::kMostTop; ++k) probe.kept()[k] = minus_infinity(), probe.key()[k] = -1;
-    }
+    for (int i = 0; i < g.rows; ++i) begin_probe(p, probe_of(p, s, g.row + i), g.query + i);
   });
 }
 
-/// The row's base rose from `old` (its sum has shrunk already).
-inline void shrink_probe(const Scratch& s, int row, float old) {
+/// The row's base rises from `old`, and its sum [kLanes] has not shrunk yet.
+inline void shrink_probe(const Problem& p, const RowProbe& probe, float old, float base, Vec sum) {
   if (old == minus_infinity()) return;
-  const float rise = s.base[row] - old;
-  const RowProbe probe = probe_of(s, row);
+  const float rise = base - old;
   const Vec shrink = exp2(Vec(-rise) * kLog2E);
-  store(probe.surprise(), load(probe.surprise()) * shrink - load(s.sum + row * kLanes) * rise);
+  store(probe.surprise(), (load(probe.surprise()) - sum * rise) * shrink);
   store(probe.travelled(), load(probe.travelled()) * shrink);
+  for (int i = 0; i < p.probes->segments; ++i) store(probe.segment(i), load(probe.segment(i)) * shrink);
 }
 
-/// Some score of a tile [64] exceeds the least that is kept. Of equals the first key stays first.
-inline void keep_greatest(const RowProbe& probe, int top, const float* x, int first) {
-  float least = probe.least();
-  for (int j = 0; j < kTileKeys; j += kLanes) {
-    if (!any(Vec(least) < load(x + j))) continue;
-    for (int lane = j; lane < j + kLanes; ++lane) {
-      if (!(least < x[lane])) continue;
-      int k = top - 1;
-      for (; k > 0 && probe.kept()[k - 1] < x[lane]; --k)
-        probe.kept()[k] = probe.kept()[k - 1], probe.key()[k] = probe.key()[k - 1];
-      probe.kept()[k] = x[lane], probe.key()[k] = static_cast<float>(first + lane);
-      least = probe.kept()[top - 1];
+/// The greatest scores of a row and their keys, in registers.
+struct Kept {
+  Vec score[kTopVecs], key[kTopVecs];
+  explicit Kept(const RowProbe& probe) {
+    for (int v = 0; v < kTopVecs; ++v)
+      score[v] = load(probe.kept() + v * kLanes), key[v] = load(probe.key() + v * kLanes);
+  }
+  void save(const RowProbe& probe) const {
+    for (int v = 0; v < kTopVecs; ++v)
+      store(probe.kept() + v * kLanes, score[v]), store(probe.key() + v * kLanes, key[v]);
+  }
+  /// Those below x move down by one, and the last falls out. Of equals the first to come stays first.
+  void insert(Vec x, Vec k) {
+    Vec above = -minus_infinity(), above_key = 0.0f;
+    for (int v = 0; v < kTopVecs; ++v) {
+      const Vec old = score[v], old_key = key[v], down = after(old, above);
+      const Lanes moves = old < x, comes = down < x;  // those that move; those to which one that moves comes
+      score[v] = select(moves, select(comes, down, x), old);
+      key[v] = select(moves, select(comes, after(old_key, above_key), k), old_key);
+      above = old, above_key = old_key;
     }
   }
-  probe.least() = least;
+};
+
+/// Of the scores x [64] some number that at least `top` of them reach: the least of the maxima of so many runs or more.
+inline float reached_by_top(const float* x, int top) {
+  constexpr int kRuns = RowProbes::kMostTop;
+  float most[kRuns];
+  for (int j = 0; j < kRuns; j += kLanes) {
+    Vec m = load(x + j);
+    for (int i = kRuns + j; i < kTileKeys; i += kRuns) m = max(m, load(x + i));
+    store(most + j, m);
+  }
+  int runs = kRuns;
+  for (; runs / 2 >= top; runs /= 2)
+    for (int i = 0; i < runs / 2; ++i)
+      if (most[i] < most[i + runs / 2]) most[i] = most[i + runs / 2];
+  float least = most[0];
+  for (int i = 1; i < runs; ++i)
+    if (most[i] < least) least = most[i];
+  return least;
 }
 
-/// softmax_strip(), and the probes: the same bits in what both compute.
-inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded, Range keys) {
-  constexpr int kVecs = kTileKeys / kLanes;
-  float steps[kLanes];
-  for (int j = 0; j < kLanes; ++j) steps[j] = static_cast<float>(keys.begin + j);
-  const Vec numbers = load(steps), unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
-  for (int r = row; r < row + rows; ++r) {
-    float* x = s.scores + (r - row) * kTileKeys;
-    const RowProbe probe = probe_of(s, r);
-    Vec most = load(x);
-#pragma GCC unroll 16
-    for (int j = 1; j < kVecs; ++j) most = max(most, load(x + j * kLanes));
-    store(probe.most(), max(load(probe.most()), most));
-    if (keys.begin == 0) probe.first() = x[0];
-    if (p.probes->top > 0 && any(Vec(probe.least()) < most)) keep_greatest(probe, p.probes->top, x, keys.begin);
-    if (any(Vec(s.bound[r]) < most)) {
-      const float old = s.base[r];
-      raise_base(s, r, padded, reduce_max(most));
-      shrink_probe(s, r, old);
+/// Scores x [64] of keys from `first` on, some of which exceed the least that is kept.
+[[gnu::noinline]] inline void keep_greatest(const RowProbe& probe, int top, const float* x, int first) {
+  const float least = probe.kept()[top - 1];
+  const Vec bar = least == minus_infinity() ? reached_by_top(x, top) : least;
+  Kept kept(probe);
+  for (int j = 0; j < kTileKeys; j += kLanes) {
+    const Vec now = load(x + j);
+    std::uint64_t bits = bits_of(Vec(least) < now) & ~bits_of(now < bar);
+    for (; bits != 0; bits &= bits - 1) {
+      const int at = j + __builtin_ctzll(bits);
+      kept.insert(x[at], static_cast<float>(first + at));
     }
-    const Vec base = s.shift[r];
+  }
+  kept.save(probe);
+}
+
+/// A row's scores x [64], from key `first` on, become weights e^(x − base), which join its probe; what they add up to.
+inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec numbers, int first) {
+  constexpr int kVecs = kTileKeys / kLanes;
+  const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
+  Vec total = 0.0f;
+  if (first == 0) probe.first() = x[0];
+  if (ask.sums) {
     const Vec apart = numbers - probe.place();
-    Vec total = 0.0f, surprise = load(probe.surprise()), travelled = load(probe.travelled());
+    Vec surprise = load(probe.surprise()), travelled = load(probe.travelled());
 #pragma GCC unroll 16
     for (int j = 0; j < kVecs; ++j) {
       const Vec y = load(x + j * kLanes) - base, e = exp2(y * kLog2E);
@@ -100,49 +134,113 @@ inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, in
       const Vec gap = apart + static_cast<float>(j * kLanes);
       travelled = fma(e, max(gap, Vec(0.0f) - gap), travelled);
     }
-    store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
     store(probe.surprise(), surprise), store(probe.travelled(), travelled);
+  } else {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVecs; ++j) {
+      const Vec e = exp2((load(x + j * kLanes) - base) * kLog2E);
+      store(x + j * kLanes, e);
+      total = total + e;
+    }
   }
+  for (int i = 0; i < ask.segments; ++i) {
+    const float* shares = ask.share + i * ask.share_stride + first;
+    Vec mass = load(probe.segment(i));
+    for (int j = 0; j < kTileKeys; j += kLanes) mass = fma(load(x + j), load(shares + j), mass);
+    store(probe.segment(i), mass);
+  }
+  return total;
 }
 
+/// 0, 1, 2, … from the first key of a tile on.
+inline Vec numbers_from(int first) {
+  float steps[kLanes];
+  for (int j = 0; j < kLanes; ++j) steps[j] = static_cast<float>(first + j);
+  return load(steps);
+}
+
+// ------------------------------------------------------------------------------------------------- ends of the sums
+
+/// H = ln l − t/l of what weights e^(s − base) add up to, a sink among them.
+inline float entropy_of(float l, float t) {
+  const float entropy = __builtin_logf(l) - t / l;
+  return entropy < 0 ? 0 : entropy;  // rounding; a NaN stays
+}
+inline float exp_of(float x) {
+  float lanes[kLanes];
+  store(lanes, exp2(Vec(x) * kLog2E));
+  return lanes[0];
+}
+
+/// What one row has gathered over all its keys.
+struct RowTotals {
+  float l, lse, surprise, travelled, first;
+  const float *kept, *key;  // [kMostTop]
+};
+
 /// The greatest weights of a row, heaviest first. −1 where there are fewer.
-inline void write_top(const Problem& p, const RowProbe& probe, float lse, std::int64_t at) {
-  const int top = p.probes->top;
-  float weights[RowProbes::kMostTop];
-  for (int k = 0; k < RowProbes::kMostTop; k += kLanes) {
-    float a[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) a[lane] = probe.kept()[at_most(k + lane, RowProbes::kMostTop - 1)];
-    store(a, exp2((load(a) - lse) * kLog2E));
-    for (int lane = 0; lane < kLanes && k + lane < RowProbes::kMostTop; ++lane) weights[k + lane] = a[lane];
+inline void write_top(const RowProbes& to, const RowTotals& row, std::int64_t at) {
+  for (int k = 0; k < to.top; ++k) {
+    const bool there = row.key[k] >= 0;
+    to.top_weight[at * to.top + k] = there ? exp_of(row.kept[k] - row.lse) : 0;
+    to.top_key[at * to.top + k] = there ? static_cast<int>(row.key[k]) : -1;
   }
-  for (int k = 0; k < top; ++k) {
-    const bool there = probe.key()[k] >= 0;
-    p.probes->top_weight[at * top + k] = there ? weights[k] : 0;
-    p.probes->top_key[at * top + k] = there ? static_cast<int>(probe.key()[k]) : -1;
+}
+/// `segment(i)` is what the i-th has summed.
+template <class F>
+inline void write_probe(const RowProbes& to, const RowTotals& row, F segment, std::int64_t at) {
+  const bool sees = row.l != 0;
+  if (to.sums) {
+    to.entropy[at] = sees ? entropy_of(row.l, row.surprise) : 0;
+    to.distance[at] = sees ? row.travelled / row.l : 0;
+    to.first[at] = sees ? exp_of(row.first - row.lse) : 0;
   }
+  for (int i = 0; i < to.segments; ++i) to.segment_mass[at * to.segments + i] = sees ? segment(i) / row.l : 0;
+  if (to.top > 0) write_top(to, row, at);
 }
 
 /// Rows that finish_rows() has finished.
 inline void finish_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   if (!p.probes) return;
-  const RowProbes& to = *p.probes;
   for_segments(p, w, row, rows, [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
       const int r = g.row + i;
-      const RowProbe probe = probe_of(s, r);
+      const RowProbe probe = probe_of(p, s, r);
       const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
-      const float l = reduce_add(load(s.sum + r * kLanes)), lse = p.lse[at];
-      const bool sees = l != 0;
-      const float entropy = sees ? __builtin_logf(l) - reduce_add(load(probe.surprise())) / l : 0;
-      to.entropy[at] = entropy < 0 ? 0 : entropy;  // rounding; a NaN stays
-      to.distance[at] = sees ? reduce_add(load(probe.travelled())) / l : 0;
-      to.most[at] = l != l ? l : reduce_max(load(probe.most()));
-      float first[kLanes];
-      store(first, exp2((Vec(probe.first()) - (sees ? lse : 0.0f)) * kLog2E));
-      to.first[at] = first[0];
-      if (to.top > 0) write_top(p, probe, sees ? lse : 0.0f, at);
+      const RowTotals all{reduce_add(load(s.sum + r * kLanes)),
+                          p.lse[at],
+                          reduce_add(load(probe.surprise())),
+                          reduce_add(load(probe.travelled())),
+                          probe.first(),
+                          probe.kept(),
+                          probe.key()};
+      write_probe(
+          *p.probes, all, [&](int k) { return reduce_add(load(probe.segment(k))); }, at);
     }
   });
+}
+
+// ----------------------------------------------------------------------------------------------------- runs of keys
+
+/// What one run of keys knows of a row, [split_probe_floats(p)], and such runs joined: `from`, whose weights sum to
+/// `l`, joins a row whose base is higher than its own by `rise`.
+inline void save_probe(const Problem& p, const RowProbe& probe, float* to) {
+  *to++ = reduce_add(load(probe.surprise()));
+  *to++ = reduce_add(load(probe.travelled()));
+  *to++ = probe.first();
+  for (int k = 0; k < 2 * RowProbes::kMostTop; ++k) *to++ = probe.kept()[k];
+  for (int i = 0; i < p.probes->segments; ++i) *to++ = reduce_add(load(probe.segment(i)));
+}
+inline void join_probe(const Problem& p, const RowProbe& probe, const float* from, float l, float rise) {
+  const float shrink = exp_of(-rise);
+  probe.surprise()[0] += (from[0] - rise * l) * shrink;
+  probe.travelled()[0] += from[1] * shrink;
+  if (probe.first() < from[2]) probe.first() = from[2];
+  const float *kept = from + 3, *key = kept + RowProbes::kMostTop, *segment = key + RowProbes::kMostTop;
+  Kept all(probe);
+  for (int k = 0; k < p.probes->top && key[k] >= 0; ++k) all.insert(kept[k], key[k]);
+  all.save(probe);
+  for (int i = 0; i < p.probes->segments; ++i) probe.segment(i)[0] += segment[i] * shrink;
 }
 
 }  // namespace fovea::FOVEA_ISA
