@@ -123,7 +123,8 @@ class AnswerMetric : public Metric {
   /// Logits [n · positions, classes] of sequences [first, first + n).
   virtual Tensor logits(const models::Result& result, std::size_t first, std::size_t n) const = 0;
   virtual Tensor recorded_logits(const models::Result& result) const = 0;  // of one sequence, by operators
-  virtual std::string spelled(std::size_t) const { return {}; }
+  /// The likeliest answer of a row [classes], where the metric says one.
+  virtual std::string spelled(std::span<const float>) const { return {}; }
   /// Rows of these positions in sequences [first, first + n).
   std::vector<int> rows_of(const models::Result& result, std::size_t first, std::size_t n) const {
     std::vector<int> rows;
@@ -145,7 +146,7 @@ class AnswerMetric : public Metric {
     if (at == 0) to.logit = to.log_probability = to.kl = 0;
     to.logit += logit, to.log_probability += log_p, to.kl += std::max(kl, 0.0);
     to.value += against_ ? logit - static_cast<double>(row[*against_]) : log_p;
-    const std::string word = spelled(likeliest(row));
+    const std::string word = spelled(row);
     if (!word.empty()) to.output += (to.output.empty() ? "" : ", ") + word;
   }
 
@@ -168,7 +169,9 @@ class VocabularyMetric final : public AnswerMetric {
   Tensor recorded_logits(const models::Result& result) const override {
     return model_.encoder->vocabulary_logits(embedding(result.hidden, positions()));
   }
-  std::string spelled(std::size_t id) const override { return model_.reader.spelled(static_cast<int>(id)); }
+  std::string spelled(std::span<const float> row) const override {
+    return model_.reader.spelled(static_cast<int>(likeliest(row)));
+  }
   const ModelParts& model_;
 };
 
@@ -185,7 +188,7 @@ class ClassMetric final : public AnswerMetric {
     return rows_at(model_.encoder->class_logits(result), rows);  // of [variants, labels]
   }
   Tensor recorded_logits(const models::Result& result) const override { return model_.encoder->class_logits(result); }
-  std::string spelled(std::size_t label) const override { return model_.encoder->labels()[label]; }
+  std::string spelled(std::span<const float> row) const override { return model_.encoder->labels()[likeliest(row)]; }
   const ModelParts& model_;
 };
 
