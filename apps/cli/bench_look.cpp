@@ -23,8 +23,13 @@ namespace {
 struct LookWork {
   std::string name, what;
   std::function<void()> run;
-  double seconds = 0;  // at best
+  std::vector<double> seconds = {};  // of each round
 };
+
+double median(std::vector<double> x) {
+  std::ranges::sort(x);
+  return (x[(x.size() - 1) / 2] + x[x.size() / 2]) / 2;
+}
 
 /// With one thread the process's own clock: neighbours do not count.
 double seconds_now() {
@@ -38,9 +43,15 @@ void time_in_turn(std::vector<LookWork>& all, int rounds) {
     for (LookWork& w : all) {
       const double start = seconds_now();
       w.run();
-      const double seconds = seconds_now() - start;
-      if (round == 1 || (round > 1 && seconds < w.seconds)) w.seconds = seconds;  // round 0 warms up
+      if (round > 0) w.seconds.push_back(seconds_now() - start);  // round 0 warms up
     }
+}
+
+/// The median over rounds of what one took of what the first took in the same round.
+double ratio_to(const LookWork& first, const LookWork& w) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < w.seconds.size(); ++i) ratios.push_back(w.seconds[i] / first.seconds[i]);
+  return median(std::move(ratios));
 }
 
 Tensor normal_tensor(const Shape& shape, unsigned seed) {
@@ -56,9 +67,9 @@ Json report_in_turn(const std::vector<LookWork>& all, bool json) {
   Table table(
       {{"", false, false, Ink::Accent}, {"seconds", true}, {"of plain", true, false, Ink::Bold}, {"what it is"}});
   for (const LookWork& w : all) {
-    const double ratio = w.seconds / all.front().seconds;
-    list.push_back({{"name", w.name}, {"what", w.what}, {"seconds", w.seconds}, {"ratio", ratio}});
-    table.row({w.name, seconds_text(w.seconds), fmt::format("{:.2f}×", ratio), w.what});
+    const double ratio = ratio_to(all.front(), w), seconds = median(w.seconds);
+    list.push_back({{"name", w.name}, {"what", w.what}, {"seconds", seconds}, {"ratio", ratio}});
+    table.row({w.name, seconds_text(seconds), fmt::format("{:.2f}×", ratio), w.what});
   }
   if (!json) table.print(), fmt::print("\n");
   return list;
@@ -90,8 +101,8 @@ Json bench_statistics(const ShapeFlags::Problem& shape, int rounds, bool json) {
   };
   note(fmt::format("timing statistics of {} × {} …", q.shape().str(), k.shape().str()));
   std::vector<LookWork> all{
-      {"plain", "out and LSE", with()},
-      {"statistics", "+ entropy, maximum, distance, first key of each row, in the same pass", with(statistics())},
+      {"plain", "out, LSE and greatest score", with()},
+      {"statistics", "+ entropy, distance, first key of each row, in the same pass", with(statistics())},
       {"top-8", "+ those and the 8 greatest weights of each row, exactly", with(statistics(8))},
       {"column mass", "+ a second pass over the scores: what each key received", traced(false)},
       {"all of look", "+ a second pass: every statistic, the columns, and the proof", traced(true)},
@@ -146,7 +157,7 @@ Json bench_effect(int rounds, bool json) {
 }  // namespace
 
 void bench_look(const ShapeFlags::Problem& shape, bool json) {
-  constexpr int rounds = 5;
+  constexpr int rounds = 7;
   if (!json)
     say(fmt::format("q {} · k {} · F32, {} threads", shape.q().str(), shape.k().str(), threads()), 0), fmt::print("\n");
   Json all{{"shape",

@@ -45,8 +45,7 @@ std::string metric_text(const Effect& e) {
   return fmt::format("{}: {:.2f} → {:.2f}", e.metric == "log_odds" ? "log-odds" : "log-probability", e.before, e.after);
 }
 
-/// `target`: what is asked about, as people call it.
-void print_tiers(const Effect& e, const std::string& target) {
+void print_tiers(const Effect& e) {
   const double most = std::max(std::abs(e.effect), std::abs(e.control.mean));
   const auto share = [&](double x) { return bar(most > 0 ? std::abs(x) / most : 0, kEffectBar); };
   Table table(
@@ -62,8 +61,8 @@ void print_tiers(const Effect& e, const std::string& target) {
   table.row({"measured effect", effect_number(e.effect), share(e.effect), metric_text(e)});
   if (!std::isnan(e.kl))
     table.row({"KL", effect_number(e.kl), "",
-               fmt::format("nats; Δlog p {}, Δlogit {} of {}", effect_number(e.log_probability_effect),
-                           effect_number(e.logit_effect), target)});
+               fmt::format("nats; Δlog p {}, Δlogit {}", effect_number(e.log_probability_effect),
+                           effect_number(e.logit_effect))});
   if (e.control.draws > 0)
     table.row({"control", effect_number(e.control.mean), share(e.control.mean),
                fmt::format("± {}: {} random removals like it", effect_number(e.control.sd), e.control.draws)});
@@ -173,7 +172,7 @@ void print_search(const Run& run, const std::string& kind, const Flip& flip) {
 void print_measure(const MeasureOptions& o, const Run& run, const Effect& effect, double seconds) {
   print_subject(run);
   say(removed_text(o, run), 2, Ink::Bold);
-  print_tiers(effect, o.query.target.empty() ? "the answer" : o.query.target);
+  print_tiers(effect);
   fmt::print("\n");
   print_verdict(o, effect);
   fmt::print("\n");

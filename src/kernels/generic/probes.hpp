@@ -4,7 +4,7 @@
 //
 // Entropy online (docs/look.md): with t = Σ e^(s − base)·(s − base), H = ln l − t/l; when the base rises by δ, all sums
 // shrink by α = e^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
-// the products: 2 for t, 5 for the distance, 1 for the maximum, 1 for each segment.
+// the products: 2 for t, 1 for the distance, 1 for the maximum, 1 for each segment.
 //
 // The greatest are kept in order, in registers while a tile is looked at: one more is put in its place by two
 // comparisons and two blends, without a branch. A tile is looked at only where its maximum, which the softmax wants
@@ -116,32 +116,41 @@ inline float reached_by_top(const float* x, int top) {
   kept.save(probe);
 }
 
+/// 0, 1, 2, …
+inline Vec lane_numbers() {
+  float numbers[kLanes];
+  for (int j = 0; j < kLanes; ++j) numbers[j] = static_cast<float>(j);
+  return load(numbers);
+}
+
 /// A row's scores x [64], from key `first` on, become weights e^(x − base), which join its probe; what they add up to.
-inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec numbers, int first) {
+/// Σ e·|i − j| of a tile that lies on one side of the query is ±(Σ e·(j − first) + (first − i)·Σ e): one FMA a vector.
+inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec lanes, int first) {
   constexpr int kVecs = kTileKeys / kLanes;
   const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
-  Vec total = 0.0f;
+  const float ahead = static_cast<float>(first) - probe.place();
+  const bool aside = ahead >= 0 || ahead <= 1 - kTileKeys;
+  Vec total = 0.0f, surprise = 0.0f, moved = 0.0f;
   if (first == 0) probe.first() = x[0];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVecs; ++j) {
+    const Vec y = load(x + j * kLanes) - base, e = exp2(y * kLog2E);
+    store(x + j * kLanes, e);
+    total = total + e;
+    surprise = fma(e, max(unreached, y), surprise);
+    moved = fma(e, lanes + static_cast<float>(j * kLanes), moved);
+  }
   if (ask.sums) {
-    const Vec apart = numbers - probe.place();
-    Vec surprise = load(probe.surprise()), travelled = load(probe.travelled());
-#pragma GCC unroll 16
-    for (int j = 0; j < kVecs; ++j) {
-      const Vec y = load(x + j * kLanes) - base, e = exp2(y * kLog2E);
-      store(x + j * kLanes, e);
-      total = total + e;
-      surprise = fma(e, max(unreached, y), surprise);
-      const Vec gap = apart + static_cast<float>(j * kLanes);
-      travelled = fma(e, max(gap, Vec(0.0f) - gap), travelled);
+    Vec travelled = (total * ahead + moved) * (ahead < 0 ? -1.0f : 1.0f);
+    if (!aside) {
+      travelled = 0.0f;
+      for (int j = 0; j < kVecs; ++j) {
+        const Vec gap = lanes + (ahead + static_cast<float>(j * kLanes));
+        travelled = fma(load(x + j * kLanes), max(gap, Vec(0.0f) - gap), travelled);
+      }
     }
-    store(probe.surprise(), surprise), store(probe.travelled(), travelled);
-  } else {
-#pragma GCC unroll 16
-    for (int j = 0; j < kVecs; ++j) {
-      const Vec e = exp2((load(x + j * kLanes) - base) * kLog2E);
-      store(x + j * kLanes, e);
-      total = total + e;
-    }
+    store(probe.surprise(), load(probe.surprise()) + surprise);
+    store(probe.travelled(), load(probe.travelled()) + travelled);
   }
   for (int i = 0; i < ask.segments; ++i) {
     const float* shares = ask.share + i * ask.share_stride + first;
@@ -150,13 +159,6 @@ inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec 
     store(probe.segment(i), mass);
   }
   return total;
-}
-
-/// 0, 1, 2, … from the first key of a tile on.
-inline Vec numbers_from(int first) {
-  float steps[kLanes];
-  for (int j = 0; j < kLanes; ++j) steps[j] = static_cast<float>(first + j);
-  return load(steps);
 }
 
 // ------------------------------------------------------------------------------------------------- ends of the sums

@@ -88,9 +88,10 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
 }
 
 /// softmax_strip(), and the probes: the same bits in what both compute.
-inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded, Range keys) {
+[[gnu::noinline]] inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded,
+                                                   Range keys) {
   const RowProbes& ask = *p.probes;
-  const Vec numbers = numbers_from(keys.begin);
+  const Vec lanes = lane_numbers();
   for (int r = row; r < row + rows; ++r) {
     float* x = s.scores + (r - row) * kTileKeys;
     const RowProbe probe = probe_of(p, s, r);
@@ -102,7 +103,7 @@ inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, in
       shrink_probe(p, probe, s.base[r], base, load(s.sum + r * kLanes));
       raise_base(s, r, padded, base);
     }
-    const Vec total = weigh_row(ask, probe, x, s.shift[r], numbers, keys.begin);
+    const Vec total = weigh_row(ask, probe, x, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }

@@ -85,7 +85,7 @@ inline void begin_known_rows(const Problem& p, const Piece& w, const HeadTrace& 
 /// Weights [rows, 64] of a strip and a tile of which something is visible, from their scores [rows, 64]; with t.rows
 /// they join the rows' sums.
 inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, int row, int rows, Range keys) {
-  const Vec numbers = numbers_from(keys.begin);
+  const Vec lanes = lane_numbers();
   for (int i = 0; i < rows; ++i) {
     float* x = s.scores + i * kTileKeys;
     const int r = row + i;
@@ -94,7 +94,7 @@ inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, 
       continue;
     }
     note_most(s, r, greatest(x));
-    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), x, s.shift[r], numbers, keys.begin);
+    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), x, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }
