@@ -19,11 +19,15 @@ UsageError wrong(const std::string& flag, std::string_view value, std::string_vi
 
 }  // namespace
 
-std::int64_t number_of_flag(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most) {
+std::int64_t number_of_flag(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most,
+                            std::string_view within) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
-    throw wrong(flag, text, fmt::format("a whole number from {} to {}", least, most));
+    throw wrong(flag, within.empty() ? text : within,
+                within.empty() || within == text ? fmt::format("a whole number from {} to {}", least, most)
+                                                 : fmt::format("a whole number from {} to {}, found {}", least, most,
+                                                               text.empty() ? "nothing" : fmt::format("\"{}\"", text)));
   return value;
 }
 
@@ -82,8 +86,8 @@ AnyMask AttentionFlags::mask() const {
   if (window_.empty()) return mask;
   const std::string_view text = window_;
   const auto colon = text.find(':');
-  const auto edge = [](std::string_view n) {
-    return static_cast<int>(number_of_flag("--window", n, -1, kMostPositions));
+  const auto edge = [this](std::string_view n) {
+    return static_cast<int>(number_of_flag("--window", n, -1, kMostPositions, window_));
   };
   const int left = edge(text.substr(0, colon)), right = colon == text.npos ? 0 : edge(text.substr(colon + 1));
   return causal_ ? AnyMask(causal(where) & window(left, right, where)) : AnyMask(window(left, right, where));
@@ -153,8 +157,8 @@ std::vector<int> ShapeFlags::sizes(const char* expected, std::size_t count) cons
   for (std::size_t at = 0; at <= shape_.size();) {
     const std::size_t end = std::min(shape_.find('x', at), shape_.size());
     if (sizes.size() == count) throw wrong("--shape", shape_, expected);
-    sizes.push_back(static_cast<int>(
-        number_of_flag("--shape", shape_.substr(at, end - at), count == 4 && sizes.size() == 2 ? 0 : 1, kMost)));
+    sizes.push_back(static_cast<int>(number_of_flag("--shape", shape_.substr(at, end - at),
+                                                    count == 4 && sizes.size() == 2 ? 0 : 1, kMost, shape_)));
     at = end + 1;
   }
   if (sizes.size() != count) throw wrong("--shape", shape_, expected);

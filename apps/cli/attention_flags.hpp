@@ -59,7 +59,9 @@ class ShapeFlags {
 
 /// "f32" or "F32", and so for f64, bf16, f16; UsageError naming the flag otherwise.
 DType dtype_of_flag(const std::string& flag, const std::string& name);
-/// A whole number within [least, most], all of the text; UsageError naming the flag otherwise.
-std::int64_t number_of_flag(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most);
+/// A whole number within [least, most], all of the text; UsageError naming the flag otherwise, and all of the flag's
+/// value where the number is but a part of it.
+std::int64_t number_of_flag(const std::string& flag, std::string_view text, std::int64_t least, std::int64_t most,
+                            std::string_view within = {});
 
 }  // namespace fovea::cli

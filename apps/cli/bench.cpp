@@ -251,7 +251,11 @@ Job declare_bench(Flags& flags) {
   flags.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")
       ->type_name("MODEL")
       ->group("Model");
-  flags.add_option("--tokens", o->tokens, "for bench model: how many tokens (default 256)")
+  flags
+      .add_option(
+          "--tokens",
+          [o](const std::string& n) { o->tokens = static_cast<int>(number_of_flag("--tokens", n, 1, 1 << 30)); },
+          "for bench model: how many tokens (default 256)")
       ->type_name("N")
       ->group("Model");
   flags.add_option("--isa", o->isa, "scalar, avx2, avx512, avx512bf16 or amx (default: the best this machine has)")

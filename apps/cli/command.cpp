@@ -17,15 +17,29 @@
 
 #include "attention_flags.hpp"
 #include "core/edit_distance.hpp"
+#include "core/utf8.hpp"
 #include "io/input_file.hpp"
 #include "table.hpp"
-#include "utf8.hpp"
 
 namespace fovea::cli {
 
 void warn(std::string_view line) { fmt::print(stderr, "fovea: {}\n", printable(line)); }
 void note(std::string_view line) {
   if (isatty(STDERR_FILENO)) warn(line);
+}
+
+namespace {
+std::string& name_in_use() {
+  static std::string name = "fovea";
+  return name;
+}
+}  // namespace
+
+const std::string& program_name() { return name_in_use(); }
+
+void called_as(std::string_view argv0) {
+  const bool relative = argv0.find('/') != argv0.npos && argv0.front() != '/';
+  name_in_use() = relative ? argv0 : "fovea";
 }
 
 void Common::declare(Flags& flags, bool with_threads) {
@@ -53,6 +67,8 @@ void check_utf8(std::string_view text) {
                             static_cast<unsigned>(static_cast<unsigned char>(text[*at]))));
 }
 
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == text.npos; }
+
 std::string text_or_stdin(const Flag& option, const std::string& value) {
   std::string text = value;
   if (!option.given()) {
@@ -60,7 +76,7 @@ std::string text_or_stdin(const Flag& option, const std::string& value) {
     text.assign(std::istreambuf_iterator<char>(std::cin), {});
     while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   }
-  if (text.empty()) throw Error("the text is empty: give it as an argument or on standard input");
+  if (is_blank(text)) throw Error("the text is empty: give it as an argument or on standard input");
   check_utf8(text);
   return text;
 }
@@ -70,7 +86,7 @@ std::vector<std::string> stdin_lines() {
   std::vector<std::string> lines;
   for (std::string line; std::getline(std::cin, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) continue;
+    if (is_blank(line)) continue;
     check_utf8(line);
     lines.push_back(std::move(line));
   }
@@ -86,7 +102,7 @@ std::vector<std::string> lines_of_file(const std::string& path) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
     std::string line = text.substr(at, end - at);
     if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (!line.empty()) check_utf8(line), lines.push_back(std::move(line));
+    if (!is_blank(line)) check_utf8(line), lines.push_back(std::move(line));
     at = end + 1;
   }
   if (lines.empty()) throw Error(fmt::format("{}: holds no text; expected one text a line", path));

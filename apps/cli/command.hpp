@@ -35,6 +35,11 @@ struct Common {
   void declare(Flags& flags, bool with_threads = true);
 };
 
+/// What to call the program in a command that is suggested: as it was called where that says how to find it from here
+/// ("build/fovea"), else "fovea".
+const std::string& program_name();
+void called_as(std::string_view argv0);
+
 std::string program_help();
 std::string command_help(const Command& command, const Flags& flags);
 /// The candidate that a misspelt word most likely meant; empty when none is near.
@@ -53,6 +58,8 @@ double short_decimal(float x);
 /// TEXT as given, or all of stdin when it was not (without the line break at its end). Error unless it is UTF-8 and not
 /// empty.
 std::string text_or_stdin(const Flag& option, const std::string& value);
+/// Nothing but white space: no text that a model could say anything of.
+bool is_blank(std::string_view text);
 /// Each line of stdin; Error when one is not UTF-8, or when there is none. Empty lines are skipped.
 std::vector<std::string> stdin_lines();
 /// The same of a file.

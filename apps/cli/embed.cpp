@@ -8,6 +8,7 @@
 
 #include "command.hpp"
 #include "io/safetensors_writer.hpp"
+#include "look.hpp"
 #include "model_flags.hpp"
 #include "table.hpp"
 
@@ -19,6 +20,7 @@ struct EmbedOptions {
   ModelFlags model;
   std::vector<std::string> texts;
   std::string output;
+  bool look = false;
 };
 
 double cosine(std::span<const float> a, std::span<const float> b) {
@@ -47,8 +49,8 @@ void print(const EmbedOptions& o, const Tensor& embeddings) {
     for (const float x : vector) squares += static_cast<double>(x) * static_cast<double>(x);
     std::string numbers;
     for (std::size_t d = 0; d < std::min(kNumbers, dim); ++d)
-      numbers += fmt::format("{}{:.3f}", d == 0 ? "" : " ", vector[d]);
-    vectors.row({std::to_string(i + 1), o.texts[i], fmt::format("{:.4f}", std::sqrt(squares)),
+      numbers += (d == 0 ? "" : " ") + number_text(vector[d], 3);
+    vectors.row({std::to_string(i + 1), o.texts[i], number_text(std::sqrt(squares), 4),
                  numbers + (dim > kNumbers ? " …" : "")});
   }
   vectors.print();
@@ -65,13 +67,13 @@ void print(const EmbedOptions& o, const Tensor& embeddings) {
     for (std::size_t i = 0; i < compared; ++i) {
       std::vector<std::string> cells{std::to_string(i + 1)};
       for (std::size_t j = 0; j < compared; ++j)
-        cells.push_back(fmt::format("{:.3f}", cosine(row(embeddings, i), row(embeddings, j))));
+        cells.push_back(number_text(cosine(row(embeddings, i), row(embeddings, j)), 3));
       cells.push_back(o.texts[i]);
       similarities.row(cells);
     }
     similarities.print();
   }
-  if (o.output.empty() && count == 1) {
+  if (o.output.empty() && count == 1 && !o.look) {
     fmt::print("\n");
     suggest({{"fovea", "embed", "--model", o.model.model, o.texts.front(), "A second text to compare it with"}});
   }
@@ -92,8 +94,10 @@ void run(EmbedOptions& o) {
   if (o.texts.empty()) o.texts = stdin_lines();
   for (const std::string& text : o.texts) {
     check_utf8(text);
-    if (text.empty()) throw Error("a text is empty; there is nothing to embed");
+    if (is_blank(text)) throw Error("a text is empty; there is nothing to embed");
   }
+  if (o.look && o.texts.size() > 1)
+    throw Error(fmt::format("--look looks into one text; {} were given", o.texts.size()));
   int cut = 0;
   const Tensor embeddings = model.embed(o.texts, o.model.truncate, &cut);  // F32 [texts, width]
   ModelFlags::report_cut(cut);
@@ -102,10 +106,14 @@ void run(EmbedOptions& o) {
     io::write_safetensors(o.output, {&named, 1});
     note(fmt::format("wrote {}", o.output));
   }
-  if (o.common.json)
-    print_json(to_json(o, embeddings));
-  else
+  if (!o.common.json) {
     print(o, embeddings);
+    if (o.look) look_after(o.common, o.model, model, o.texts.front(), "", nullptr);
+    return;
+  }
+  Json json = to_json(o, embeddings);
+  if (o.look) look_after(o.common, o.model, model, o.texts.front(), "", &json);
+  print_json(json);
 }
 
 Job declare_embed(Flags& flags) {
@@ -113,6 +121,7 @@ Job declare_embed(Flags& flags) {
   flags.add_option("TEXT", o->texts, "texts, each quoted (default: the lines of standard input)")->type_name("TEXT …");
   flags.add_option("-o,--output", o->output, "also write them: `embeddings` F32 [texts, dim]")
       ->type_name("FILE.safetensors");
+  flags.add_flag("--look", o->look, "of one text: also what it attended to");
   o->model.declare(flags);
   o->common.declare(flags);
   return [o] { run(*o); };
@@ -120,8 +129,7 @@ Job declare_embed(Flags& flags) {
 
 }  // namespace
 
-const Command kEmbed{"embed", "sentence embeddings, pooled and normalised as the model's folder says",
-                     "[TEXT …] --model MODEL [options]",
+const Command kEmbed{"embed", "sentence embeddings, pooled as the model's folder says", "[TEXT …] [options]",
                      "  fovea embed --model build/models/minilm \"A cat sat\" \"Stocks fell\"\n"
                      "  printf 'one\\ntwo\\n' | fovea embed --model build/models/minilm --json\n"
                      "  fovea embed --model build/models/minilm \"A cat\" -o cat.safetensors\n",

@@ -1,6 +1,8 @@
 #include "flags.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdlib>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -35,7 +37,16 @@ Flags::Flags(const char* about) : about_(about), app_(std::make_unique<CLI::App>
 }
 Flags::~Flags() = default;
 
-Flag* Flags::keep(CLI::Option* option) { return &flags_.emplace_back(option); }
+Flag* Flags::keep(CLI::Option* option) {
+  // An empty shell variable must not read as if the flag had been left out.
+  if (!option->get_positional())
+    option->check(CLI::Validator(
+        [](const std::string& value) {
+          return value.empty() ? std::string("expected a value, found an empty one") : "";
+        },
+        ""));
+  return &flags_.emplace_back(option);
+}
 
 Flag* Flags::add_option(const char* names, std::string& value, const std::string& about) {
   return keep(app_->add_option(names, value, about));
@@ -43,14 +54,28 @@ Flag* Flags::add_option(const char* names, std::string& value, const std::string
 Flag* Flags::add_option(const char* names, std::vector<std::string>& values, const std::string& about) {
   return keep(app_->add_option(names, values, about));
 }
-Flag* Flags::add_option(const char* names, int& value, const std::string& about) {
-  return keep(app_->add_option(names, value, about));
-}
 Flag* Flags::add_option(const char* names, std::optional<int>& value, const std::string& about) {
-  return keep(app_->add_option(names, value, about));
+  return add_option(
+      names,
+      [name = std::string(names), &value](const std::string& text) {
+        int read = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), read);
+        if (error != std::errc() || end != text.data() + text.size())
+          throw UsageError(fmt::format("{} {}: expected a whole number", name, text));
+        value = read;
+      },
+      about);
 }
 Flag* Flags::add_option(const char* names, std::optional<double>& value, const std::string& about) {
-  return keep(app_->add_option(names, value, about));
+  return add_option(
+      names,
+      [name = std::string(names), &value](const std::string& text) {
+        char* end = nullptr;
+        value = std::strtod(text.c_str(), &end);
+        if (text.empty() || end != text.c_str() + text.size())
+          throw UsageError(fmt::format("{} {}: expected a number", name, text));
+      },
+      about);
 }
 Flag* Flags::add_option(const char* names, std::function<void(const std::string&)> set, const std::string& about) {
   return keep(app_->add_option_function<std::string>(names, set, about));
@@ -78,9 +103,13 @@ bool Flags::parse(std::span<char* const> words) {
   std::vector<std::string> line(words.rbegin(), words.rend());  // CLI11 takes them from the back
   try {
     app_->parse(line);
-  } catch (const CLI::CallForHelp&) { return false; } catch (const CLI::ParseError& e) {
-    throw UsageError(mistake(e.what()));
-  }
+  } catch (const CLI::CallForHelp&) { return false; } catch (const CLI::ArgumentMismatch& e) {
+    const std::string_view what = e.what();
+    const std::string flag(what.substr(0, what.find(':')));
+    const bool missing = what.ends_with("missing");
+    throw UsageError(mistake(missing ? fmt::format("{} wants a value, and the line ends before it", flag)
+                                     : fmt::format("{} is given more than once", flag)));
+  } catch (const CLI::ParseError& e) { throw UsageError(mistake(e.what())); }
   return true;
 }
 

@@ -45,7 +45,6 @@ class Flags {
   /// `names` as in "-o,--output", or "TEXT" for an argument without a name.
   Flag* add_option(const char* names, std::string& value, const std::string& about);
   Flag* add_option(const char* names, std::vector<std::string>& values, const std::string& about);
-  Flag* add_option(const char* names, int& value, const std::string& about);
   Flag* add_option(const char* names, std::optional<int>& value, const std::string& about);
   Flag* add_option(const char* names, std::optional<double>& value, const std::string& about);
   /// Calls `set` with the text of the value; a UsageError that it throws is one of the line.

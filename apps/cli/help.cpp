@@ -43,16 +43,20 @@ std::string program_help() {
   for (const Command* c : commands()) longest = std::max(longest, std::string_view(c->name).size());
   for (const Command* c : commands()) out += entry(c->name, c->summary, static_cast<int>(longest) + 4);
   out += section("For all commands");
-  out += entry("--json", "one JSON object on standard output, everything else on standard error", 14);
+  out += entry("--json", "one JSON object on standard output, all else on standard error", 14);
   out += entry("--help", "options and examples of a command; --version prints the version", 14);
-  out += "\n" + paragraph(
-                    "MODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json) or an "
-                    "org/name that is already in the local hub cache. Nothing is downloaded.");
+  out +=
+      "\n" +
+      paragraph(
+          "MODEL is a folder in Hugging Face layout (config.json, model.safetensors, tokenizer.json), an org/name that "
+          "is already in the local hub cache, or demo, which needs not be named: a translator that is part of "
+          "the program. Nothing is downloaded.");
   out += section("Examples");
   out +=
-      "  fovea info\n"
-      "  fovea explain --shape 1x4096x32x128 --kv-heads 8 --causal\n"
-      "  fovea look --help\n";
+      "  fovea translate --look \"The bank by the river was flooded.\"\n"
+      "  fovea look \"The bank by the river was flooded.\" --token bank\n"
+      "  fovea measure \"The bank by the river was flooded.\" --cut bank:river\n"
+      "  fovea explain --shape 1x32x4096x128 --kv-heads 8 --causal\n";
   return out;
 }
 

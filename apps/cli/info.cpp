@@ -74,6 +74,12 @@ std::vector<Cache> caches() {
   return found;
 }
 
+/// Caches are told in powers of two.
+std::string cache_text(std::int64_t bytes) {
+  return bytes < 1 << 20 ? fmt::format("{} KiB", bytes >> 10)
+                         : fmt::format("{:.4g} MiB", static_cast<double>(bytes) / (1 << 20));
+}
+
 std::int64_t memory_bytes() { return std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
 
 /// Why a kernel is of no use here to a problem of its own kind; empty when it is.
@@ -106,15 +112,15 @@ Json machine_json() {
 }
 
 void print_machine() {
+  const Isa active = active_isa();  // complains of a wrong FOVEA_ISA, before anything is printed
   const char* wanted = std::getenv("FOVEA_ISA");
   std::string cache_list, isas;
   for (const Cache& c : caches())
-    cache_list +=
-        fmt::format("{}{} {}", cache_list.empty() ? "" : " · ", c.name, bytes_text(static_cast<double>(c.bytes)));
+    cache_list += fmt::format("{}{} {}", cache_list.empty() ? "" : " · ", c.name, cache_text(c.bytes));
   for (const Isa isa : usable_isas()) isas += fmt::format("{}{}", isas.empty() ? "" : ", ", name_of(isa));
   say(fmt::format("CPU        {}", cpu_name()), 11);
   say(fmt::format("features   {}", cpu_features()), 11);
-  say(fmt::format("using      {} ({} here; {})", name_of(active_isa()), isas,
+  say(fmt::format("using      {} ({} here; {})", name_of(active), isas,
                   wanted && *wanted ? fmt::format("FOVEA_ISA={}", wanted)
                                     : "FOVEA_ISA=scalar|avx2|avx512|avx512bf16|amx overrides"),
       11);
@@ -202,13 +208,13 @@ void run(const InfoOptions& o) {
     if (o.tokens > 0) throw UsageError("--tokens asks for a model's memory: give --model too");
     return o.common.json ? print_json(machine_json()) : print_machine();
   }
-  const Model model = o.model.load();
+  const Model model = fovea::load(o.model.model);  // its warnings are among what is printed
   o.common.json ? print_json(model_json(o, model)) : print_model(o, model);
 }
 
 Job declare_info(Flags& flags) {
   auto o = std::make_shared<InfoOptions>();
-  const Flag* model = o->model.declare(flags, false);
+  const Flag* model = o->model.declare(flags, false, "");
   flags
       .add_option(
           "--tokens",

@@ -29,7 +29,9 @@ Json measured_json(const Effect& e) {
           {"draws", e.control.draws}};
 }
 
-Json to_json(const Run& run, const Findings& found) {
+}  // namespace
+
+Json look_json(const Run& run, const Findings& found) {
   const models::Summary& m = run.model();
   Json heads = Json::array(), links = Json::array();
   for (const HeadView& view : found.heads) {
@@ -81,34 +83,6 @@ Json to_json(const Run& run, const Findings& found) {
   return json;
 }
 
-/// "A:B" → [A, B), within the tokens; all of them when absent.
-Range rows_of(const std::string& text, int tokens) {
-  if (text.empty()) return {0, tokens};
-  const std::size_t colon = text.find(':');
-  if (colon == text.npos) throw UsageError(fmt::format("--rows {}: expected A:B, the queries A to B−1", text));
-  constexpr int kMost = 1 << 30;
-  const auto begin = static_cast<int>(number_of_flag("--rows", text.substr(0, colon), 0, kMost));
-  const auto end = static_cast<int>(number_of_flag("--rows", text.substr(colon + 1), 0, kMost));
-  if (begin >= end || end > tokens)
-    throw Error(fmt::format("--rows {}: expected A:B with 0 ≤ A < B ≤ {}, the tokens of this text", text, tokens));
-  return {begin, end};
-}
-
-void export_run(const LookOptions& o, const Run& run) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // beyond it, --force
-  const Range rows = rows_of(o.rows, look::exported_queries(run, o.kind));
-  const std::int64_t bytes = look::export_bytes(run, rows, o.kind);
-  if (bytes > kMost && !o.force) {
-    const int fit = look::queries_within(run, kMost, o.kind);
-    const std::string advice =
-        fit > 0 ? fmt::format("--rows {}:{} would fit", rows.begin, rows.begin + fit) : "not even one row would fit";
-    throw Error(fmt::format("--export would write {} ({} bytes), more than 1 GiB; {}, or insist with --force",
-                            bytes_text(static_cast<double>(bytes)), bytes, advice));
-  }
-  look::export_run(run, rows, o.export_file, o.kind);
-  note(fmt::format("wrote {}", o.export_file));
-}
-
 Findings look_into(const LookOptions& o, const Model& model, const Run& run) {
   Findings f;
   f.kind = o.kind.empty() ? run.layers().front().kind : o.kind;
@@ -127,6 +101,50 @@ Findings look_into(const LookOptions& o, const Model& model, const Run& run) {
   return f;
 }
 
+void look_after(const Common& common, const ModelFlags& flags, const Model& model, const std::string& text,
+                const std::string& token, Json* json) {
+  LookOptions o;
+  o.common = common, o.model = flags, o.text = text, o.token = token, o.special = common.json;
+  const Run run = flags.run(model, text);
+  const Findings found = look_into(o, model, run);
+  if (json) {
+    (*json)["look"] = look_json(run, found);
+    return;
+  }
+  fmt::print("\n");
+  print_look(o, run, found);
+}
+
+namespace {
+
+/// "A:B" → [A, B), within the tokens; all of them when absent.
+Range rows_of(const std::string& text, int tokens) {
+  if (text.empty()) return {0, tokens};
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos) throw UsageError(fmt::format("--rows {}: expected A:B, the queries A to B−1", text));
+  constexpr int kMost = 1 << 30;
+  const auto begin = static_cast<int>(number_of_flag("--rows", text.substr(0, colon), 0, kMost, text));
+  const auto end = static_cast<int>(number_of_flag("--rows", text.substr(colon + 1), 0, kMost, text));
+  if (begin >= end || end > tokens)
+    throw Error(fmt::format("--rows {}: expected A:B with 0 ≤ A < B ≤ {}, the queries that there are", text, tokens));
+  return {begin, end};
+}
+
+void export_run(const LookOptions& o, const Run& run) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;  // beyond it, --force
+  const Range rows = rows_of(o.rows, look::exported_queries(run, o.kind));
+  const std::int64_t bytes = look::export_bytes(run, rows, o.kind);
+  if (bytes > kMost && !o.force) {
+    const int fit = look::queries_within(run, kMost, o.kind);
+    const std::string advice =
+        fit > 0 ? fmt::format("--rows {}:{} would fit", rows.begin, rows.begin + fit) : "not even one row would fit";
+    throw Error(fmt::format("--export would write {} ({} bytes), more than 1 GiB; {}, or insist with --force",
+                            bytes_text(static_cast<double>(bytes)), bytes, advice));
+  }
+  look::export_run(run, rows, o.export_file, o.kind);
+  note(fmt::format("wrote {}", o.export_file));
+}
+
 /// What every edge on the page does, each cut alone: for the model that is part of the program, which takes a second or
 /// two, and for others with --measure. `one_run` is how long the model took.
 void survey_edges(const LookOptions& o, const Run& run, double one_run, Findings& f) {
@@ -141,8 +159,8 @@ void survey_edges(const LookOptions& o, const Run& run, double one_run, Findings
   if (all > kMost / tokens)
     return note(fmt::format("{} edges are too many to measure each: the page has estimates of their effects alone",
                             count_text(static_cast<std::int64_t>(all))));
-  note(fmt::format("measuring up to {} edges for the page, each cut alone: at most about {}",
-                   count_text(static_cast<std::int64_t>(all)), seconds_text(one_run * static_cast<double>(all))));
+  note(fmt::format("measuring up to {} edges for the page, each cut alone: about {} at most",
+                   count_text(static_cast<std::int64_t>(all)), duration(one_run * static_cast<double>(all))));
   for (const auto& [kind, count] : edges)
     f.surveys.emplace_back(
         kind, run.survey({.unit = SurveyQuery::Unit::Edges, .layers = o.layers, .heads = o.heads, .kind = kind}));
@@ -161,8 +179,8 @@ void run_look(LookOptions& o, const Flag& text) {
   if (!o.export_file.empty()) export_run(o, run);  // refuses before anything is printed
   Findings found = look_into(o, model, run);
   survey_edges(o, run, one_run, found);
-  const std::string written = o.html_file.empty() ? "" : page.write(run, found, to_json(run, found));
-  o.common.json ? print_json(to_json(run, found)) : print_look(o, run, found);
+  const std::string written = o.html_file.empty() ? "" : page.write(run, found, look_json(run, found));
+  o.common.json ? print_json(look_json(run, found)) : print_look(o, run, found);
   if (!written.empty()) o.common.json ? note(written) : say(written, 6);
 }
 
@@ -226,7 +244,7 @@ Job declare_look(Flags& flags) {
 
 }  // namespace
 
-const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] --model MODEL [options]",
+const Command kLook{"look", "runs a model on a text and shows what attended to what", "[TEXT] [options]",
                     "  fovea look \"The cat sat on the mat.\" --token cat\n"
                     "  fovea look \"The cat sat on the mat.\" --kind cross\n"
                     "  fovea look --model build/models/minilm \"The bank by the river\" --token bank\n"

@@ -33,6 +33,13 @@ struct Findings {
   double max_abs_error = 0;
 };
 
+Findings look_into(const LookOptions& o, const Model& model, const Run& run);
 void print_look(const LookOptions& o, const Run& run, const Findings& found);
+Json look_json(const Run& run, const Findings& found);
+
+/// --look of a command that does the model's own job: what it attended to while doing it on this text, from that token
+/// where one is given. As a screen below the answer, or into `json` beside it.
+void look_after(const Common& common, const ModelFlags& flags, const Model& model, const std::string& text,
+                const std::string& token, Json* json);
 
 }  // namespace fovea::cli

@@ -5,11 +5,11 @@
 #include <fmt/format.h>
 
 #include "alignment_table.hpp"
+#include "core/utf8.hpp"
 #include "look.hpp"
 #include "measure_screen.hpp"
 #include "models/encoder.hpp"
 #include "table.hpp"
-#include "utf8.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -18,7 +18,7 @@ constexpr std::size_t kHeads = 6;  // rows of the first table
 constexpr int kWide = 120;         // columns from which there is room for more
 
 std::string head_name(int layer, int head) { return fmt::format("{}·{}", layer, head); }
-std::string percent(double share) { return fmt::format("{:.0f}%", 100 * share); }
+std::string percent(double share) { return std::isnan(share) ? "–" : fmt::format("{:.0f}%", 100 * share); }
 
 /// The special tokens of the text, each once: "[CLS] and [SEP]".
 std::string special_names(const std::vector<Token>& tokens) {
@@ -96,15 +96,17 @@ void print_heads(const LookOptions& o, const Run& run, const Findings& found) {
   const double most = std::log(static_cast<double>(std::max<std::size_t>(run.keys(found.kind).size(), 2)));
   for (std::size_t i = 0; i < shown; ++i) {
     const HeadStatistics& s = heads[i].statistics;
-    std::vector<std::string> row{head_name(s.layer, s.head), fmt::format("≈ {:.1f} tokens", std::exp(s.entropy))};
+    std::vector<std::string> row{head_name(s.layer, s.head), std::isnan(s.entropy)
+                                                                 ? "not a number"
+                                                                 : fmt::format("≈ {:.1f} tokens", std::exp(s.entropy))};
     const auto add = [&](bool there, std::vector<std::string> cells) {
       if (there) row.insert(row.end(), cells.begin(), cells.end());
     };
     add(all, {bar(s.entropy / most, 8)});
     add(true, {percent(s.previous), percent(s.sink), percent(s.special)});
     add(all, {fmt::format("{:.1f}", s.distance)});
-    add(wide,
-        {percent(s.self), percent(s.next), fmt::format("{:.2f}", s.confidence), fmt::format("{:.2f} nats", s.entropy)});
+    add(wide, {percent(s.self), percent(s.next), number_text(s.confidence, 2),
+               std::isnan(s.entropy) ? "–" : fmt::format("{:.2f} nats", s.entropy)});
     add(o.importance, {fmt::format("{:.3f}", heads[i].importance)});
     add(o.induction, {std::isnan(heads[i].induction) ? "–" : percent(heads[i].induction)});  // of cross-attention none
     add(true, {heads[i].name()});
@@ -179,6 +181,8 @@ void print_links(const LookOptions& o, const Run& run, const Findings& found) {
 void print_proof(const Run& run, const Findings& found) {
   const auto heads = std::ranges::count(found.heads, found.kind, [](const HeadView& v) { return v.statistics.kind; });
   const auto rows = static_cast<std::int64_t>(run.queries(found.kind).size()) * heads;
+  if (std::isnan(run.max_abs_error(found.kind)))
+    return say("proof: none: some of what the kernel produced is not a number, and so are weights shown", 7, Ink::Warn);
   say(fmt::format(
           "proof: shown weights are within {:.1e} of the output the kernel produced (max |ΣA·v − o| over {} rows)",
           run.max_abs_error(found.kind), count_text(rows)),

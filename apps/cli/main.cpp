@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -56,8 +57,10 @@ int run(int argc, char** argv) {
       char help[] = "--help";
       return run_command(*find(argv[2]), std::array{+help});
     }
-    fmt::print("{}", program_help());
-    return kDone;
+    if (argc < 3 || first != "help") {
+      fmt::print("{}", program_help());
+      return kDone;
+    }
   }
   if (first == "--version") {
     fmt::print("fovea {}\n", FOVEA_VERSION);
@@ -67,10 +70,12 @@ int run(int argc, char** argv) {
     return run_command(*command, std::span(argv, static_cast<std::size_t>(argc)).subspan(2));
   std::vector<std::string> names;
   for (const Command* c : commands()) names.emplace_back(c->name);
-  const std::string meant = nearest(first, names);
-  return fail(kUsage,
-              fmt::format("unknown {} '{}'{}; the commands are {}", first.starts_with('-') ? "flag" : "command", first,
-                          meant.empty() ? "" : fmt::format(", did you mean {}?", meant), fmt::join(names, ", ")));
+  const std::string_view unknown = first == "help" ? argv[2] : first;  // of "help", what was asked about
+  const std::string meant = nearest(unknown, names);
+  return fail(
+      kUsage,
+      fmt::format("unknown {} '{}'{}; the commands are {}", unknown.starts_with('-') ? "flag" : "command", unknown,
+                  meant.empty() ? "" : fmt::format(", did you mean {}?", meant), fmt::join(names, ", ")));
 }
 
 }  // namespace
@@ -81,10 +86,15 @@ int main(int argc, char** argv) {
   int status = kFailed;
   try {
     watch_interrupts();
+    if (argc > 0) called_as(argv[0]);
     status = run(argc, argv);
-  } catch (const fovea::Error& e) { status = fail(kFailed, e.what()); } catch (const std::bad_alloc&) {
-    status = fail(kFailed, "out of memory");
-  } catch (const std::exception& e) { status = fail(kFailed, e.what()); }
+  } catch (const fovea::Error& e) { status = fail(kFailed, e.what()); } catch (const std::system_error& e) {
+    status =
+        fail(kFailed, std::ferror(stdout) ? fmt::format("writing to standard output failed: {}", e.code().message())
+                                          : std::string(e.what()));
+  } catch (const std::bad_alloc&) { status = fail(kFailed, "out of memory"); } catch (const std::exception& e) {
+    status = fail(kFailed, e.what());
+  }
   // A full disk or a closed pipe under stdout must not look like success.
   if ((std::fflush(stdout) != 0 || std::ferror(stdout)) && status == kDone)
     status = fail(kFailed, fmt::format("writing to standard output failed: {}", std::strerror(errno)));

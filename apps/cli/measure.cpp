@@ -9,6 +9,7 @@
 #include "attention_flags.hpp"
 #include "command.hpp"
 #include "core/stopwatch.hpp"
+#include "io/output_file.hpp"
 #include "measure_screen.hpp"
 #include "model_flags.hpp"
 #include "table.hpp"
@@ -109,6 +110,8 @@ void check_flags(const MeasureOptions& o, const Controls& controls) {
     throw UsageError("--ablate names layers and heads itself, as in --ablate 2.1; leave out --layer and --head");
   if (!o.svg.empty() && o.all.empty()) throw UsageError("--svg belongs to --all: a picture of weight against effect");
   if (o.query.target.empty() && !o.query.against.empty()) throw UsageError("--against belongs to --target");
+  if (!o.query.target.empty() && o.query.target == o.query.against)
+    throw UsageError(fmt::format("--target and --against are both {}; expected two different words", o.query.target));
   if (o.all.empty() && !o.token.empty()) throw UsageError("--token belongs to --all");
   if (!o.all.empty() && (controls.draws->given() || controls.seed->given()))
     throw UsageError("--draws and --seed belong to --cut and --values: --all has no control");
@@ -120,14 +123,14 @@ class Progress {
   explicit Progress(double one_run) : one_run_(one_run) {}
   void operator()(std::size_t done, std::size_t all) {
     if (done == 0)
-      return note(fmt::format("{} reruns, side by side: at most about {}", count_text(static_cast<std::int64_t>(all)),
-                              seconds_text(one_run_ * static_cast<double>(all))));
+      return note(fmt::format("{} reruns, side by side: {} at most", count_text(static_cast<std::int64_t>(all)),
+                              duration(one_run_ * static_cast<double>(all))));
     const double seconds = watch_.seconds();
     if (done == all || seconds - said_ < 1) return;
     said_ = seconds;
-    note(fmt::format("{} of {} reruns, about {} left", count_text(static_cast<std::int64_t>(done)),
+    note(fmt::format("{} of {} reruns, {} left", count_text(static_cast<std::int64_t>(done)),
                      count_text(static_cast<std::int64_t>(all)),
-                     seconds_text(seconds / static_cast<double>(done) * static_cast<double>(all - done))));
+                     duration(seconds / static_cast<double>(done) * static_cast<double>(all - done))));
   }
 
  private:
@@ -176,6 +179,7 @@ void run_measure(MeasureOptions& o, const Flag& text, const Controls& controls) 
   if (!o.cut.empty()) o.query.cuts = cuts_of_flag(o.cut);
   if (!o.ablate.empty()) o.query.ablate = heads_of_flag(o.ablate);
   if (!o.over.empty()) o.query.over = lines_of_file(o.over);
+  if (!o.svg.empty()) io::OutputFile writable(o.svg);  // better refused now than after the reruns
   const Model model = o.model.load();
   o.check(model.summary());
   o.query.layers = o.layers, o.query.heads = o.heads, o.query.kind = o.kind;
@@ -284,7 +288,7 @@ Job declare_measure(Flags& flags) {
 }  // namespace
 
 const Command kMeasure{"measure", "removes edges, runs the model again, and shows what that did",
-                       "[TEXT] --cut FROM:TO --model MODEL [options]",
+                       "[TEXT] --cut FROM:TO [options]",
 
                        "  fovea measure \"The bank by the river was flooded.\" --cut bank:river \\\n"
                        "    --target rive --against banque\n"

@@ -41,8 +41,9 @@ std::string removed_text(const MeasureOptions& o, const Run& run) {
 }
 
 std::string metric_text(const Effect& e) {
-  if (e.metric == "cosine_distance") return fmt::format("cosine distance; cosine 1 → {:.3f}", e.after);
-  return fmt::format("{}: {:.2f} → {:.2f}", e.metric == "log_odds" ? "log-odds" : "log-probability", e.before, e.after);
+  if (e.metric == "cosine_distance") return fmt::format("cosine distance; cosine 1 → {}", number_text(e.after, 3));
+  return fmt::format("{}: {} → {}", e.metric == "log_odds" ? "log-odds" : "log-probability", number_text(e.before, 2),
+                     number_text(e.after, 2));
 }
 
 void print_tiers(const Effect& e) {
@@ -89,7 +90,9 @@ void print_verdict(const MeasureOptions& o, const Effect& e) {
     say(e.output_before == e.output_after ? fmt::format("answer: {}, as before", e.output_after)
                                           : fmt::format("answer: {}; before: {}", e.output_after, e.output_before),
         8);
-  if (e.measurable())
+  if (std::isnan(e.effect))
+    say("not a number: the model's answer with it, or without it, holds NaN or infinity", 2, Ink::Warn);
+  else if (e.measurable())
     say(fmt::format("measurable: larger than {} of {} {} (percentile {:.0f}).{}", e.control.smaller, draws, alike(o),
                     e.control.percentile(), few),
         2, Ink::Bold);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,16 +13,24 @@
 
 namespace fovea::cli {
 
-const Flag* ModelFlags::declare(Flags& flags, bool with_truncate) {
+const Flag* ModelFlags::declare(Flags& flags, bool with_truncate, const char* otherwise) {
   const Flag* given =
-      flags.add_option("--model", model, "a folder in Hugging Face layout, or an org/name in the local hub cache")
+      flags
+          .add_option("--model", model,
+                      fmt::format("a folder in Hugging Face layout, an org/name in the local hub cache, or demo, the "
+                                  "translator in the program{}",
+                                  otherwise))
           ->type_name("MODEL");
   if (with_truncate)
     flags.add_flag("--truncate", truncate, "cut a text that is longer than the model's positions, and say how much");
   return given;
 }
 
-Model ModelFlags::load() const { return fovea::load(model); }
+Model ModelFlags::load() const {
+  Model loaded = fovea::load(model);
+  for (const std::string& warning : loaded.summary().warnings) warn(warning);
+  return loaded;
+}
 
 void ModelFlags::declare_written(Flags& flags) {
   flags
@@ -93,9 +102,16 @@ std::vector<int> list_of_flag(const std::string& flag, const std::string& text) 
     const std::size_t end = std::min(text.find(',', at), text.size());
     const std::string_view item = std::string_view(text).substr(at, end - at);
     const std::size_t dash = item.find('-');
-    const auto first = static_cast<int>(number_of_flag(flag, item.substr(0, dash), 0, kMost));
-    const auto last =
-        dash == item.npos ? first : static_cast<int>(number_of_flag(flag, item.substr(dash + 1), first, kMost));
+    const auto number = [&](std::string_view digits) {
+      int value = -1;
+      const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+      const bool whole = error == std::errc() && stop == digits.data() + digits.size();
+      return whole && value <= kMost ? value : -1;
+    };
+    const int first = number(item.substr(0, dash)), last = dash == item.npos ? first : number(item.substr(dash + 1));
+    if (first < 0 || last < first)
+      throw UsageError(
+          fmt::format("{} {}: expected numbers and ranges as in 0,2-4, each from 0 to {}", flag, text, kMost));
     for (int i = first; i <= last; ++i) list.push_back(i);
     at = end + 1;
   }
@@ -110,12 +126,42 @@ std::string shell_word(const std::string& word) {
            std::string_view("-_./:=,+@%").find(c) != std::string_view::npos;
   };
   if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  if (const auto steers = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+      std::any_of(word.begin(), word.end(), steers)) {  // named, not sent to the terminal
+    std::string quoted = "$'";
+    for (const char c : word)
+      if (steers(c))
+        quoted += fmt::format("\\x{:02x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      else
+        c == '\'' || c == '\\' ? (quoted += '\\') += c : quoted += c;
+    return quoted + "'";
+  }
   const bool double_quotes = word.find_first_of("\"$`\\!") == std::string::npos;
   if (double_quotes) return '"' + word + '"';
   std::string quoted = "'";
   for (const char c : word) c == '\'' ? quoted += "'\\''" : quoted += c;
   return quoted + "'";
 }
+
+namespace {
+
+/// The command without what it would take anyway, and each flag in one piece with its value, so that no line breaks
+/// between them.
+std::vector<std::string> pieces_of(const std::vector<std::string>& command) {
+  std::vector<std::string> pieces;
+  for (std::size_t i = 0; i < command.size(); ++i) {
+    const bool more = i + 1 < command.size(), flag = command[i].starts_with("--");
+    if (more && command[i] == "--model" && command[i + 1] == "demo" && command[1] != "info") {
+      ++i;
+      continue;
+    }
+    pieces.push_back(shell_word(i == 0 ? program_name() : command[i]));
+    if (flag && more && !command[i + 1].starts_with("--")) pieces.back() += ' ' + shell_word(command[++i]);
+  }
+  return pieces;
+}
+
+}  // namespace
 
 void suggest(const std::vector<std::vector<std::string>>& commands) {
   constexpr int kMargin = 6;
@@ -125,10 +171,11 @@ void suggest(const std::vector<std::vector<std::string>>& commands) {
     std::string line = first ? paint(Ink::Dim, "next: ") : margin;
     int used = kMargin;
     first = false;
-    for (std::size_t i = 0; i < command.size(); ++i) {
-      const std::string word = shell_word(command[i]);
+    const std::vector<std::string> pieces = pieces_of(command);
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const std::string& word = pieces[i];
       const int width = display_width(word) + (i == 0 ? 0 : 1);
-      if (i > 0 && used + width + (i + 1 < command.size() ? 2 : 0) > terminal().width) {
+      if (i > 0 && used + width + (i + 1 < pieces.size() ? 2 : 0) > terminal().width) {
         fmt::print("{} \\\n", line);
         line = margin + "  ", used = kMargin + 2;
       } else if (i > 0) {

@@ -14,7 +14,7 @@ struct ModelFlags {
   std::string model = "demo";
   bool truncate = false;
   std::string written;  // of a model that writes: its translation, given
-  const Flag* declare(Flags& flags, bool with_truncate = true);
+  const Flag* declare(Flags& flags, bool with_truncate = true, const char* otherwise = " (default)");
   Model load() const;
   /// --written TEXT, for commands that look at runs.
   void declare_written(Flags& flags);

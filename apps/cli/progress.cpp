@@ -7,14 +7,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace fovea::cli {
+#include "table.hpp"
 
-std::string duration(double seconds) {
-  const auto whole = static_cast<long long>(std::llround(seconds));
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-}
+namespace fovea::cli {
 
 std::string progress_line(const train::Progress& p) {
   const std::string held_out =

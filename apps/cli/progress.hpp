@@ -7,7 +7,6 @@
 
 namespace fovea::cli {
 
-std::string duration(double seconds);  ///< "42 s", "3 min 05 s", "1 h 02 min"
 /// "step 100 of 7000   loss 1.2345   12000 tokens/s   3 min 05 s left"
 std::string progress_line(const train::Progress& p);
 Json progress_json(const train::Progress& p);

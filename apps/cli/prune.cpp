@@ -168,6 +168,7 @@ void run(PruneOptions& o) {
   check_flags(o);
   const std::filesystem::path folder = o.model.model == "demo" ? look::demo_folder() : io::resolve_model(o.model.model);
   if (!o.output.empty()) models::check_prunable(folder);
+  if (!o.svg.empty()) io::OutputFile writable(o.svg);  // better refused now than after the measuring
   const look::ModelParts model(folder);
   note("reading the texts");
   const auto task = task_of(o, model);
@@ -183,8 +184,8 @@ void run(PruneOptions& o) {
                    effort + static_cast<double>(task->judged())));
   how.progress = [&](const PruneStep& step, int left) {
     const int done = heads - left;
-    note(fmt::format("{} heads left, without {}: {:.2f}% · about {} to go", left, name_of(step.removed),
-                     100 * step.left.quality, seconds_text(watch.seconds() / done * (left - o.keep))));
+    note(fmt::format("{} heads left, without {}: {:.2f}% · {} to go", left, name_of(step.removed),
+                     100 * step.left.quality, duration(watch.seconds() / done * (left - o.keep))));
   };
   const PruneCurve curve = look::prune(*task, how);
   const int left = heads - static_cast<int>(curve.steps.size());
@@ -260,7 +261,7 @@ Job declare_prune(Flags& flags) {
 }  // namespace
 
 const Command kPrune{"prune", "takes heads out, the least needed first, and measures what is left",
-                     "[--keep N -o FOLDER] --model MODEL [options]",
+                     "[--keep N -o FOLDER] [options]",
                      "  fovea prune\n"
                      "  fovea prune --rank effect --sentences 600 --svg curve.svg\n"
                      "  fovea prune --model build/models/minilm --text texts.txt --keep 40 -o build/40\n"

@@ -64,6 +64,7 @@ Job declare_study(Flags& flags) {
         {"--steps", o->steps}, {"--every", o->every}, {"--sentences", o->sentences}};
     for (const auto& [flag, value] : counts)
       if (value && *value < 1) throw UsageError(fmt::format("{} is {}; expected at least 1", flag, *value));
+    if (!o->svg.empty()) io::OutputFile writable(o->svg);  // better refused now than after the training
     if (o->seed && *o->seed < 0) throw UsageError(fmt::format("--seed is {}; expected at least 0", *o->seed));
     run(*o);
   };

@@ -60,6 +60,7 @@ class Items {
         heads_(!survey.items.empty() && survey.items.front().layer >= 0),
         table_(columns()) {}
   void add(const std::string& why, const std::vector<std::size_t>& which, std::size_t most) {
+    if (which.empty()) table_.row({why, "none"});
     std::string group = why;  // on its first row alone
     for (const std::size_t i : std::span(which).first(std::min(most, which.size()))) {
       const Survey::Item& x = survey_.items[i];

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "utf8.hpp"
+#include "core/utf8.hpp"
 
 namespace fovea::cli {
 namespace {
@@ -128,10 +128,20 @@ std::string count_text(std::int64_t n) {
   return digits;
 }
 
+std::string number_text(double x, int decimals) { return std::isnan(x) ? "–" : fmt::format("{:.{}f}", x, decimals); }
+
 std::string seconds_text(double seconds) {
   if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
   if (seconds >= 1e-3) return fmt::format("{:.2f} ms", seconds * 1e3);
   return fmt::format("{:.2f} µs", seconds * 1e6);
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(seconds));
+  if (whole == 0 && seconds > 0) return "less than a second";
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
 }
 
 void Table::row(std::vector<std::string> cells) {

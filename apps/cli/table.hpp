@@ -29,9 +29,11 @@ enum class Ink { Plain, Bold, Dim, Accent, Warn };
 /// The text in that ink where colours are on, else as it is.
 std::string paint(Ink ink, std::string_view text);
 
-std::string bytes_text(double bytes);      ///< "12.3 MB" (powers of 1000)
-std::string count_text(std::int64_t n);    ///< "22,713,216"
-std::string seconds_text(double seconds);  ///< "1.23 ms"
+std::string bytes_text(double bytes);             ///< "12.3 MB" (powers of 1000)
+std::string count_text(std::int64_t n);           ///< "22,713,216"
+std::string number_text(double x, int decimals);  ///< "–" for what is not a number
+std::string seconds_text(double seconds);         ///< "1.23 ms": what was measured
+std::string duration(double seconds);             ///< "42 s", "3 min 05 s", "1 h 02 min": what is expected
 
 /// Rows under a heading, two spaces between columns. The one flexible column gives way where the terminal is too
 /// narrow.

@@ -154,7 +154,8 @@ void run(const TrainOptions& o) {
   training.run(hooks);
   if (interrupted()) end_interrupted(training.step());
   training.finish(dtype);
-  if (!o.common.json) say(fmt::format("the model is in {}", folder.string()));
+  const std::string done = fmt::format("the model is in {}", folder.string());
+  if (!o.common.json) isatty(STDOUT_FILENO) ? say(done) : warn(done);  // elsewhere each line of stdout is JSON
   if (o.evaluate) print_scores(o, folder.string());
 }
 

@@ -1,6 +1,7 @@
 // fovea translate: a text as an encoder–decoder writes it, or every line of standard input.
 #include <iostream>
 #include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include "attention_flags.hpp"
 #include "command.hpp"
 #include "model_flags.hpp"
+#include "models/encoder.hpp"
 #include "table.hpp"
 
 namespace fovea::cli {
@@ -32,20 +34,22 @@ Json to_json(const Translation& t) {
   return json;
 }
 
-void report(const std::vector<Translation>& translations) {
+void report(const Model& model, const std::vector<Translation>& translations) {
   int cut = 0;
   for (const Translation& t : translations) {
     cut += t.cut;
     if (!t.whole)
-      warn(fmt::format("a translation was stopped at {} tokens before its end; --max-length allows more",
-                       t.target_tokens.size()));
+      warn(fmt::format("a translation was stopped at {} tokens before its end; {}", t.target_tokens.size(),
+                       std::cmp_less(t.target_tokens.size() + 1, model.summary().positions)
+                           ? "--max-length allows more"
+                           : "the model has no positions for more"));
   }
   ModelFlags::report_cut(cut);
 }
 
 void one(const TranslateRequest& o, const Model& model) {
   const Translation t = model.translate(o.text, o.how);
-  report({t});
+  report(model, {t});
   if (o.common.json) {
     Json json{{"model", o.model.model}};
     json.update(to_json(t));
@@ -62,6 +66,17 @@ void one(const TranslateRequest& o, const Model& model) {
            {"fovea", "translate", "--model", o.model.model, "--beams", "4", o.text}});
 }
 
+/// Finds the line that cannot be translated and says so; returns where each can be alone.
+void refuse_line(const TranslateRequest& o, const Model& model, const std::vector<std::string>& texts,
+                 std::size_t done) {
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (is_blank(texts[i])) continue;
+    try {
+      model.translate(texts[i], o.how);
+    } catch (const Error& e) { throw Error(fmt::format("line {}: {}", done + i + 1, e.what())); }
+  }
+}
+
 /// Line by line, so that line n of what comes out is line n of what went in; empty lines stay empty.
 void lines(const TranslateRequest& o, const Model& model) {
   constexpr std::size_t kBatch = 256;
@@ -74,19 +89,19 @@ void lines(const TranslateRequest& o, const Model& model) {
       if (!line.empty() && line.back() == '\r') line.pop_back();
       check_utf8(line);
       texts.push_back(line);
-      if (line.find_first_not_of(" \t") != line.npos) batch.push_back(line);
+      if (!is_blank(line)) batch.push_back(line);
     }
     std::vector<Translation> translations;
     try {
       translations = model.translate(batch, o.how);
-    } catch (const Error& e) {
-      throw Error(fmt::format("lines {} to {}: {}", done + 1, done + texts.size(), e.what()));
+    } catch (const Error&) {
+      refuse_line(o, model, texts, done);
+      throw;
     }
-    report(translations);
+    report(model, translations);
     auto next = translations.begin();
     for (const std::string& text : texts) {
-      const bool empty = text.find_first_not_of(" \t") == text.npos;
-      const Translation translation = empty ? Translation() : std::move(*next++);
+      const Translation translation = is_blank(text) ? Translation() : std::move(*next++);
       o.common.json ? all.push_back(to_json(translation)) : fmt::print("{}\n", printable(translation.text));
     }
     done += texts.size();
@@ -129,12 +144,12 @@ Job declare_translate(Flags& flags) {
 
 }  // namespace
 
-const Command kTranslate{
-    "translate", "a text as an encoder–decoder writes it", "[TEXT|-] --model MODEL [options]",
-    "  fovea translate \"The animal didn't cross the street\" --model path/to/marian\n"
-    "  fovea translate \"The bank was flooded\" --model path/to/marian --beams 4 --json\n"
-    "  fovea translate \"The bank was flooded\" --model path/to/marian --look\n"
-    "  printf 'The bank was flooded.\\nWho ate the apple?\\n' | fovea translate - --model path/to/marian\n",
-    declare_translate};
+const Command kTranslate{"translate", "a text as an encoder–decoder writes it", "[TEXT|-] [options]",
+                         "  fovea translate \"The animal didn't cross the street because it was too wide.\"\n"
+                         "  fovea translate --look \"The bank by the river was flooded.\"\n"
+                         "  fovea translate --beams 4 --json \"The bank was flooded.\"\n"
+                         "  printf 'The bank was flooded.\\nThe cat slept.\\n' | fovea translate -\n"
+                         "  fovea translate --model path/to/marian \"A sentence of the language it reads.\"\n",
+                         declare_translate};
 
 }  // namespace fovea::cli

@@ -171,8 +171,9 @@ struct Survey {
   /// Spearman's ρ over the items: of weight, of local effect, and of |gradient effect|, with |effect|. NaN where one of
   /// the two is constant or not known.
   double weight_correlation = 0, local_correlation = 0, gradient_correlation = 0;
-  /// Where the two disagree, as indices of items: a weight of at least half the largest, the least effect first; and an
-  /// effect of at least a quarter of the largest, the least weight first. Of heads, not weight but local effect.
+  /// Where the two disagree, as indices of items: a weight of at least half the largest with an effect below half the
+  /// largest, the least effect first; and an effect of at least a quarter of the largest with a weight below half the
+  /// largest, the least weight first. Of heads, not weight but local effect.
   std::vector<std::size_t> idle, light;
 };
 

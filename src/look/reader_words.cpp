@@ -1,6 +1,8 @@
 // Words that a vocabulary lacks, and what was written as text again.
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -47,6 +49,8 @@ std::vector<std::string> Reader::near(std::string_view word) const {
   for (int id = 0; id <= tokenizer_.largest_id(); ++id) {
     std::string piece = spelled(id);
     if (!is_word(piece)) continue;
+    // As many edits as the lengths differ by are needed at least; without this a word of 1 MB takes a minute.
+    if (std::abs(std::ssize(piece) - std::ssize(wanted)) > allowed) continue;
     if (const int edits = edit_distance(wanted, folded(piece)); edits <= allowed)
       found.emplace_back(edits, std::move(piece));
   }
@@ -62,20 +66,23 @@ std::vector<std::string> Reader::near(std::string_view word) const {
 
 void Reader::refuse_unknown(std::string_view text, const Reading& reading, std::string_view what) const {
   const std::optional<int> unknown_id = unknown();
+  constexpr std::size_t kNamed = 8;  // words; a line has to stay readable
   std::vector<std::string> complaints;
+  std::set<std::string_view> seen;
   for (const Token& t : reading.tokens) {
     if (!unknown_id || t.id != *unknown_id || t.special) continue;
     const std::string_view word =
         text.substr(static_cast<std::size_t>(t.begin), static_cast<std::size_t>(t.end - t.begin));
+    if (!seen.insert(word).second || seen.size() > kNamed) continue;
     const std::vector<std::string> words = near(word);
-    const std::string complaint =
+    complaints.push_back(
         fmt::format("{} ({})", io::in_quotes(word),
-                    words.empty() ? "nothing near it" : fmt::format("near: {}", fmt::join(words, ", ")));
-    if (std::ranges::find(complaints, complaint) == complaints.end()) complaints.push_back(complaint);
+                    words.empty() ? "nothing near it" : fmt::format("near: {}", fmt::join(words, ", "))));
   }
   if (complaints.empty()) return;
-  throw Error(fmt::format("{} has {} not in the model's vocabulary: {}; use words that it knows", what,
-                          complaints.size() == 1 ? "a word that is" : "words that are", fmt::join(complaints, ", ")));
+  throw Error(fmt::format("{} has {} not in the model's vocabulary: {}{}; use words that it knows", what,
+                          complaints.size() == 1 ? "a word that is" : "words that are", fmt::join(complaints, ", "),
+                          seen.size() > kNamed ? fmt::format(" and {} more", seen.size() - kNamed) : ""));
 }
 
 std::string Reader::written(std::span<const int> ids, std::vector<Token>& tokens) const {

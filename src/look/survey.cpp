@@ -122,12 +122,14 @@ std::vector<double> column(const std::vector<Survey::Item>& items, double Survey
   return x;
 }
 
-/// Indices where x is at least this share of its largest, those first where y is least.
+double largest(const std::vector<double>& x) { return x.empty() ? 0 : *std::ranges::max_element(x); }
+
+/// Indices where x is at least this share of its largest and y below half of its own, those first where y is least.
 std::vector<std::size_t> large_in(const std::vector<double>& x, double share, const std::vector<double>& y) {
-  const double most = x.empty() ? 0 : *std::ranges::max_element(x);
+  const double most = largest(x), opposite = largest(y);
   std::vector<std::size_t> found;
   for (std::size_t i = 0; i < x.size(); ++i)
-    if (x[i] > 0 && x[i] >= share * most) found.push_back(i);
+    if (x[i] > 0 && x[i] >= share * most && 2 * y[i] < opposite) found.push_back(i);
   std::ranges::stable_sort(found, {}, [&](std::size_t i) { return y[i]; });
   return found;
 }

@@ -1,7 +1,6 @@
 #include "models/bert.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -71,7 +70,7 @@ void Bert::load_layers(const nn::Weights& weights) {
       .order = nn::NormOrder::Post,
   };
   for (int i = 0; i < config_.layers; ++i) {
-    shape.attention.heads = shape.attention.kv_heads = config_.heads_left[static_cast<std::size_t>(i)];
+    shape.attention.heads = shape.attention.kv_heads = config_.heads_of(i);
     layers_.emplace_back(weights / i, kLayerNames, shape);
   }
 }
@@ -106,6 +105,8 @@ void Bert::load_heads(const nn::Weights& weights, const nn::Weights& base) {
 }
 
 void Bert::summarize(const nn::Weights& weights) {
+  int pruned = 0;
+  for (const auto& [layer, heads] : config_.pruned) pruned += heads;
   summary_ = {.family = "bert",
               .architecture = config_.architecture,
               .layers = config_.layers,
@@ -116,7 +117,7 @@ void Bert::summarize(const nn::Weights& weights) {
               .feed_forward = config_.feed_forward,
               .positions = config_.positions,
               .vocabulary = config_.vocabulary,
-              .pruned_heads = config_.layers * config_.heads - std::accumulate(config_.heads_left.begin(), config_.heads_left.end(), 0),
+              .pruned_heads = pruned,
               .weights_dtype = {},
               .warnings = {}};
   describe_weights(summary_, weights, left_by_bert);

@@ -67,10 +67,10 @@ void refuse_variants(const nlohmann::json& config, const std::filesystem::path& 
 }
 
 /// {"0": [1, 3], "4": [0]}: heads that each layer lacks, by their numbers before any was taken.
-std::vector<int> heads_left_in(const nlohmann::json& config, const BertConfig& c, const std::filesystem::path& file) {
-  std::vector<int> left(static_cast<std::size_t>(c.layers), c.heads);
+std::map<int, int> pruned_in(const nlohmann::json& config, const BertConfig& c, const std::filesystem::path& file) {
+  std::map<int, int> pruned;
   const auto map = config.find("pruned_heads");
-  if (map == config.end() || map->is_null()) return left;
+  if (map == config.end() || map->is_null()) return pruned;
   const auto fail = [&](const std::string& found) {
     throw Error(fmt::format("{}: pruned_heads {}; expected an object from layers 0 to {} to lists of heads 0 to {}, each once and never "
                             "all of a layer", file.string(), found, c.layers - 1, c.heads - 1));
@@ -80,7 +80,7 @@ std::vector<int> heads_left_in(const nlohmann::json& config, const BertConfig& c
     int layer = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), layer);
     if (error != std::errc() || end != key.data() + key.size() || layer < 0 || layer >= c.layers) fail("names layer " + io::in_quotes(key));
-    if (left[static_cast<std::size_t>(layer)] != c.heads) fail("names layer " + io::in_quotes(key) + " again");
+    if (pruned.contains(layer)) fail("names layer " + io::in_quotes(key) + " again");
     if (!list.is_array()) fail(fmt::format("has a JSON {} for layer {}", list.type_name(), layer));
     std::set<int> heads;
     for (const nlohmann::json& head : list) {
@@ -88,9 +88,9 @@ std::vector<int> heads_left_in(const nlohmann::json& config, const BertConfig& c
       if (!heads.insert(head.get<int>()).second) fail(fmt::format("names head {} of layer {} twice", head.get<int>(), layer));
     }
     if (std::ssize(heads) == c.heads) fail(fmt::format("leaves layer {} none of its {} heads", layer, c.heads));
-    left[static_cast<std::size_t>(layer)] -= static_cast<int>(heads.size());
+    pruned[layer] = static_cast<int>(heads.size());
   }
-  return left;
+  return pruned;
 }
 
 }  // namespace
@@ -114,7 +114,7 @@ BertConfig bert_config(const nlohmann::json& config, const std::filesystem::path
   if (c.width % c.heads != 0) {
     throw Error(fmt::format("{}: hidden_size is {} and num_attention_heads is {}; expected a multiple of it", file.string(), c.width, c.heads));
   }
-  c.heads_left = heads_left_in(config, c, file);
+  c.pruned = pruned_in(config, c, file);
   return c;
 }
 
@@ -148,7 +148,9 @@ MarianConfig marian_config(const nlohmann::json& config, const std::filesystem::
   c.learned_positions = c.embedding_norm = bart;
   c.width = size("d_model");
   c.vocabulary = size("vocab_size");
-  c.positions = optional_or<int>(config, "max_position_embeddings", 1024, file, {1, kMost});
+  // Sinusoids are worked out for all of them at once, and no tensor in the file says how many are true.
+  constexpr int kMostSinusoids = 1 << 20;
+  c.positions = optional_or<int>(config, "max_position_embeddings", 1024, file, {1, bart ? kMost : kMostSinusoids});
   c.encoder = {size("encoder_layers"), size("encoder_attention_heads"), size("encoder_ffn_dim")};
   c.decoder = {size("decoder_layers"), size("decoder_attention_heads"), size("decoder_ffn_dim")};
   c.activation = activation_in(config, "activation_function", file);

@@ -1,6 +1,7 @@
 // config.json as plain structs: parsed once, checked, and never trusted for a size before a tensor of that size is there.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,13 @@ struct BertConfig {
   Activation activation = Activation::Gelu;
   bool tied = true;  // the decoder of the masked-LM head is the word embedding
   std::vector<std::string> labels;  // by class index; empty where the file is silent
-  /// How many heads each layer has left: fewer than `heads` where pruned_heads takes some out, which shortens the layer's projections
-  /// (Michel et al. 2019, arXiv 1905.10650; the format of transformers up to version 4).
-  std::vector<int> heads_left;
+  /// How many heads pruned_heads takes out of a layer, which shortens the layer's projections (Michel et al. 2019, arXiv 1905.10650; the
+  /// format of transformers up to version 4). Layers that keep all of theirs are not listed: `layers` may be any number until it is checked.
+  std::map<int, int> pruned;
+  int heads_of(int layer) const {
+    const auto found = pruned.find(layer);
+    return found == pruned.end() ? heads : heads - found->second;
+  }
 };
 
 /// Marian (Junczys-Dowmunt et al. 2018, arXiv 1804.00344) and BART (Lewis et al. 2019, 1910.13461) are one architecture; what tells

@@ -40,7 +40,8 @@ void check_shapes(const TensorView& q, const TensorView& k, const TensorView& v)
   check_same("v", v, 2, "kv_heads", "k", k);
   check_same("k", k, 3, "head_dim", "q", q);
   const std::int64_t heads = q.shape[2], kv_heads = k.shape[2];
-  if (heads > 0 && (kv_heads == 0 || heads % kv_heads != 0))
+  if (heads == 0) throw Error(fmt::format("q is {}: heads is 0; expected at least 1", q.str()));
+  if (kv_heads == 0 || heads % kv_heads != 0)
     throw Error(
         fmt::format("q is {} and k is {}: kv_heads ({}) must divide heads ({})", q.str(), k.str(), kv_heads, heads));
   if (q.shape[3] == 0) throw Error(fmt::format("q is {}: head_dim is 0; expected at least 1", q.str()));

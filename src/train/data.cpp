@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/utf8.hpp"
 #include "demo/corpus.hpp"
 #include "demo/lexicon.hpp"
 #include "demo/tokenizer.hpp"
@@ -28,8 +29,12 @@ std::vector<std::string> lines_of(const std::filesystem::path& path, const std::
     if (!line.empty() && line.back() == '\r') line.pop_back();
     if (line.empty())
       throw Error(fmt::format("{}: line {} is empty; expected one sentence a line", path.string(), lines.size() + 1));
+    if (const auto at = first_bad_utf8(line))
+      throw Error(fmt::format("{}: line {} is not UTF-8: byte {} is 0x{:02x}; convert the file first (iconv -t UTF-8)",
+                              path.string(), lines.size() + 1, *at, static_cast<unsigned char>(line[*at])));
     lines.push_back(std::move(line));
   }
+  if (lines.empty()) throw Error(fmt::format("{}: is empty; expected one sentence a line", path.string()));
   return lines;
 }
 
@@ -111,7 +116,11 @@ Data from_demo(const Recipe& recipe) {
 Data data_of(const Recipe& recipe) {
   if (!recipe.files) return from_demo(recipe);
   Data data = from_files(*recipe.files, recipe.positions());
+  const std::size_t all = data.pairs.size();
   std::erase_if(data.pairs, [&](const Pair& p) { return too_long(p, recipe); });
+  if (data.pairs.empty())
+    throw Error(fmt::format("{}: all {} sources have more than {} tokens, the recipe's longest; raise it",
+                            recipe.files->source.string(), all, recipe.longest));
   if (std::cmp_greater_equal(recipe.held_out, data.pairs.size()))
     throw Error(fmt::format("{}: {} of {} pairs are held out; expected some to learn from",
                             recipe.files->source.string(), recipe.held_out, data.pairs.size()));

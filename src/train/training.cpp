@@ -82,7 +82,7 @@ void Training::run(const Hooks& hooks) {
     if (!std::isfinite(r.loss) || !std::isfinite(r.norm)) {
       const bool loss = !std::isfinite(r.loss);
       throw Error(fmt::format("the {} of step {} is {}: no number to learn from. {}", loss ? "loss" : "gradient's norm",
-                              step_ + 1, loss ? r.loss : r.norm,
+                              step_ + 1, std::abs(loss ? r.loss : r.norm),
                               saved_step_ < 0
                                   ? std::string("No checkpoint was written yet; lower learning_rate")
                                   : fmt::format("{} holds the state after step {}; lower learning_rate and resume",

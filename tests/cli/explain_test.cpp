@@ -91,6 +91,7 @@ TEST(Info, NamesTheMachine) {
   EXPECT_EQ(scalar["FOVEA_ISA"], "scalar");
   for (const Json& k : scalar["kernels"])
     if (k["name"] == "flash_avx2") { EXPECT_FALSE(k["usable"].get<bool>()); }
+  expect_error(fovea({"info"}, {"", {{"FOVEA_ISA", "quantum"}}}), 1, {"FOVEA_ISA=quantum", "avx2"});
   expect_error(fovea({"info", "--tokens", "5"}), 2, {"--tokens", "--model"});
   expect_error(fovea({"info", "--model", "no/such/folder"}), 1, {"no/such/folder"});
 }

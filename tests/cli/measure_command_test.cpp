@@ -1,10 +1,9 @@
 // fovea measure and fovea look --measure: the contract of their JSON, the screen, and what they refuse.
-#include <nlohmann/json.hpp>
-
 #include <cmath>
 #include <filesystem>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "program.hpp"
 #include "support/text_bert.hpp"
@@ -130,6 +129,35 @@ TEST(MeasureCommand, WhatIsSuggestedNextRuns) {
   const Outcome again =
       run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {{"PATH", path}}, folder.path});
   EXPECT_EQ(again.status, 0) << again.err;
+}
+
+TEST(MeasureCommand, WhatIsSuggestedNextCallsTheProgramAsItWasCalled) {
+  const Small s;
+  const ScratchFolder folder;
+  std::filesystem::create_symlink(program(), folder.path / "fovea");
+  Words words = s.measure({"--cut", "bank:river"});
+  words.insert(words.begin(), "./fovea");
+  const Outcome o = run_command(words, {"", {}, folder.path});
+  const std::size_t next = o.out.find("next: ./fovea measure ");
+  ASSERT_NE(next, std::string::npos) << o.out << o.err;
+  const Outcome again = run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {}, folder.path});
+  EXPECT_EQ(again.status, 0) << again.err;
+}
+
+TEST(MeasureCommand, TheDefaultModelNeedsNoNameAndNoFlagIsPartedFromItsValue) {
+  const Outcome o = fovea({"measure", "The animal didn't cross the street because it was too tired.", "--cut",
+                           "it:animal", "--target", "il", "--against", "elle"});
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_EQ(o.out.find("--model"), std::string::npos) << o.out;
+  const std::vector<std::string> lines = lines_of(o.out);
+  int parted = 0;
+  for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
+    if (!lines[i].ends_with(" \\")) continue;
+    ++parted;
+    const std::size_t word = lines[i].rfind(' ', lines[i].size() - 3) + 1;
+    EXPECT_FALSE(lines[i].substr(word).starts_with("--")) << o.out;
+  }
+  EXPECT_GE(parted, 2) << o.out;
 }
 
 TEST(MeasureCommand, AllSetsWeightAgainstEffect) {

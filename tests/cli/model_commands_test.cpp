@@ -2,6 +2,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sys/resource.h>
 
 #include <gtest/gtest.h>
@@ -36,9 +37,7 @@ TEST(LookCommand, JsonIsWhatTheLibrarySees) {
     const auto& token = json["tokens"][i];
     EXPECT_EQ(token["index"], i);
     const auto begin = token["begin"].get<std::size_t>(), end = token["end"].get<std::size_t>();
-    if (token["text"] == "bank") {
-      EXPECT_EQ(std::string(kText).substr(begin, end - begin), "bank");
-    }
+    if (token["text"] == "bank") { EXPECT_EQ(std::string(kText).substr(begin, end - begin), "bank"); }
   }
   ASSERT_EQ(json["links"].size(), 4u);
   for (const auto& link : json["links"]) {
@@ -82,6 +81,27 @@ TEST(LookCommand, RefusesWhatIsNotThere) {
   expect_error(fovea({"look", longer, "--model", folder}), 1, {"2002", std::to_string(c.size.positions), "truncated"});
 }
 
+TEST(LookCommand, WeightsThatAreNoNumbersAreWarnedOfAndShownAsSuch) {
+  plain::Checkpoint c;
+  c.store.tensors["bert.encoder.layer.0.output.dense.weight"].values<float>()[3] =
+      -std::numeric_limits<float>::quiet_NaN();
+  c.write();
+  const std::string folder = c.folder.path().string();
+  for (const Words& line :
+       {Words{"look", kText}, Words{"embed", kText}, Words{"measure", kText, "--cut", "bank:river"}}) {
+    Words words = line;
+    words.insert(words.end(), {"--model", folder});
+    const Outcome o = fovea(words);
+    EXPECT_EQ(o.status, 0) << o.err;
+    EXPECT_NE(o.err.find("NaN or infinity, first \"bert.encoder.layer.0.output.dense.weight\""), std::string::npos)
+        << o.err;
+    EXPECT_EQ(lines_of(o.err).size(), 1u) << o.err;
+    EXPECT_EQ(o.out.find("nan"), std::string::npos) << o.out;
+  }
+  EXPECT_NE(fovea({"look", kText, "--model", folder}).out.find("proof: none"), std::string::npos);
+  EXPECT_EQ(fovea({"info", "--model", folder}).err, "") << "info has it among what it prints";
+}
+
 TEST(LookCommand, NamesTheFamiliesThereAreWhenOneIsNot) {
   const plain::Checkpoint c;
   c.write({{"model_type", "gpt_neo"}, {"architectures", {"GPTNeoForCausalLM"}}});
@@ -112,6 +132,34 @@ TEST(RunCommand, FillsMasksAndClassifies) {
   EXPECT_FALSE(filled.empty());
   const auto labels = json_of(fovea({"run", "classify", "the bank", "--model", kClassifier, "--json"}));
   EXPECT_FALSE(labels.empty());
+  expect_error(fovea({"run", "fill-mask", "no mask", "--model", kMasked}), 1, {"[MASK]"});
+  EXPECT_FALSE(filled.contains("look"));
+}
+
+TEST(RunCommand, LookOpensWhatItAttendedToWhileDoingIt) {
+  const std::string text = "the [MASK] by the river";
+  const auto filled = json_of(fovea({"run", "fill-mask", text, "--model", kMasked, "--look", "--json"}));
+  auto looked = json_of(fovea({"look", text, "--model", kMasked, "--token", "[MASK]", "--json"}));
+  EXPECT_FALSE(filled["masks"].empty());
+  EXPECT_EQ(filled["look"], looked) << "the same pass";
+  EXPECT_EQ(filled["look"]["links"][0]["query"], 2);
+  const Words embed{"embed", text, "--model", kMasked, "--json"};
+  Words with = embed;
+  with.push_back("--look");
+  const auto embedded = json_of(fovea(with));
+  EXPECT_EQ(embedded["embeddings"], json_of(fovea(embed))["embeddings"]);
+  EXPECT_EQ(embedded["look"], json_of(fovea({"look", text, "--model", kMasked, "--json"})));
+  const auto labels = json_of(fovea({"run", "classify", "the bank", "--model", kClassifier, "--look", "--json"}));
+  for (const auto& link : labels["look"]["links"]) EXPECT_EQ(link["query"], 0) << "[CLS] is what is classified";
+  const Outcome screen = fovea({"run", "fill-mask", text, "--model", kMasked, "--look"});
+  for (const char* part : {"probability", "What [MASK] (token 2) looks at", "proof: "})
+    EXPECT_NE(screen.out.find(part), std::string::npos) << part << " in\n" << screen.out;
+  expect_error(fovea({"embed", "a", "b", "--model", kMasked, "--look"}), 1, {"--look", "2 were given"});
+  expect_error(fovea({"run", "classify", "a", "--pair", "b", "--model", kClassifier, "--look"}), 2,
+               {"--look", "--pair"});
+}
+
+TEST(RunCommand, RefusesWhatIsNotItsJob) {
   expect_error(fovea({"run", "fill-mask", "no mask", "--model", kMasked}), 1, {"[MASK]"});
   expect_error(fovea({"run", "fill-mask", "the [MASK]", "--model", kClassifier}), 1, {});
 }

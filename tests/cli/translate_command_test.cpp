@@ -123,7 +123,13 @@ TEST(TranslateCommand, AWordOutsideTheVocabularyIsRefusedWithWordsNearIt) {
                {"\"rivre\"", "near: river", "\"Old\"", "near: old"});
   expect_error(fovea({"translate", "the qqqqqqqq", "--model", kMarian}), 1, {"\"qqqqqqqq\"", "nothing near it"});
   expect_error(fovea({"translate", "-", "--model", kMarian}, from("the river\nthe rivr\n")), 1,
-               {"text 2", "\"rivr\"", "river"});
+               {"line 2: the text has", "\"rivr\"", "river"});
+  expect_error(fovea({"translate", "-", "--model", kMarian}, from("the river\n \nthe rivr\n")), 1, {"line 3:"});
+  std::string many = "the";
+  for (int i = 0; i < 12; ++i) many += fmt::format(" qq{}qq", static_cast<char>('a' + i));
+  expect_error(fovea({"translate", many, "--model", kMarian}), 1, {"\"qqhqq\"", "and 4 more"});
+  // No minutes of looking for words near this one; what is printed of it is its beginning.
+  expect_error(fovea({"translate", std::string(100'000, 'q'), "--model", kMarian}), 1, {"nothing near it", "…"});
 }
 
 TEST(TranslateCommand, WhatCannotBeDoneIsSaid) {

@@ -19,6 +19,7 @@ TEST(Usage, FirstScreenNamesEveryCommand) {
   for (const std::string& command : kCommands)
     EXPECT_NE(bare.out.find("\n  " + command + " "), std::string::npos) << command;
   EXPECT_LE(lines_of(bare.out).size(), 34u);
+  EXPECT_NE(bare.out.find("demo"), std::string::npos) << "the model that needs not be named";
   EXPECT_TRUE(fovea({"--version"}).out.starts_with("fovea "));
 }
 
@@ -41,6 +42,7 @@ TEST(Usage, UnknownWordsGetTheNearestOne) {
   expect_error(fovea({"atend"}), 2,
                {"unknown command 'atend'", "did you mean attend?",
                 "look, measure, translate, embed, run, attend, explain, bench, train, study, prune, info"});
+  expect_error(fovea({"help", "lok"}), 2, {"unknown command 'lok'", "did you mean look?"});
   expect_error(fovea({"dream"}), 2, {"unknown command 'dream'", "look"});
   expect_error(fovea({"--jsn"}), 2, {"unknown flag '--jsn'"});
   expect_error(fovea({"explain", "--casual"}), 2,
@@ -94,10 +96,27 @@ TEST(Usage, ListsOfLayersAreChecked) {
   expect_error(fovea({"measure", "x", "--cut", "a:b", "--layer", "two"}), 2, {"--layer", "two"});
 }
 
+TEST(Usage, ValuesThatAreMissingEmptyOrTwiceAreRefused) {
+  expect_error(fovea({"look", "x", "--html", ""}), 2, {"look: --html", "empty"});
+  expect_error(fovea({"look", "x", "--layer="}), 2, {"--layer"});
+  expect_error(fovea({"explain", "--window", ""}), 2, {"--window", "empty"});
+  expect_error(fovea({"explain", "--scale"}), 2, {"explain: --scale wants a value"});
+  expect_error(fovea({"explain", "--scale", "1", "--scale", "2"}), 2, {"--scale is given more than once"});
+  expect_error(fovea({"explain", "--scale", "big"}), 2, {"--scale big: expected a number"});
+  expect_error(fovea({"explain", "--q", "1.5"}), 2, {"--q 1.5: expected a whole number"});
+  expect_error(fovea({"explain", "--window", "3:x"}), 2, {"--window 3:x", "found \"x\""});
+  expect_error(fovea({"look", "x", "--head", "0,-1"}), 2, {"--head 0,-1", "0,2-4"});
+}
+
+TEST(Usage, ATextOfWhiteSpaceIsEmpty) {
+  for (const char* command : {"look", "translate", "embed"}) expect_error(fovea({command, " \t "}), 1, {"empty"});
+  expect_error(fovea({"measure", "\n", "--cut", "0:1"}), 1, {"empty"});
+}
+
 TEST(Usage, AFullDiskUnderStandardOutputIsNoSuccess) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
-  const Outcome o = run_command({"sh", "-c", program() + " info --json > /dev/full"});
-  expect_error(o, 1, {"standard output"});
+  for (const char* line : {" info --json", " look 'The cat sat on the mat.' --json"})
+    expect_error(run_command({"sh", "-c", program() + line + " > /dev/full"}), 1, {"standard output"});
 }
 
 /// The shell commands below "Examples": everything up to the end, as a person would paste it.
@@ -112,7 +131,7 @@ TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
   const std::string path = folder.path.string() + ":" + std::getenv("PATH");
   if (run_command({"python3", "-c", ""}).status != 0)
     GTEST_SKIP() << "the example of attend makes its file with python3";
-  for (const char* command : {"attend", "explain", "info", "bench"}) {
+  for (const char* command : {"attend", "explain", "info", "bench", "translate"}) {
     std::string script = "set -e\n";
     for (const std::string& line : lines_of(examples_of(command)))
       if (line.find("--model") == std::string::npos) script += line + "\n";
@@ -120,6 +139,17 @@ TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
     EXPECT_EQ(o.status, 0) << script << o.err;
   }
   EXPECT_TRUE(load_tensors(folder / "out.safetensors").contains("out"));
+}
+
+TEST(Usage, TheFirstScreensExamplesRunAsPasted) {
+  const ScratchFolder folder;
+  std::filesystem::create_symlink(program(), folder.path / "fovea");
+  const std::string path = folder.path.string() + ":" + std::getenv("PATH"), help = fovea({}).out;
+  const std::string script = help.substr(help.find("\nExamples\n") + 10);
+  EXPECT_GE(lines_of(script).size(), 3u);
+  const Outcome o = run_command({"sh", "-c", "set -e\n" + script}, {"", {{"PATH", path}}, folder.path});
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_NE(o.out.find("q [1, 4096, 32, 128]"), std::string::npos) << "32 heads, not 4096";
 }
 
 TEST(Usage, ExamplesWithAModelParse) {

@@ -57,6 +57,8 @@ TEST_F(Errors, Shapes) {
   expect(q, k, zeros({2, 9, 1, 5}), {"v is F32 [2, 9, 1, 5]", "kv_heads"});
   expect(q, zeros({2, 9, 2, 16}), v, {"k is F32 [2, 9, 2, 16]", "q is F32 [2, 7, 4, 8]", "head_dim", "16 against 8"});
   expect(zeros({2, 7, 4, 0}), zeros({2, 9, 2, 0}), v, {"q is F32 [2, 7, 4, 0]", "head_dim"});
+  expect(zeros({2, 7, 0, 8}), zeros({2, 9, 0, 8}), zeros({2, 9, 0, 5}), {"q is F32 [2, 7, 0, 8]", "heads is 0"});
+  expect(zeros({2, 7, 0, 8}), k, v, {"heads is 0"});
 }
 TEST_F(Errors, HeadsThatKvHeadsDontDivide) {
   expect(zeros({2, 7, 5, 8}), k, v, {"[2, 7, 5, 8]", "kv_heads (2)", "heads (5)"});

@@ -1,6 +1,7 @@
 // What is said of a BERT's folder: what it holds, what of it does not hold together, and input that does not fit it.
 #include <cmath>
 #include <limits>
+#include <sys/resource.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -66,11 +67,18 @@ TEST(Bert, AConfigThatLiesIsRefusedWithOneLine) {
       {"id2label", {{"0", "a"}, {"x", "b"}}, {"id2label"}},
       {"id2label", 3, {"id2label"}},
   };
+  const auto peak = [] {
+    rusage use{};
+    getrusage(RUSAGE_SELF, &use);
+    return use.ru_maxrss;  // KiB
+  };
+  const long before = peak();
   for (const Lie& lie : lies) {
     json config = plain::config_of(size);
     config[lie.key] = lie.value;
     EXPECT_TRUE(refuses([&] { loaded(store, config); }, lie.says)) << lie.key << " = " << lie.value.dump();
   }
+  EXPECT_LT(peak() - before, 64 << 10) << "no lie is believed far enough to take memory for it";
   for (const char* key :
        {"hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size", "vocab_size"}) {
     json config = plain::config_of(size);

@@ -199,6 +199,11 @@ TEST(Marian, WhatDoesNotFitIsNamed) {
   EXPECT_TRUE(refuses([&] { decoding->select(std::vector{1, 0}); }, {"change order"}));
   for (int i = 0; i < 20; ++i) decoding->step(std::vector{0, 0});
   EXPECT_TRUE(refuses([&] { decoding->step(std::vector{0, 0}); }, {"20 positions", "max_length"}));
+  // Sinusoids are not in the file, which could say how many positions are true.
+  const nlohmann::json endless{
+      {"model_type", "marian"}, {"d_model", 8}, {"vocab_size", 9}, {"max_position_embeddings", 1'000'000'000}};
+  EXPECT_TRUE(
+      refuses([&] { marian_config(endless, "config.json"); }, {"max_position_embeddings", "1000000000", "1048576"}));
   plain::Store broken = l.store;
   broken.tensors.erase("model.decoder.layers.0.encoder_attn.v_proj.bias");
   EXPECT_TRUE(refuses([&] { Marian(l.config, nn::Weights(plain::StoreSource(broken))); },

@@ -50,8 +50,9 @@ void check_figures(const Survey& s) {
   const double heaviest = *std::ranges::max_element(weight);
   std::set<std::size_t> idle(s.idle.begin(), s.idle.end()), light(s.light.begin(), s.light.end());
   for (std::size_t i = 0; i < s.items.size(); ++i) {
-    EXPECT_EQ(idle.contains(i), weight[i] >= heaviest / 2);
-    EXPECT_EQ(light.contains(i), effect[i] >= effect.front() / 4);
+    EXPECT_EQ(idle.contains(i), weight[i] >= heaviest / 2 && effect[i] < effect.front() / 2);
+    EXPECT_EQ(light.contains(i), effect[i] >= effect.front() / 4 && weight[i] < heaviest / 2);
+    EXPECT_FALSE(idle.contains(i) && light.contains(i));
   }
   EXPECT_TRUE(std::ranges::is_sorted(s.idle, {}, [&](std::size_t i) { return effect[i]; }));
   EXPECT_TRUE(std::ranges::is_sorted(s.light, {}, [&](std::size_t i) { return weight[i]; }));

@@ -314,7 +314,12 @@ TEST(TrainingData, EveryComplaintNamesFileAndLine) {
   EXPECT_TRUE(refused("the\n\nthe\n", "le\nle\nle\n", {"b.en: line 2 is empty"}));
   EXPECT_TRUE(refused("the\nthe\n", "le\r\n\r\n", {"b.fr: line 2 is empty"}));
   EXPECT_TRUE(refused("the\nthe\n", "le\nle le le le le le\n", {"b.fr: line 2 has 7 tokens", "6 positions"}));
+  EXPECT_TRUE(refused("the\ncaf\xe9\n", "le\nle\n", {"b.en: line 2 is not UTF-8", "byte 3 is 0xe9"}));
+  EXPECT_TRUE(refused("", "", {"b.en: is empty"}));
   Recipe r = texts.recipe;
+  r.longest = 1;
+  EXPECT_TRUE(refuses([&] { data_of(r); }, {"more than 1 tokens", "longest"}));
+  r = texts.recipe;
   r.files->source = texts.scratch / "none.en";
   EXPECT_TRUE(refuses([&] { data_of(r); }, {"none.en", "cannot be opened"}));
   r = texts.recipe;

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace fovea::cli {
+namespace fovea {
 
 inline constexpr char32_t kReplacement = 0xfffd;
 
@@ -51,4 +51,4 @@ inline std::optional<std::size_t> first_bad_utf8(std::string_view text) {
   return std::nullopt;
 }
 
-}  // namespace fovea::cli
+}  // namespace fovea
