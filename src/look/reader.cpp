@@ -41,12 +41,14 @@ std::optional<std::string> mask_named_in(const fs::path& file) {
 
 }  // namespace
 
-Reader::Reader(const fs::path& folder, const models::Summary& model)
-    : folder_(folder), tokenizer_(io::Tokenizer::load(folder / "tokenizer.json")), positions_(model.positions) {
+Reader::Reader(const fs::path& folder) : folder_(folder), tokenizer_(io::Tokenizer::load(folder / "tokenizer.json")) {}
+
+void Reader::fit(const models::Summary& model) {
+  positions_ = model.positions;
   if (tokenizer_.largest_id() >= model.vocabulary) {
     throw Error(
         fmt::format("{}: has token ids up to {}, and the model's vocabulary has {}; the two do not belong together",
-                    (folder / "tokenizer.json").string(), tokenizer_.largest_id(), model.vocabulary));
+                    (folder_ / "tokenizer.json").string(), tokenizer_.largest_id(), model.vocabulary));
   }
 }
 

@@ -31,8 +31,9 @@ struct MaskToken {
 /// A folder's tokenizer, and the length that the model beside it can take.
 class Reader {
  public:
-  /// Error when the tokenizer has ids that the model doesn't.
-  Reader(const std::filesystem::path& folder, const models::Summary& model);
+  explicit Reader(const std::filesystem::path& folder);
+  /// From now on for this model. Error when the tokenizer has ids that the model doesn't.
+  void fit(const models::Summary& model);
 
   /// The text, and a second one unless `pair` is empty, with what the model expects around them. Where that is more
   /// than the model has positions: Error with both counts, or tokens are left out from the end and what was added
@@ -58,7 +59,7 @@ class Reader {
   std::vector<std::string> near(std::string_view word) const;
   std::filesystem::path folder_;
   io::Tokenizer tokenizer_;
-  int positions_;
+  int positions_ = 0;
 };
 
 }  // namespace fovea::look

@@ -102,6 +102,16 @@ TEST(LookCommand, WeightsThatAreNoNumbersAreWarnedOfAndShownAsSuch) {
   EXPECT_EQ(fovea({"info", "--model", folder}).err, "") << "info has it among what it prints";
 }
 
+TEST(LookCommand, ATokenizerThatIsNoneIsToldBeforeWeightsAreRead) {
+  const plain::Checkpoint c;
+  const std::string folder = c.folder.path().string();
+  c.write({{"vocab_size", 5}});  // told once the first tensor is read
+  std::ofstream(folder + "/tokenizer.json") << "{";
+  expect_error(fovea({"look", kText, "--model", folder}), 1, {"tokenizer.json", "save_pretrained"});
+  std::ofstream(folder + "/model.safetensors") << "no weights";  // a header says so at once
+  expect_error(fovea({"look", kText, "--model", folder}), 1, {"model.safetensors"});
+}
+
 TEST(LookCommand, NamesTheFamiliesThereAreWhenOneIsNot) {
   const plain::Checkpoint c;
   c.write({{"model_type", "gpt_neo"}, {"architectures", {"GPTNeoForCausalLM"}}});

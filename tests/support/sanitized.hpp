@@ -1,5 +1,5 @@
-// Whether this is a build under a sanitizer, which keeps memory of its own. A test that includes this is one of those that a plain
-// build has to run as well (../CMakeLists.txt gives it the label `memory`).
+// Whether this is a build under a sanitizer, which keeps memory of its own and is ten times slower. A test that includes this is one of
+// those that a plain build has to run as well (../CMakeLists.txt gives it the label `memory`).
 #pragma once
 
 namespace fovea::testing {

@@ -148,7 +148,6 @@ TEST(Survey, RefusesWhatWouldTakeHours) {
   for (int i = 0; i < 280; ++i) text += " river";
   const fovea::Run run = c.load()(text);  // 283 tokens
   EXPECT_TRUE(refuses([&] { run.survey({}); }, {"79523 reruns", "283 tokens", "one query"}));
-  EXPECT_EQ(run.survey({.token = "the"}).items.size(), 283u);
   EXPECT_TRUE(refuses([&] { run.survey({.token = "money"}); }, {"\"money\""}));
   EXPECT_TRUE(refuses([&] { run.survey({.layers = {2}}); }, {"layer 2"}));
 }
