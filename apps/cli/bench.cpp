@@ -38,22 +38,36 @@ double on_all_threads(const std::function<double()>& probe) {
   return sum;
 }
 
+std::int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
 }  // namespace
 
-Seconds time_runs(const std::function<void()>& work) {
+Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings) {
+  constexpr double kBetweenProbes = 0.2;  // seconds of work
   work();
+  const std::int64_t peak_rss = peak_rss_bytes();
+  const auto probe = [&] {
+    for (Ceiling& c : ceilings) c.reached = std::max(c.reached, on_all_threads(c.probe));
+  };
+  probe();
   std::vector<double> each;
-  double total = 0;
+  double total = 0, probed = 0;
   while (each.size() < 3 || (total < 1 && each.size() < 1000)) {
     const Stopwatch watch;
     work();
     each.push_back(watch.seconds());
     total += each.back();
+    if (total - probed > kBetweenProbes) probe(), probed = total;
   }
+  probe();
   std::sort(each.begin(), each.end());
   const std::size_t half = each.size() / 2;
   const double median = each.size() % 2 ? each[half] : (each[half - 1] + each[half]) / 2;
-  return {each.front(), median, static_cast<int>(each.size())};
+  return {each.front(), median, static_cast<int>(each.size()), peak_rss};
 }
 
 Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
@@ -65,18 +79,17 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
   return t;
 }
 
-double fma_ceiling(Isa isa) {
-  return on_all_threads([isa] { return probe_fma_gflops(isa); });
-}
 Isa table_isa() { return std::min(active_isa(), Isa::Avx512); }
-std::string fma_ceiling_text() { return fmt::format("f32 FMA, {}, {} threads", name_of(table_isa()), threads()); }
-double read_ceiling(std::int64_t bytes) {
-  return on_all_threads([bytes] { return probe_read_gbps(bytes / threads()); });
+Ceiling fma_ceiling() {
+  const Isa isa = table_isa();
+  return {fmt::format("f32 FMA, {}, {} threads", name_of(isa), threads()), [isa] { return probe_fma_gflops(isa); }};
 }
-std::int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return std::int64_t{usage.ru_maxrss} * 1024;
+Ceiling read_ceiling(std::int64_t bytes) {
+  return {fmt::format("reads alone, {} threads", threads()), [bytes] { return probe_read_gbps(bytes / threads()); }};
+}
+Ceiling bf16_ceiling(Isa isa) {
+  return {fmt::format("bf16 products, {}, {} threads", name_of(isa), threads()),
+          [isa] { return probe_bf16_gflops(isa); }};
 }
 
 namespace {
@@ -115,10 +128,8 @@ struct Report {
   ShapeFlags::Problem problem;
   std::string kernel;
   Seconds seconds;
-  double gflops = 0, ceiling = 0, fraction = 0;
-  std::string ceiling_is;                  // what was probed
-  double read_gbps = 0, ceiling_gbps = 0;  // decode only
-  std::int64_t peak_rss = 0;
+  double gflops = 0, read_gbps = 0, fraction = 0;
+  Ceiling products, reads;
 };
 
 Report measure(const BenchOptions& o) {
@@ -132,13 +143,18 @@ Report measure(const BenchOptions& o) {
   const std::vector<int> lengths(static_cast<std::size_t>(p.batch), p.keys);  // the last page may have room for more
   if (o.page_size) spec.lengths.keys = lengths;
   r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
-  note(fmt::format("timing {} …", r.kernel));
+  const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
+  std::vector<Ceiling> ceilings{r.kernel == "flash_amx"          ? bf16_ceiling(Isa::Amx)
+                                : r.kernel == "flash_avx512bf16" ? bf16_ceiling(Isa::Avx512Bf16)
+                                                                 : fma_ceiling()};
+  if (o.decode) ceilings.push_back(read_ceiling(cache));
+  note(fmt::format("timing {}, and this machine's ceilings beside it …", r.kernel));
   const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
-  r.seconds = time_runs([&] {
+  const auto work = [&] {
     const Attention a = attend(q.view(), k.view(), v.view(), spec);
     if (o.backward) backward(a, dout.view());
-  });
-  r.peak_rss = peak_rss_bytes();
+  };
+  r.seconds = time_runs(work, ceilings);
 
   // Two products of one multiply-add per visible pair and channel; what the mask hides is not work.
   const double pairs =
@@ -146,21 +162,12 @@ Report measure(const BenchOptions& o) {
   // Backward: S and dP once more, then dQ, dK and dV.
   const double products = o.backward ? 3 * p.head_dim + 2 * p.value_dim : 0;
   r.gflops = 2 * pairs * (p.head_dim + p.value_dim + products) / r.seconds.min * 1e-9;
-  note("probing this machine's ceilings …");
-  if (r.kernel == "flash_amx" || r.kernel == "flash_avx512bf16") {
-    const Isa isa = r.kernel == "flash_amx" ? Isa::Amx : Isa::Avx512Bf16;
-    r.ceiling = on_all_threads([isa] { return probe_bf16_gflops(isa); });
-    r.ceiling_is = fmt::format("bf16 products, {}, {} threads", name_of(isa), threads());
-  } else {
-    r.ceiling = fma_ceiling(active_isa());
-    r.ceiling_is = fma_ceiling_text();
-  }
-  r.fraction = r.gflops / r.ceiling;
+  r.products = ceilings.front();
+  r.fraction = r.gflops / r.products.reached;
   if (o.decode) {
-    const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
+    r.reads = ceilings.back();
     r.read_gbps = static_cast<double>(cache) / r.seconds.min * 1e-9;
-    r.ceiling_gbps = read_ceiling(cache);
-    r.fraction = r.read_gbps / r.ceiling_gbps;  // one query has little to compute and everything to read
+    r.fraction = r.read_gbps / r.reads.reached;  // one query has little to compute and everything to read
   }
   return r;
 }
@@ -179,11 +186,11 @@ Json to_json(const BenchOptions& o, const Report& r) {
             {"dtype", name_of(p.dtype)},
             {"seconds", {{"min", r.seconds.min}, {"median", r.seconds.median}}},
             {"gflops", r.gflops},
-            {"ceiling", {{"gflops", r.ceiling}, {"what", r.ceiling_is}}},
+            {"ceiling", {{"gflops", r.products.reached}, {"what", r.products.what}}},
             {"fraction", r.fraction}};
   if (o.page_size) json["shape"]["page_size"] = *o.page_size;
-  if (o.decode) json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.ceiling_gbps;
-  json["peak_rss_bytes"] = r.peak_rss;
+  if (o.decode) json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.reads.reached;
+  json["peak_rss_bytes"] = r.seconds.peak_rss;
   return json;
 }
 
@@ -196,14 +203,14 @@ void print(const BenchOptions& o, const Report& r) {
                   seconds_text(r.seconds.median), r.seconds.runs),
       11);
   if (o.decode)
-    say(fmt::format("reading    {:.1f} GB/s of keys and values; the ceiling is {:.1f} (reads alone, {} threads)",
-                    r.read_gbps, r.ceiling_gbps, threads()),
+    say(fmt::format("reading    {:.1f} GB/s of keys and values; the ceiling is {:.1f} ({})", r.read_gbps,
+                    r.reads.reached, r.reads.what),
         11);
-  say(fmt::format("speed      {:.1f} GFLOP/s over visible pairs; the ceiling is {:.1f} ({})", r.gflops, r.ceiling,
-                  r.ceiling_is),
+  say(fmt::format("speed      {:.1f} GFLOP/s over visible pairs; the ceiling is {:.1f} ({})", r.gflops,
+                  r.products.reached, r.products.what),
       11);
   fmt::print("           {} {:.1f}% of what limits it\n", paint(Ink::Accent, bar(r.fraction, 30)), 100 * r.fraction);
-  say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.peak_rss))), 11);
+  say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.seconds.peak_rss))), 11);
 }
 
 void run(const BenchOptions& o) {

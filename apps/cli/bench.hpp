@@ -1,6 +1,7 @@
 // What bench's subjects share: timing, and the ceilings of this machine probed in the same run.
 #pragma once
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,25 +13,34 @@
 
 namespace fovea::cli {
 
+/// What this machine reaches at most of one kind of work.
+struct Ceiling {
+  std::string what;               // to show
+  std::function<double()> probe;  // GFLOP/s or GB/s, of all threads at once
+  double reached = 0;             // by the best of its probes
+};
+/// f32 FMA, in the widest vectors that FOVEA_ISA allows.
+Ceiling fma_ceiling();
+/// Reading `bytes`, shared out among all threads.
+Ceiling read_ceiling(std::int64_t bytes);
+/// Products of bf16 pairs on AMX or AVX512-BF16.
+Ceiling bf16_ceiling(Isa isa);
+
 struct Seconds {
   double min = 0, median = 0;
   int runs = 0;
+  std::int64_t peak_rss =
+      0;  // bytes that the process has had after its first run, before probes take memory of their own
 };
-/// Runs the work once to warm up, then at least 3 times and for about a second.
-Seconds time_runs(const std::function<void()>& work);
+/// Runs the work once to warm up, then at least 3 times and for about a second. Ceilings are probed before, between and
+/// after: a clock that falls, or a neighbour who comes, meets both.
+Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings = {});
 
 /// Normal numbers, the same for the same seed.
 Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed);
 
-/// f32 FMA of all threads at once, GFLOP/s, and what to call it.
-double fma_ceiling(Isa isa);
-std::string fma_ceiling_text();
 /// The instruction set of the f32 kernels: the active one, or what stands below its bf16 products.
 Isa table_isa();
-/// Reading `bytes`, shared out among all threads at once, GB/s.
-double read_ceiling(std::int64_t bytes);
-/// The most memory this process has had, so far.
-std::int64_t peak_rss_bytes();
 
 /// x [rows, in] times a weight [out, in].
 struct GemmSizes {

@@ -41,28 +41,26 @@ void bench_model(const std::string& model, int tokens, bool json) {
   if (tokens < 1 || tokens > s.positions)
     throw Error(fmt::format("--tokens {}: {} reads 1 to {} tokens", tokens, model, s.positions));
   const models::Sequence sequence = any_tokens(s, tokens);
-  note("timing the forward pass …");
-  const Seconds seconds = time_runs([&] { encoder->forward({&sequence, 1}); });
-  const std::int64_t peak = peak_rss_bytes();
-  note("probing this machine's ceilings …");
-  const double gflops = forward_flops(s, tokens) / seconds.min * 1e-9, ceiling = fma_ceiling(active_isa());
-  const std::string what = fma_ceiling_text();
+  note("timing the forward pass, and this machine's ceiling beside it …");
+  Ceiling ceiling = fma_ceiling();
+  const Seconds seconds = time_runs([&] { encoder->forward({&sequence, 1}); }, {&ceiling, 1});
+  const double gflops = forward_flops(s, tokens) / seconds.min * 1e-9, fraction = gflops / ceiling.reached;
   if (json)
     return print_json({{"model", model},
                        {"tokens", tokens},
                        {"seconds", {{"min", seconds.min}, {"median", seconds.median}}},
                        {"tokens_per_second", tokens / seconds.min},
                        {"gflops", gflops},
-                       {"ceiling", {{"gflops", ceiling}, {"what", what}}},
-                       {"fraction", gflops / ceiling},
-                       {"peak_rss_bytes", peak}});
+                       {"ceiling", {{"gflops", ceiling.reached}, {"what", ceiling.what}}},
+                       {"fraction", fraction},
+                       {"peak_rss_bytes", seconds.peak_rss}});
   say(fmt::format("model      {} · {} tokens, {} threads", model, tokens, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs; {:.0f} tokens a second", seconds_text(seconds.min),
                   seconds_text(seconds.median), seconds.runs, tokens / seconds.min),
       11);
-  say(fmt::format("speed      {:.1f} GFLOP/s; the ceiling is {:.1f} ({})", gflops, ceiling, what), 11);
-  fmt::print("           {} {:.1f}% of it\n", paint(Ink::Accent, bar(gflops / ceiling, 30)), 100 * gflops / ceiling);
-  say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(peak))), 11);
+  say(fmt::format("speed      {:.1f} GFLOP/s; the ceiling is {:.1f} ({})", gflops, ceiling.reached, ceiling.what), 11);
+  fmt::print("           {} {:.1f}% of it\n", paint(Ink::Accent, bar(fraction, 30)), 100 * fraction);
+  say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(seconds.peak_rss))), 11);
 }
 
 }  // namespace fovea::cli

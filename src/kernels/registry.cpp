@@ -34,7 +34,7 @@ const std::vector<ForwardKernel>& forward_kernels() {
       {"flash_avx512bf16", "fused tiles, bf16 dot products on AVX-512", Isa::Avx512Bf16, &pairs, K::Bf16Products},
       {"flash_avx512", "fused tiles, f32 products on AVX-512", Isa::Avx512, &kAvx512Table},
       {"flash_avx2", "fused tiles, f32 products on AVX2 + FMA", Isa::Avx2, &kAvx2Table},
-      {"flash_scalar", "fused tiles, f32 products without an instruction set of their own", Isa::Scalar, &kScalarTable},
+      {"flash_scalar", "fused tiles, f32 products in plain C++", Isa::Scalar, &kScalarTable},
       {"flash_amx_emulated", "flash_amx, its bf16 products in C++", Isa::Amx, &emulated_amx, K::EmulatedBf16},
       {"flash_avx512bf16_emulated", "flash_avx512bf16, its bf16 products in C++", Isa::Avx512Bf16, &emulated_pairs,
        K::EmulatedBf16},
