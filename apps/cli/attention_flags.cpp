@@ -71,6 +71,11 @@ void AttentionFlags::declare(Flags& flags) {
       ->group(group);
 }
 
+bool AttentionFlags::given() const {
+  return causal_ || alibi_ || softcap_ || scale_ || !window_.empty() || !kernel_.empty() || align_ != "bottom-right" ||
+         order_ != "softcap-bias";
+}
+
 Align AttentionFlags::align() const {
   if (align_ == "bottom-right") return bottom_right;
   if (align_ == "top-left") return top_left;

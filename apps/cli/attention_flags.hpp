@@ -17,6 +17,8 @@ namespace fovea::cli {
 class AttentionFlags {
  public:
   void declare(Flags& flags);
+  /// True when any of them asks for something.
+  bool given() const;
   /// The mask that the flags alone describe; reads nothing of any batch or head.
   AnyMask mask() const;
   /// Mask, scores, scale and kernel of the flags. UsageError when a flag's value makes no sense.

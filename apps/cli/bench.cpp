@@ -9,6 +9,7 @@
 #include <random>
 #include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -101,7 +102,7 @@ struct BenchOptions {
   std::string subject, isa, model;
   bool backward = false, decode = false;
   std::optional<int> page_size;
-  int tokens = 256;
+  std::optional<int> tokens;
 };
 
 /// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
@@ -136,6 +137,11 @@ Report measure(const BenchOptions& o) {
   Report r;
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
   if (o.decode) p.queries = 1;
+  const double rows = static_cast<double>(p.batch) * p.queries * p.heads,
+               keys = static_cast<double>(p.batch) * p.keys * p.kv_heads,
+               elements = (rows + keys) * (static_cast<double>(p.head_dim) + p.value_dim);  // q and out, k and v
+  refuse_beyond_memory("q, k, v and the output",
+                       elements * static_cast<double>(size_of(p.dtype)) * (o.backward ? 2 : 1));
   note("filling q, k and v …");
   const Tensor q = random_tensor(p.dtype, p.q(), 1);
   const BenchCache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
@@ -213,13 +219,33 @@ void print(const BenchOptions& o, const Report& r) {
   say(fmt::format("memory     {} at most", bytes_text(static_cast<double>(r.seconds.peak_rss))), 11);
 }
 
+}  // namespace
+
+void refuse_beyond_memory(const char* what, double bytes) {
+  const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (bytes > memory)
+    throw Error(fmt::format("{} would take {} and this machine has {}; ask for a smaller --shape", what,
+                            bytes_text(bytes), bytes_text(memory)));
+}
+
+namespace {
+
 void run(const BenchOptions& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
-  if (o.subject == "model") return bench_model(o.model, o.tokens, o.common.json);
-  if (o.subject == "look") return bench_look(o.shape.problem(), o.common.json);
-  if (!o.model.empty()) throw UsageError("--model belongs to bench model");
+  const bool attention = o.flags.given() || o.decode || o.backward || o.page_size;
+  if (o.subject == "model") {
+    if (attention || o.shape.given())
+      throw UsageError("bench model takes --model and --tokens alone, not a problem's flags");
+    return bench_model(o.model, o.tokens.value_or(256), o.common.json);
+  }
+  if (!o.model.empty() || o.tokens) throw UsageError("--model and --tokens belong to bench model");
+  if (o.subject == "look") {
+    if (attention) throw UsageError("bench look takes --shape alone, not the flags of attention");
+    return bench_look(o.shape.problem(), o.common.json);
+  }
   if (o.subject == "gemm") {
+    if (attention) throw UsageError("bench gemm takes --shape alone, not the flags of attention");
     const auto [rows, in, out] = o.shape.layer();
     return bench_gemm({rows, in, out}, o.common.json);
   }

@@ -41,6 +41,8 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed);
 
 /// The instruction set of the f32 kernels: the active one, or what stands below its bf16 products.
 Isa table_isa();
+/// Error when so many bytes are more than the machine has.
+void refuse_beyond_memory(const char* what, double bytes);
 
 /// x [rows, in] times a weight [out, in].
 struct GemmSizes {

@@ -12,6 +12,8 @@
 
 namespace fovea::cli {
 void bench_gemm(const GemmSizes& n, bool json) {
+  const auto rows = static_cast<double>(n.rows), in = static_cast<double>(n.in), out = static_cast<double>(n.out);
+  refuse_beyond_memory("x, the weight, packed too, and the output", 4 * (rows * in + 2 * in * out + rows * out));
   note("filling x and the weight …");
   const Tensor x = random_tensor(DType::F32, {n.rows, n.in}, 1), weight = random_tensor(DType::F32, {n.out, n.in}, 2),
                bias = random_tensor(DType::F32, {n.out}, 3);

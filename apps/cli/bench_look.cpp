@@ -157,6 +157,9 @@ Json bench_effect(int rounds, bool json) {
 }  // namespace
 
 void bench_look(const ShapeFlags::Problem& shape, bool json) {
+  refuse_beyond_memory(
+      "q, k, v and the output",
+      4.0 * static_cast<double>(2 * shape.q().elements() + shape.k().elements() + shape.v().elements()));
   constexpr int rounds = 7;
   if (!json)
     say(fmt::format("q {} · k {} · F32, {} threads", shape.q().str(), shape.k().str(), threads()), 0), fmt::print("\n");

@@ -144,6 +144,12 @@ TEST(Bench, BadProblemsAreOneLine) {
   expect_error(fovea({"bench", "attention", "--isa", "neon"}), 1, {"neon"});
   expect_error(fovea({"bench", "model"}), 2, {"--model"});
   expect_error(fovea({"bench", "attention", "--model", "x"}), 2, {"--model"});
+  expect_error(fovea({"bench", "attention", "--tokens", "5"}), 2, {"--tokens"});
+  expect_error(fovea({"bench", "gemm", "--causal"}), 2, {"bench gemm", "--shape alone"});
+  expect_error(fovea({"bench", "model", "--model", "x", "--decode"}), 2, {"bench model"});
+  expect_error(fovea({"bench", "attention", "--shape", "64x64x1000000x4096"}), 1,
+               {"would take 268.4 TB", "smaller --shape"});
+  expect_error(fovea({"bench", "gemm", "--shape", "1000000x1000000x1000000"}), 1, {"would take 16.0 TB"});
 }
 
 }  // namespace
