@@ -39,6 +39,20 @@ TEST_F(Terminal, NoLineIsWiderThanTheTerminal) {
     }
 }
 
+TEST_F(Terminal, NoLineOfTheModelsScreensIsWiderEither) {
+  const std::string text = "The animal didn't cross the street because it was too tired.";
+  for (const std::uint16_t columns : {std::uint16_t{80}, std::uint16_t{140}})
+    for (const Words& line :
+         {Words{"translate", "--look", text}, Words{"look", text, "--token", "it", "--measure"},
+          Words{"look", text, "--kind", "cross"}, Words{"measure", text, "--cut", "it:animal,it:tired"},
+          Words{"measure", text, "--all", "heads"}, Words{"info", "--model", "demo"}}) {
+      const Outcome o = fovea_on_terminal(line, columns);
+      EXPECT_EQ(o.status, 0) << o.out;
+      EXPECT_LE(widest_line(o.out), columns) << o.out;
+      EXPECT_EQ(o.out.find("…"), std::string::npos) << "nothing is cut off\n" << o.out;
+    }
+}
+
 TEST_F(Terminal, ColumnsComesBeforeTheTerminalAndEightyWithoutEither) {
   const Words line{"explain", "--shape", "2x32x65536x128", "--kv-heads", "8", "--causal"};
   EXPECT_LE(widest_line(fovea(line).out), 80u);
