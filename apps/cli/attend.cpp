@@ -1,6 +1,8 @@
 // fovea attend: attention on tensors from any language, safetensors in and out.
 #include "attend.hpp"
 
+#include <cmath>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -48,22 +50,40 @@ void check_dout(const AttentionInput& in) {
                             wanted.str()));
 }
 
-/// Weights go straight to the file; the statistics ride along where they read the same rows.
-void write_rows(const AttendOptions& o, const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
-  std::optional<Attention> without_sinks;
-  if (o.stats && in.sink) {
-    AttentionSpec bare = in.spec;
-    bare.sinks = {};
-    without_sinks = attend(in.q.view(), in.k.view(), in.v.view(), bare);
+/// Entropy in nats, the sink's share counted as one more key: an outcome of probability p beside a row of entropy H
+/// makes (1 − p)·H + h(p). Of the row without sinks, since beside a dominant one its own would have no digits left.
+Tensor entropy_with_sinks(const AttentionInput& in, const Attention& bare) {
+  Tensor all(DType::F32, bare.lse.shape());
+  const std::span lse = bare.lse.values<float>(), entropy = bare.rows.entropy.values<float>();
+  const auto time = static_cast<std::size_t>(bare.lse.shape()[2]),
+             heads = static_cast<std::size_t>(bare.lse.shape()[1]);
+  for (std::size_t i = 0; i < lse.size(); ++i) {
+    const double logit = static_cast<double>(in.sink->values<float>()[i / time % heads]);
+    const double gap = static_cast<double>(lse[i]) - logit;  // −∞ for a row that sees nothing: p = 1
+    const double p = 1 / (1 + std::exp(gap)), rest = 1 / (1 + std::exp(-gap));
+    double sum = rest * static_cast<double>(entropy[i]);
+    for (const double x : {p, rest})
+      if (x > 0) sum -= x * std::log(x);
+    all.values<float>()[i] = static_cast<float>(sum);
   }
-  RowStatistics statistics(in, without_sinks ? *without_sinks : a);
-  if (o.weights || (o.stats && !without_sinks))
+  return all;
+}
+
+/// Weights go straight to the file.
+void write_rows(const AttendOptions& o, const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
+  if (o.weights)
     for_weight_bands(in, a, [&](const WeightBand& band) {
-      if (o.weights) file.append("weights", TensorView(DType::F32, band.rows.data(), {band.count, in.k.shape()[1]}));
-      if (o.stats && !without_sinks) statistics.take(band);
+      file.append("weights", TensorView(DType::F32, band.rows.data(), {band.count, in.k.shape()[1]}));
     });
-  if (without_sinks) for_weight_bands(in, *without_sinks, [&](const WeightBand& band) { statistics.take(band); });
-  if (o.stats) file.append("entropy", statistics.entropy), file.append("max", statistics.max);
+  if (!o.stats) return;
+  if (a.spec().statistics) {
+    file.append("entropy", a.rows.entropy);
+  } else {
+    AttentionSpec bare = in.spec;
+    bare.sinks = {}, bare.statistics = statistics();
+    file.append("entropy", entropy_with_sinks(in, attend(in.q.view(), in.k.view(), in.v.view(), bare)));
+  }
+  file.append("max", a.max);
 }
 
 void write_gradients(const AttentionInput& in, const Attention& a, io::SafeTensorsWriter& file) {
@@ -94,6 +114,7 @@ void report(const AttendOptions& o, const Attention& a, const std::vector<io::Te
 void attend_file(const AttendOptions& o, const AttentionInput& in) {
   AttentionSpec spec = in.spec;
   if (!o.out_dtype.empty()) spec.output = dtype_of_flag("--out-dtype", o.out_dtype);
+  if (o.stats && !in.sink) spec.statistics = statistics();  // beside a dominant sink they would have no digits left
   Explanation plan;
   in.blame_file([&] {  // all that can be wrong with IN is said before OUT is touched
     plan = explain(in.q, in.k, in.v, spec);

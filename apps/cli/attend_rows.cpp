@@ -1,7 +1,5 @@
-// Weights and row statistics of fovea attend, streamed.
+// Weights of fovea attend, streamed.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include <fovea/threads.hpp>
 
@@ -42,38 +40,6 @@ void for_weight_bands(const AttentionInput& in, const Attention& a,
         if (bands.size() == kAtOnce) flush();
       }
   flush();
-}
-
-RowStatistics::RowStatistics(const AttentionInput& in, const Attention& bare)
-    : entropy(DType::F32, bare.lse.shape()), max(DType::F32, bare.lse.shape()), in_(in), bare_(bare) {}
-
-void RowStatistics::take(const WeightBand& band) {
-  const std::int64_t heads = in_.q.shape()[2], time = in_.q.shape()[1];
-  const auto keys = static_cast<std::size_t>(in_.k.shape()[1]);
-  for (int i = 0; i < band.count; ++i) {
-    const std::span row(band.rows.data() + static_cast<std::size_t>(i) * keys, keys);
-    const auto at = static_cast<std::size_t>((band.batch * heads + band.head) * time + band.begin + i);
-    const double lse = static_cast<double>(bare_.lse.values<float>()[at]);
-    if (lse == -std::numeric_limits<double>::infinity()) {
-      max.values<float>()[at] = -std::numeric_limits<float>::infinity();
-      continue;
-    }
-    double entropy_sum = 0, top = 0;
-    for (const float w : row) {
-      const double a = static_cast<double>(w);
-      if (a != 0) entropy_sum -= a * std::log(a);
-      if (!(a <= top)) top = a;
-    }
-    if (in_.sink) {  // one more outcome, of probability p: H = (1 − p)·H_keys + h(p)
-      const double logit = static_cast<double>(in_.sink->values<float>()[static_cast<std::size_t>(band.head)]);
-      const double p = 1 / (1 + std::exp(lse - logit)), rest = 1 / (1 + std::exp(logit - lse));
-      entropy_sum *= rest;
-      for (const double x : {p, rest})
-        if (x > 0) entropy_sum -= x * std::log(x);
-    }
-    entropy.values<float>()[at] = static_cast<float>(entropy_sum);
-    max.values<float>()[at] = static_cast<float>(lse + std::log(top));
-  }
 }
 
 }  // namespace fovea::cli

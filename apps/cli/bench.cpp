@@ -240,13 +240,17 @@ void run(const BenchOptions& o) {
     return bench_model(o.model, o.tokens.value_or(256), o.common.json);
   }
   if (!o.model.empty() || o.tokens) throw UsageError("--model and --tokens belong to bench model");
+  if (o.subject == "look") {
+    if (attention) throw UsageError("bench look takes --shape alone, not the flags of attention");
+    return bench_look(o.shape.problem(), o.common.json);
+  }
   if (o.subject == "gemm") {
     if (attention) throw UsageError("bench gemm takes --shape alone, not the flags of attention");
     const auto [rows, in, out] = o.shape.layer();
     return bench_gemm({rows, in, out}, o.common.json);
   }
   if (o.subject != "attention")
-    throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm and model", o.subject));
+    throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm, model and look", o.subject));
   if (o.page_size && (*o.page_size < 1 || *o.page_size > (1 << 20)))
     throw UsageError(fmt::format("--page-size {}: expected a number of keys from 1 to {}", *o.page_size, 1 << 20));
   if (o.page_size && o.backward)
@@ -258,8 +262,10 @@ void run(const BenchOptions& o) {
 Job declare_bench(Flags& flags) {
   auto o = std::make_shared<BenchOptions>();
   flags
-      .add_option("SUBJECT", o->subject,
-                  "attention (one problem), gemm (a linear layer) or model (the forward pass of an encoder)")
+      .add_option(
+          "SUBJECT", o->subject,
+          "attention (one problem), gemm (a linear layer), model (the forward pass of an encoder) or look (what "
+          "looking costs)")
       ->required()
       ->type_name("WHAT");
   o->shape.declare(flags);
@@ -293,14 +299,16 @@ Job declare_bench(Flags& flags) {
 
 }  // namespace
 
-const Command kBench{"bench", "speed, beside the ceilings probed in the same run", "attention|gemm|model [options]",
+const Command kBench{"bench", "speed, beside the ceilings probed in the same run",
+                     "attention|gemm|model|look [options]",
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --page-size 16\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"
-                     "  fovea bench model --model build/models/minilm --tokens 256\n",
+                     "  fovea bench model --model build/models/minilm --tokens 256\n"
+                     "  fovea bench look --shape 1x4x2048x64\n",
                      declare_bench};
 
 }  // namespace fovea::cli

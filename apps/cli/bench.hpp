@@ -8,6 +8,7 @@
 #include <fovea/cpu.hpp>
 #include <fovea/tensor.hpp>
 
+#include "attention_flags.hpp"
 #include "command.hpp"
 
 namespace fovea::cli {
@@ -49,5 +50,6 @@ struct GemmSizes {
 };
 void bench_gemm(const GemmSizes& sizes, bool json);
 void bench_model(const std::string& model, int tokens, bool json);
+void bench_look(const ShapeFlags::Problem& shape, bool json);
 
 }  // namespace fovea::cli

@@ -142,17 +142,6 @@ void print_machine() {
 // ------------------------------------------------------------------------------------------------------------- the
 // model
 
-/// What looking into n tokens keeps, and what the attention matrices would be: every layer's q, k, v, out and LSE, and
-/// the hidden state before and after each layer, all F32.
-struct Memory {
-  std::int64_t kept = 0, matrices = 0;
-};
-Memory memory_at(const models::Summary& s, std::int64_t n) {
-  const std::int64_t heads = s.heads, kv = s.kv_heads, dim = s.head_dim, layers = s.layers;
-  const std::int64_t per_token = layers * ((2 * heads + 2 * kv) * dim + heads) + (layers + 1) * s.width;
-  return {4 * n * per_token, 4 * layers * heads * n * n};
-}
-
 int tokens_of(const InfoOptions& o, const models::Summary& s) {
   if (o.tokens > s.positions)
     throw Error(fmt::format("--tokens {}: {} has {} positions; ask for at most that many", o.tokens, o.model.model,
@@ -160,33 +149,37 @@ int tokens_of(const InfoOptions& o, const models::Summary& s) {
   return o.tokens > 0 ? o.tokens : s.positions;
 }
 
-Json model_json(const InfoOptions& o, const models::Summary& s) {
+Json model_json(const InfoOptions& o, const Model& model) {
+  const models::Summary& s = model.summary();
   const int n = tokens_of(o, s);
-  const Memory m = memory_at(s, n);
-  return {
-      {"model", o.model.model},
-      {"family", s.family},
-      {"architecture", s.architecture},
-      {"layers", s.layers},
-      {"decoder_layers", s.decoder_layers},
-      {"heads", s.heads},
-      {"kv_heads", s.kv_heads},
-      {"pruned_heads", s.pruned_heads},
-      {"head_dim", s.head_dim},
-      {"width", s.width},
-      {"feed_forward", s.feed_forward},
-      {"positions", s.positions},
-      {"vocabulary", s.vocabulary},
-      {"parameters", s.parameters},
-      {"weights_dtype", s.weights_dtype},
-      {"warnings", s.warnings},
-      {"memory",
-       {{"tokens", n}, {"weights_bytes", 4 * s.parameters}, {"look_bytes", m.kept}, {"matrices_bytes", m.matrices}}}};
+  const Recording m = model.recording(n);
+  return {{"model", o.model.model},
+          {"family", s.family},
+          {"architecture", s.architecture},
+          {"layers", s.layers},
+          {"decoder_layers", s.decoder_layers},
+          {"heads", s.heads},
+          {"kv_heads", s.kv_heads},
+          {"pruned_heads", s.pruned_heads},
+          {"head_dim", s.head_dim},
+          {"width", s.width},
+          {"feed_forward", s.feed_forward},
+          {"positions", s.positions},
+          {"vocabulary", s.vocabulary},
+          {"parameters", s.parameters},
+          {"weights_dtype", s.weights_dtype},
+          {"warnings", s.warnings},
+          {"memory",
+           {{"tokens", n},
+            {"weights_bytes", 4 * s.parameters},
+            {"look_bytes", m.bytes()},
+            {"matrices_bytes", m.matrices_bytes}}}};
 }
 
-void print_model(const InfoOptions& o, const models::Summary& s) {
+void print_model(const InfoOptions& o, const Model& model) {
+  const models::Summary& s = model.summary();
   const int n = tokens_of(o, s);
-  const Memory m = memory_at(s, n);
+  const Recording m = model.recording(n);
   say(fmt::format("model      {} ({}, {})", o.model.model, s.family, s.architecture), 11);
   const std::string layers = s.decoder_layers > 0 ? fmt::format("{} encoder and {} decoder", s.layers, s.decoder_layers)
                                                   : std::to_string(s.layers);
@@ -201,7 +194,8 @@ void print_model(const InfoOptions& o, const models::Summary& s) {
                   s.weights_dtype, bytes_text(4 * static_cast<double>(s.parameters))),
       11);
   say(fmt::format("looking    at {} tokens keeps {}; the attention matrices it can rebuild any weight of would be {}",
-                  count_text(n), bytes_text(static_cast<double>(m.kept)), bytes_text(static_cast<double>(m.matrices))),
+                  count_text(n), bytes_text(static_cast<double>(m.bytes())),
+                  bytes_text(static_cast<double>(m.matrices_bytes))),
       11);
   for (const std::string& w : s.warnings) say(fmt::format("warning    {}", w), 11, Ink::Warn);
   fmt::print("\n");
@@ -215,7 +209,7 @@ void run(const InfoOptions& o) {
     return o.common.json ? print_json(machine_json()) : print_machine();
   }
   const Model model = fovea::load(o.model.model);  // its warnings are among what is printed
-  o.common.json ? print_json(model_json(o, model.summary())) : print_model(o, model.summary());
+  o.common.json ? print_json(model_json(o, model)) : print_model(o, model);
 }
 
 Job declare_info(Flags& flags) {

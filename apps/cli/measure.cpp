@@ -68,6 +68,8 @@ Json to_json(const Effect& e) {
   Json all{{"metric", e.metric}, {"before", e.before}, {"after", e.after},
            {"effect", e.effect}, {"weight", e.weight}, {"local_effect", e.local_effect}};
   add_gradient(all, e.gradient_effect);
+  if (!std::isnan(e.kl))
+    all.update({{"logit_effect", e.logit_effect}, {"log_probability_effect", e.log_probability_effect}, {"kl", e.kl}});
   all["control"] = {{"mean", e.control.mean},
                     {"sd", e.control.sd},
                     {"percentile", e.control.percentile()},

@@ -60,6 +60,10 @@ void print_tiers(const Effect& e) {
     table.row({"by the slope", effect_number(e.gradient_effect), share(e.gradient_effect),
                "the metric's slope along it: estimate"});
   table.row({"measured effect", effect_number(e.effect), share(e.effect), metric_text(e)});
+  if (!std::isnan(e.kl))
+    table.row({"KL", effect_number(e.kl), "",
+               fmt::format("nats; Δlog p {}, Δlogit {}", effect_number(e.log_probability_effect),
+                           effect_number(e.logit_effect))});
   if (e.control.draws > 0)
     table.row({"control", effect_number(e.control.mean), share(e.control.mean),
                fmt::format("± {}: {} random removals like it", effect_number(e.control.sd), e.control.draws)});

@@ -54,6 +54,15 @@ constexpr Output output(DType dtype) { return {dtype}; }
 /// Insist on a kernel by name (see explain); Error when it refuses the problem.
 inline KernelName kernel(std::string name) { return {std::move(name)}; }
 
+/// Asks for statistics of rows, for the `top` (at most 16) greatest weights of each, exactly, and for the mass that
+/// segments of the keys receive: [keys of the longest batch row] each key's segment, 0, 1, …, at most 32 of them, or −1
+/// for none. Borrowed. See RowStatistics.
+struct Statistics {
+  int top = 0;
+  std::span<const int> segments = {};
+};
+constexpr Statistics statistics(int top = 0, std::span<const int> segments = {}) { return {top, segments}; }
+
 /// All that composes into an attention problem besides the tensors.
 struct AttentionSpec {
   AnyMask mask;
@@ -64,6 +73,7 @@ struct AttentionSpec {
   Packed packed;
   std::optional<DType> output;
   std::string kernel;  // empty: the best that accepts
+  std::optional<Statistics> statistics;
 
   AttentionSpec() = default;
   template <class... Parts>
@@ -91,6 +101,18 @@ struct AttentionSpec {
   void set(Packed p) { packed = p; }
   void set(Output o) { output = o.dtype; }
   void set(KernelName k) { kernel = std::move(k.name); }
+  void set(Statistics s) { statistics = s; }
+};
+
+/// What the forward pass has gathered of each row besides LSE and the greatest score; empty where statistics() did not
+/// ask. F32 [batch, heads, time]; zeros for a row that sees nothing.
+struct RowStatistics {
+  Tensor entropy;   // H_i = lse − Σ_j A_ij s_ij, nats (Clark et al. 2019, arXiv 1906.04341); a sink is one more term
+  Tensor distance;  // Σ_j A_ij |i − j|, as rows and keys are numbered (Vig & Belinkov 2019, 1906.04284)
+  Tensor first;     // A_i0: what is parked on the first key (Xiao et al. 2023, 2309.17453)
+  Tensor segments;  // [batch, heads, time, segments] Σ A_ij over each segment's keys
+  std::vector<int> top_key;       // [batch, heads, time, top] heaviest first; −1 where the row has fewer
+  std::vector<float> top_weight;  // the same
 };
 
 class Attention;
@@ -122,6 +144,10 @@ class Attention {
  public:
   Tensor out;  // [batch, time, heads, value_dim]
   Tensor lse;  // F32 [batch, heads, time]: natural log of Σ exp(score); −inf for a row that sees nothing
+  /// F32 [batch, heads, time]: max_j score; −inf for a row that sees nothing. exp(max − lse) is the greatest weight
+  /// (confidence; Voita et al. 2019, arXiv 1905.09418).
+  Tensor max;
+  RowStatistics rows;
 
   struct At {
     int batch = 0, head = 0, query = 0;
@@ -137,6 +163,11 @@ class Attention {
   std::vector<float> weights(At row) const;
   /// Rows [first, last) of weights, [rows, keys].
   std::vector<float> weights(int batch, int head, Range queries) const;
+  /// A tile, [rows, keys]; of one key a column. Each weight is within |lse| · 1e-7 of itself (that of a whole row,
+  /// whose sum is known, is nearer). Costs its own tiles of 64 × 64 alone.
+  std::vector<float> weights(int batch, int head, Range queries, Range keys) const;
+  /// Single weights, each from its own tile.
+  std::vector<float> weights(std::span<const Edge> edges) const;
   /// The weight that the sink took from this row; 0 without sinks.
   float sink_weight(At row) const;
   /// That row's output [value_dim], had this edge not been there: (o − A·v) / (1 − A). Error if it is the row's only

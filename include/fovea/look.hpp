@@ -9,6 +9,21 @@
 
 namespace fovea {
 
+/// What a run keeps, so that any weight of it can be rebuilt, as it is said before it is taken: of each layer's
+/// attention what the kernel read and put out (q, k, v, output, LSE, greatest scores), and the hidden states before the
+/// first layer and after each. At most: heads that were pruned are counted too.
+struct Recording {
+  struct Layer {
+    std::string kind;
+    int layer = 0;
+    std::int64_t bytes = 0;
+  };
+  std::vector<Layer> layers;
+  std::int64_t hidden_bytes = 0;
+  std::int64_t matrices_bytes = 0;  // what the attention matrices would be, which are not kept
+  std::int64_t bytes() const;       // all that is kept
+};
+
 /// One head over one run. i query, j key, n_i keys that the mask shows to i; means are over the queries that see a key.
 struct HeadStatistics {
   std::string kind;
@@ -102,6 +117,10 @@ struct Effect {
   /// What the slope of the metric makes of it: −Σ g·Δo with g = ∂metric/∂o of each head's output, a first-order
   /// estimate of `effect`. NaN where the metric has no slope (a cosine distance is flat where nothing is removed).
   double gradient_effect = 0;
+  /// Of what the model says where it is asked, all such positions together; NaN of a model that answers with vectors
+  /// alone. The answer's (or the target's) logit and log-probability, before − after, and KL(before ‖ after) of all
+  /// that could be said there, nats.
+  double logit_effect = 0, log_probability_effect = 0, kl = 0;
   Control control;
   /// The model's answer, of one that writes the whole text, written anew without what was removed; empty where it gives
   /// none.

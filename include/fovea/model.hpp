@@ -1,5 +1,6 @@
 // load("…"): a model from a Hugging Face folder. model("text"): a run that can be looked into.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -144,6 +145,11 @@ struct Translation {
 class Model {
  public:
   const models::Summary& summary() const;
+  /// What a run over a text of so many tokens keeps; of a model that writes, beside a translation of `written` tokens.
+  Recording recording(int tokens, int written = 0) const;
+  /// From now on, runs that would keep more are refused before they are made, with the number of tokens that fits. 0:
+  /// no limit, as at first.
+  void limit_recording(std::int64_t bytes) { recording_limit_ = bytes; }
   /// Tokenizes and runs. Error when the text is longer than the model's positions, with both counts; with `truncate` it
   /// is cut and *cut receives the number of tokens left out. A model that writes also writes, and refuses what
   /// translate() refuses.
@@ -176,6 +182,7 @@ class Model {
   explicit Model(std::shared_ptr<const look::ModelParts> parts);
   Run run(std::string_view text, const std::string_view* translation, bool truncate, int* cut) const;
   std::shared_ptr<const look::ModelParts> parts_;
+  std::int64_t recording_limit_ = 0;
 };
 
 /// A folder in Hugging Face layout, an org/name in the local hub cache, or "demo": the translator that is part of the

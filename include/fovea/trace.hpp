@@ -14,13 +14,14 @@ struct TraceQuery {
   Range queries = {};                          // rows
   std::span<const float> along = {};           // [keys] f of Σ_j A_ij f_j; empty: not asked
   std::vector<int> offsets = {};               // of the weights A_i,i+offset
+  bool rows = true;                            // what rows add up to, and the proof; false: columns and tiles alone
   bool received = false;                       // the columns' sums …
   std::span<const float> received_share = {};  // … each row counted by so much, [rows]; empty: by 1
   bool tiles = false;                          // mass and maximum of tiles of 64 × 64
 };
 
-/// All of them over the rows that were asked for. A row that sees nothing has zeros. `sink` shares are in no sum over
-/// keys; a learned sink is one more term of the entropy.
+/// All of them over the rows that were asked for; vectors of what was not asked are empty. A row that sees nothing has
+/// zeros. `sink` shares are in no sum over keys; a learned sink is one more term of the entropy.
 struct Trace {
   std::vector<int> visible;      // [rows] keys that the mask shows
   std::vector<float> mass;       // [rows] Σ_j A_ij: 1, or less what a sink took

@@ -19,6 +19,21 @@ struct Operand {
   int page_size = 0, blocks = 0;
 };
 
+/// What the forward pass gathers of rows besides LSE and the greatest score: arrays laid out as lse, with so many
+/// numbers at each place as are said.
+struct RowProbes {
+  static constexpr int kMostTop = 16;
+  bool sums = false;                                                // whether the next three are wanted
+  float *entropy = nullptr, *distance = nullptr, *first = nullptr;  // H_i, nats; Σ_j A_ij |i − j|; A_i0
+  int top = 0;
+  int* top_key = nullptr;  // [top] −1: the row has fewer
+  float* top_weight = nullptr;
+  int segments = 0;
+  const float* share = nullptr;   // [segments, share_stride] each key's share of each segment, zeros beyond the keys
+  std::int64_t share_stride = 0;  // a multiple of 64, the longest batch row's keys or more
+  float* segment_mass = nullptr;  // [segments] Σ_j A_ij share_j
+};
+
 struct Problem {
   Operand q, k, v, out;
   int batches = 0, queries = 0, keys = 0;  // queries, keys: of the longest batch row
@@ -29,7 +44,9 @@ struct Problem {
   ScoreView score;
   const float* sinks = nullptr;  // [heads], or none
   float* lse = nullptr;          // [batch, heads, time] with these strides and time stride 1; may be null
+  float* most = nullptr;         // the greatest score of each row, laid out as lse; may be null
   std::int64_t lse_batch = 0, lse_head = 0;
+  const RowProbes* probes = nullptr;
 
   // Batch rows of different length. Null: all rows have `queries` and `keys`.
   const int* q_lengths = nullptr;   // [batches]
@@ -61,19 +78,20 @@ struct Problem {
   }
 };
 
-/// What is asked of one head, and where it goes. Per row [rows], of queries.end − queries.begin rows; null: not wanted,
-/// where that is said.
+/// What is asked of one head in a second pass, and where it goes. Per row [rows], of queries.end − queries.begin rows;
+/// null: not wanted, where that is said. The sums over rows are those of Problem::probes, which asks for `sums` and
+/// perhaps a segment of its own.
 struct HeadTrace {
   int batch = 0, head = 0;
   Range queries;
-  const float* along = nullptr;      // [keys up to a multiple of 64, zeros there]: of Σ_j A_ij along_j; null: not wanted
-  const int* offsets = nullptr;      // [offset_count]: of A_i,i+offset
+  const int* offsets = nullptr;  // [offset_count]: of A_i,i+offset
   int offset_count = 0;
   const float* row_share = nullptr;  // [rows] of `received`; null: 1
 
-  int* visible = nullptr;  // zeros at first: keys that the mask shows
+  bool rows = true;                                            // false: nothing up to `error` is wanted
+  int* visible = nullptr;                                      // zeros at first: keys that the mask shows
   float *mass = nullptr, *entropy = nullptr, *most = nullptr;  // Σ_j A_ij; H_i, nats; max_j A_ij
-  float *distance = nullptr, *along_sum = nullptr;             // Σ_j A_ij |i − j|
+  float *distance = nullptr, *along = nullptr;                 // Σ_j A_ij |i − j|; Σ_j A_ij share_j of segment 0
   float *first = nullptr, *at = nullptr;                       // A_i0; [offset_count, rows], zeros at first
   float* error = nullptr;                                      // max over channels of |Σ_j A_ij v_j − o_i|
   float* received = nullptr;  // [keys up to a multiple of 64] += Σ_i share_i A_ij; null: not wanted
@@ -81,7 +99,6 @@ struct HeadTrace {
   float *tile_mass = nullptr, *tile_peak = nullptr;
   std::int64_t tiles = 0;
   int first_row = 0;
-  float* sums = nullptr;  // [rows, 5 · 16], zeros at first: what the kernel keeps while it sums
 };
 
 /// What a backward pass reads and writes beside the problem, whose out and lse the forward pass filled.

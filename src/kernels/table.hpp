@@ -56,9 +56,9 @@ struct KernelTable {
   /// One item: fills its rows of dq and delta, adds to its split of the sums.
   void (*backward)(const Problem&, const GradientProblem&, const GradientPlan&, std::int64_t item,
                    std::byte* scratch) noexcept;
-  /// weights [queries, keys of the batch row] of one head, rebuilt from q, k and p.lse. At most plan.query_rows
-  /// queries.
-  void (*weights)(const Problem&, const Plan&, int batch, int head, Range queries, float* weights,
+  /// weights [queries, keys] of one head, rebuilt from q, k and p.lse. At most plan.query_rows queries. Where all keys of
+  /// the batch row are asked for, the rounding of lse is divided out.
+  void (*weights)(const Problem&, const Plan&, int batch, int head, Range queries, Range keys, float* weights,
                   std::byte* scratch) noexcept;
   /// One head's rows and columns summed up, from q, k, v and p.lse. At most plan.query_rows queries.
   void (*trace)(const Problem&, const Plan&, const HeadTrace&, std::byte* scratch) noexcept;

@@ -149,11 +149,15 @@ class Tiers {
 
 // -------------------------------------------------------------------------------------------------------------- reruns
 
-std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants) {
+/// `seen`, where it is given, hears the passes of a model that writes.
+std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants,
+                              const std::function<void(const Rerun&)>& seen) {
   const models::Sequence source = sequence_of(run.tokens);
   if (run.writing) {
     const Passage passage{source, sequence_of(run.writing->inputs), run.result, run.writing->result};
-    return metric.read(decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants), variants);
+    const Rerun batch = decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants);
+    if (seen) seen(batch);
+    return metric.read(batch.written, variants);
   }
   const int layer = lowest_layer(*variants.front());
   models::Pass pass = pass_without(variants, run.extent());
@@ -183,7 +187,7 @@ Control summary_of(const std::vector<double>& effects, double measured) {
 void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(run, cut).write(effect); }
 
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
-                          const std::function<void(std::size_t)>& progress) {
+                          const std::function<void(std::size_t)>& progress, const SeenRerun& seen) {
   constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
   const std::size_t most = std::max<std::size_t>(1, kTokens / run.size());
   std::map<int, std::vector<std::size_t>> by_layer;
@@ -195,7 +199,12 @@ std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<c
       const std::span here = std::span(all).subspan(first, std::min(most, all.size() - first));
       std::vector<const Variant*> batch;
       for (const std::size_t i : here) batch.push_back(&variants[i]);
-      std::vector<Answer> read = run_batch(run, metric, batch);
+      std::function<void(const Rerun&)> each;
+      if (seen)
+        each = [&](const Rerun& passes) {
+          for (std::size_t i = 0; i < here.size(); ++i) seen(here[i], passes, i);
+        };
+      std::vector<Answer> read = run_batch(run, metric, batch, each);
       for (std::size_t i = 0; i < here.size(); ++i) answers[here[i]] = std::move(read[i]);
       done += here.size();
       if (progress) progress(done);
@@ -257,7 +266,12 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
       std::ranges::move(draws_like(run, setting, cut, draws, seed), std::back_inserter(variants));
   }
   begin.push_back(variants.size());
-  const std::vector<Answer> answers = rerun(run, metric, variants);
+  std::vector<Rerun::Hidden> reread(cuts.size());  // of the cuts, to be written anew from
+  const std::vector<Answer> answers =
+      rerun(run, metric, variants, {}, [&](std::size_t variant, const Rerun& passes, std::size_t sequence) {
+        const auto cut = std::ranges::lower_bound(begin, variant);
+        if (*cut == variant) reread[static_cast<std::size_t>(cut - begin.begin())] = passes.of(sequence);
+      });
 
   const std::vector<Answer> befores = answers_before(run, metric, cuts);
   std::vector<Effect> effects(cuts.size());
@@ -266,10 +280,13 @@ std::vector<Effect> measure(const Original& run, const Metric& metric, std::span
     const Answer &before = befores[i], &after = answers[begin[i]];
     e.metric = metric.name();
     e.before = before.value, e.after = after.value, e.effect = before.value - after.value;
+    e.logit_effect = before.logit - after.logit, e.kl = after.kl;
+    e.log_probability_effect = before.log_probability - after.log_probability;
     e.output_before = before.output, e.output_after = after.output;
     if (run.writing) {
       e.output_before = run.writing->text;
-      e.output_after = rewritten(run.model, sequence_of(run.tokens), *run.writing, run.kind(), run.extent(), cuts[i]);
+      e.output_after =
+          rewritten(run.model, sequence_of(run.tokens), *run.writing, run.kind(), run.extent(), cuts[i], reread[i]);
     }
     describe(run, cuts[i], e);
     std::vector<double> control;

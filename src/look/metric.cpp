@@ -1,8 +1,8 @@
 #include "look/metric.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <numeric>
 #include <optional>
 
 #include <fmt/format.h>
@@ -62,12 +62,6 @@ class VectorMetric final : public Metric {
   Tensor hidden_;  // [tokens, width] of the run as it was
 };
 
-/// ln p of one answer, less ln p of another where there is one.
-double log_odds(std::span<const float> logits, std::size_t answer, std::optional<std::size_t> against) {
-  const double p = log_probability(logits, answer);
-  return against ? p - log_probability(logits, *against) : p;
-}
-
 /// Σ of the rows' log_odds on a tape, logits [rows, classes]: d ln p_t = [t] − p, and in a difference of two p cancels.
 Tensor recorded_log_odds(const Tensor& logits, const std::vector<std::size_t>& answers,
                          std::optional<std::size_t> against) {
@@ -76,7 +70,8 @@ Tensor recorded_log_odds(const Tensor& logits, const std::vector<std::size_t>& a
   const auto classes = static_cast<std::size_t>(logits.shape()[1]);
   for (std::size_t r = 0; r < answers.size(); ++r) {
     const std::span row = row_of(logits, r);
-    sum += log_odds(row, answers[r], against);
+    sum += against ? static_cast<double>(row[answers[r]]) - static_cast<double>(row[*against])
+                   : log_probability(row, answers[r]);
     const std::span to = slope.values<float>().subspan(r * classes, classes);
     if (!against) std::ranges::transform(softmax(row), to.begin(), [](double p) { return static_cast<float>(-p); });
     to[answers[r]] += 1;
@@ -95,107 +90,121 @@ void refuse_lone_against(const std::string& target, const std::string& against) 
     throw Error(fmt::format("against {} wants a target: what it is to be weighed against", io::in_quotes(against)));
 }
 
-/// What a masked-language head says where words are hidden: with several masks, Σ ln p.
-class VocabularyMetric final : public Metric {
+/// What a head says at chosen positions: Σ ln p of an answer at each, or of one answer its log-odds against another,
+/// in which all but the two logits cancels.
+class AnswerMetric : public Metric {
  public:
-  VocabularyMetric(const ModelParts& model, std::vector<int> masks) : model_(model), masks_(std::move(masks)) {}
-  void ask(std::vector<std::size_t> answers, std::optional<std::size_t> against) {
-    answers_ = std::move(answers), against_ = against;
-  }
-  /// Logits [variants · masks, vocabulary].
-  Tensor logits(const models::Result& result) const {
-    std::vector<int> rows;
-    for (std::size_t i = 0; i < result.ends.size(); ++i)
-      for (const int p : masks_) rows.push_back(static_cast<int>(i) * tokens_of(result) + p);
-    return model_.encoder->vocabulary_logits(rows_at(result.hidden, rows));
+  explicit AnswerMetric(std::vector<int> positions) : positions_(std::move(positions)) {}
+  /// What is asked of `asked` [positions, classes], the logits of the run as it was.
+  void ask(std::vector<std::size_t> answers, std::optional<std::size_t> against, Tensor asked) {
+    answers_ = std::move(answers), against_ = against, asked_ = std::move(asked);
+    said_.clear();
+    for (std::size_t i = 0; i < positions_.size(); ++i) said_.push_back(softmax(row_of(asked_, i)));
   }
   std::string_view name() const override { return against_ ? "log_odds" : "log_probability"; }
-  std::span<const int> positions() const override { return masks_; }
-  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const override {
-    const Tensor rows = logits(result);  // [variants · masks, vocabulary]
-    std::vector<Answer> all(variants.size());
-    for (std::size_t i = 0; i < variants.size(); ++i) {
-      std::vector<std::string> words;
-      for (std::size_t m = 0; m < masks_.size(); ++m) {
-        const std::span row = row_of(rows, i * masks_.size() + m);
-        all[i].value += log_odds(row, answers_[m], against_);
-        words.push_back(model_.reader.spelled(static_cast<int>(likeliest(row))));
-      }
-      all[i].output = fmt::format("{}", fmt::join(words, ", "));
-    }
-    return all;
-  }
-  Tensor recorded(const models::Result& result) const override {
-    return recorded_log_odds(model_.encoder->vocabulary_logits(embedding(result.hidden, masks_)), answers_, against_);
-  }
-
- private:
-  const ModelParts& model_;
-  std::vector<int> masks_;
-  std::vector<std::size_t> answers_;  // one a mask
-  std::optional<std::size_t> against_;
-};
-
-/// What a sequence-classification head says of the text.
-class ClassMetric final : public Metric {
- public:
-  ClassMetric(const ModelParts& model, std::size_t answer, std::optional<std::size_t> against)
-      : model_(model), answer_(answer), against_(against) {}
-  std::string_view name() const override { return against_ ? "log_odds" : "log_probability"; }
-  std::span<const int> positions() const override { return kFirst; }
-  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const override {
-    const Tensor logits = model_.encoder->class_logits(result);  // [variants, labels]
-    std::vector<Answer> all(variants.size());
-    for (std::size_t i = 0; i < variants.size(); ++i) {
-      const std::span row = row_of(logits, i);
-      all[i] = {log_odds(row, answer_, against_), model_.encoder->labels()[likeliest(row)]};
-    }
-    return all;
-  }
-  Tensor recorded(const models::Result& result) const override {
-    return recorded_log_odds(model_.encoder->class_logits(result), {answer_}, against_);
-  }
-
- private:
-  static constexpr std::array kFirst{0};  // the token that the pooler reads
-  const ModelParts& model_;
-  std::size_t answer_;
-  std::optional<std::size_t> against_;
-};
-
-/// What a decoder says at chosen steps, given what was written before them: Σ ln p.
-class WritingMetric final : public Metric {
- public:
-  WritingMetric(const ModelParts& model, std::vector<int> steps, std::vector<std::size_t> answers,
-                std::optional<std::size_t> against)
-      : model_(model), steps_(std::move(steps)), answers_(std::move(answers)), against_(against) {}
-  std::string_view name() const override { return against_ ? "log_odds" : "log_probability"; }
-  std::span<const int> positions() const override { return steps_; }
+  std::span<const int> positions() const override { return positions_; }
   std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const override {
     constexpr std::size_t kRows = 256;  // at once: a vocabulary is wide
     std::vector<Answer> all(variants.size());
-    const std::size_t many = std::max<std::size_t>(1, kRows / steps_.size());
+    const std::size_t count = positions_.size(), many = std::max<std::size_t>(1, kRows / count);
     for (std::size_t first = 0; first < all.size(); first += many) {
       const std::size_t n = std::min(many, all.size() - first);
-      std::vector<int> rows;
-      for (std::size_t i = first; i < first + n; ++i)
-        for (const int step : steps_) rows.push_back(static_cast<int>(i) * tokens_of(result) + step);
-      const Tensor logits = model_.writer->vocabulary_logits(rows_at(result.hidden, rows));  // [n · steps, vocabulary]
+      const Tensor rows = logits(result, first, n);  // [n · positions, classes]
       for (std::size_t i = 0; i < n; ++i)
-        for (std::size_t s = 0; s < steps_.size(); ++s)
-          all[first + i].value += log_odds(row_of(logits, i * steps_.size() + s), answers_[s], against_);
+        for (std::size_t p = 0; p < count; ++p) add(row_of(rows, i * count + p), p, all[first + i]);
     }
     return all;
   }
   Tensor recorded(const models::Result& result) const override {
-    return recorded_log_odds(model_.writer->vocabulary_logits(embedding(result.hidden, steps_)), answers_, against_);
+    return recorded_log_odds(recorded_logits(result), answers_, against_);
+  }
+
+ protected:
+  /// Logits [n · positions, classes] of sequences [first, first + n).
+  virtual Tensor logits(const models::Result& result, std::size_t first, std::size_t n) const = 0;
+  virtual Tensor recorded_logits(const models::Result& result) const = 0;  // of one sequence, by operators
+  /// The likeliest answer of a row [classes], where the metric says one.
+  virtual std::string spelled(std::span<const float>) const { return {}; }
+  /// Rows of these positions in sequences [first, first + n).
+  std::vector<int> rows_of(const models::Result& result, std::size_t first, std::size_t n) const {
+    std::vector<int> rows;
+    for (std::size_t i = first; i < first + n; ++i)
+      for (const int p : positions_) rows.push_back(static_cast<int>(i) * tokens_of(result) + p);
+    return rows;
   }
 
  private:
-  const ModelParts& model_;
-  std::vector<int> steps_;
-  std::vector<std::size_t> answers_;  // one a step
+  void add(std::span<const float> row, std::size_t at, Answer& to) const {
+    const std::span was = row_of(asked_, at);
+    const std::size_t answer = answers_[at];
+    const double logit = static_cast<double>(row[answer]), log_p = log_probability(row, answer);
+    // ln p − ln p' of the answer, and of every other as much more as its logit's change differs from the answer's.
+    double kl = log_probability(was, answer) - log_p;
+    for (std::size_t c = 0; c < row.size(); ++c)
+      kl += said_[at][c] *
+            (static_cast<double>(was[c]) - static_cast<double>(was[answer]) - (static_cast<double>(row[c]) - logit));
+    if (at == 0) to.logit = to.log_probability = to.kl = 0;
+    to.logit += logit, to.log_probability += log_p, to.kl += std::max(kl, 0.0);
+    to.value += against_ ? logit - static_cast<double>(row[*against_]) : log_p;
+    const std::string word = spelled(row);
+    if (!word.empty()) to.output += (to.output.empty() ? "" : ", ") + word;
+  }
+
+  std::vector<int> positions_;
+  std::vector<std::size_t> answers_;  // one a position
   std::optional<std::size_t> against_;
+  Tensor asked_;                           // logits [positions, classes] of the run as it was …
+  std::vector<std::vector<double>> said_;  // … and what they say, [positions, classes]
+};
+
+/// What a masked-language head says where words are hidden.
+class VocabularyMetric final : public AnswerMetric {
+ public:
+  VocabularyMetric(const ModelParts& model, std::vector<int> masks) : AnswerMetric(std::move(masks)), model_(model) {}
+  Tensor logits(const models::Result& result, std::size_t first, std::size_t n) const override {
+    return model_.encoder->vocabulary_logits(rows_at(result.hidden, rows_of(result, first, n)));
+  }
+
+ private:
+  Tensor recorded_logits(const models::Result& result) const override {
+    return model_.encoder->vocabulary_logits(embedding(result.hidden, positions()));
+  }
+  std::string spelled(std::span<const float> row) const override {
+    return model_.reader.spelled(static_cast<int>(likeliest(row)));
+  }
+  const ModelParts& model_;
+};
+
+/// What a sequence-classification head says of the text.
+class ClassMetric final : public AnswerMetric {
+ public:
+  explicit ClassMetric(const ModelParts& model)
+      : AnswerMetric({0}), model_(model) {}  // the token that the pooler reads
+
+ private:
+  Tensor logits(const models::Result& result, std::size_t first, std::size_t n) const override {
+    std::vector<int> rows(n);
+    std::iota(rows.begin(), rows.end(), static_cast<int>(first));
+    return rows_at(model_.encoder->class_logits(result), rows);  // of [variants, labels]
+  }
+  Tensor recorded_logits(const models::Result& result) const override { return model_.encoder->class_logits(result); }
+  std::string spelled(std::span<const float> row) const override { return model_.encoder->labels()[likeliest(row)]; }
+  const ModelParts& model_;
+};
+
+/// What a decoder says at chosen steps, given what was written before them.
+class WritingMetric final : public AnswerMetric {
+ public:
+  WritingMetric(const ModelParts& model, std::vector<int> steps) : AnswerMetric(std::move(steps)), model_(model) {}
+  Tensor logits(const models::Result& result, std::size_t first, std::size_t n) const override {
+    return model_.writer->vocabulary_logits(rows_at(result.hidden, rows_of(result, first, n)));
+  }
+
+ private:
+  Tensor recorded_logits(const models::Result& result) const override {
+    return model_.writer->vocabulary_logits(embedding(result.hidden, positions()));
+  }
+  const ModelParts& model_;
 };
 
 std::unique_ptr<Metric> vocabulary_metric(const ModelParts& model, const models::Result& result, std::vector<int> masks,
@@ -208,14 +217,11 @@ std::unique_ptr<Metric> vocabulary_metric(const ModelParts& model, const models:
   if (!against.empty()) other = id(against);
   const std::size_t count = masks.size();
   auto metric = std::make_unique<VocabularyMetric>(model, std::move(masks));
+  const Tensor logits = metric->logits(result, 0, 1);  // [masks, vocabulary]
   std::vector<std::size_t> answers;
-  if (!target.empty()) {
-    answers = {id(target)};
-  } else {
-    const Tensor logits = metric->logits(result);  // [masks, vocabulary]
-    for (std::size_t m = 0; m < count; ++m) answers.push_back(likeliest(row_of(logits, m)));
-  }
-  metric->ask(std::move(answers), other);
+  if (!target.empty()) answers = {id(target)};
+  for (std::size_t m = answers.size(); m < count; ++m) answers.push_back(likeliest(row_of(logits, m)));
+  metric->ask(std::move(answers), other, logits);
   return metric;
 }
 
@@ -229,8 +235,10 @@ std::unique_ptr<Metric> class_metric(const ModelParts& model, const models::Resu
   };
   std::optional<std::size_t> other;
   if (!against.empty()) other = index(against);
-  const std::size_t answer = target.empty() ? likeliest(row_of(model.encoder->class_logits(result), 0)) : index(target);
-  return std::make_unique<ClassMetric>(model, answer, other);
+  const Tensor logits = model.encoder->class_logits(result);  // [1, labels]
+  auto metric = std::make_unique<ClassMetric>(model);
+  metric->ask({target.empty() ? likeliest(row_of(logits, 0)) : index(target)}, other, logits);
+  return metric;
 }
 
 bool chooses_one_label(const ModelParts& model) {
@@ -281,7 +289,9 @@ std::unique_ptr<Metric> writing_metric(const ModelParts& model, const Writing& w
   std::vector<std::size_t> answers;
   for (const int step : steps)
     answers.push_back(static_cast<std::size_t>(writing.tokens[static_cast<std::size_t>(step)].id));
-  return std::make_unique<WritingMetric>(model, std::move(steps), std::move(answers), other);
+  auto metric = std::make_unique<WritingMetric>(model, std::move(steps));
+  metric->ask(std::move(answers), other, metric->logits(writing.result, 0, 1));
+  return metric;
 }
 
 std::unique_ptr<Metric> choose_metric(const Original& run, const std::string& target, const std::string& against) {

@@ -1,5 +1,6 @@
 // The number by which a run is judged with and without what was removed.
 #pragma once
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,10 +13,14 @@
 
 namespace fovea::look {
 
-/// One variant's number, and what the model answers there.
+/// One variant's number, and what the model answers there. Of a model that gives no answer, only vectors, the rest is
+/// empty and NaN.
 struct Answer {
   double value = 0;
-  std::string output;  // empty: the model gives no answer, only vectors
+  std::string output = {};
+  static constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  double logit = kNone, log_probability = kNone;  // of the answers that are asked about, their sums
+  double kl = kNone;                              // KL(p ‖ p now), p being what was said when nothing lacked; its sum
 };
 
 class Metric {

@@ -13,6 +13,7 @@
 #include "look/head_scores.hpp"
 #include "look/model_parts.hpp"
 #include "look/readout.hpp"
+#include "look/recording.hpp"
 #include "look/writing.hpp"
 
 namespace fovea {
@@ -29,6 +30,8 @@ Model load(const std::string& model) {
 }
 
 const models::Summary& Model::summary() const { return parts_->encoder->summary(); }
+
+Recording Model::recording(int tokens, int written) const { return look::recording_of(summary(), tokens, written); }
 
 std::vector<HeadScore> Model::induction() const { return look::induction(*parts_); }
 
@@ -47,13 +50,16 @@ Run Model::run(std::string_view text, const std::string_view* translation, bool 
   look::Reading reading = parts_->reader.read(text, {}, too_long(truncate), "the text");
   if (cut) *cut = reading.cut;
   if (writes()) parts_->reader.refuse_unknown(text, reading, "the text");
+  const auto read = std::ssize(reading.sequence.ids);
+  look::check_limit(summary(), recording_limit_, read, 0);
+  const auto check = [&](std::int64_t written) { look::check_limit(summary(), recording_limit_, read, written); };
   models::Pass pass;
   pass.record_attention = pass.record_hidden = true;
   auto result = std::make_shared<models::Result>(parts_->encoder->forward(std::span(&reading.sequence, 1), pass));
   std::shared_ptr<look::Writing> writing;
   if (writes()) {
-    writing = std::make_shared<look::Writing>(translation ? look::as_written(*parts_, *translation, *result)
-                                                          : look::write(*parts_, reading.sequence, *result));
+    writing = std::make_shared<look::Writing>(translation ? look::as_written(*parts_, *translation, *result, check)
+                                                          : look::write(*parts_, reading.sequence, *result, check));
     for (const char* kind : {"decoder", "cross"})
       for (models::LayerRecord& record : writing->result.layers)
         if (record.kind == kind) result->layers.push_back(std::move(record));

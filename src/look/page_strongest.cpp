@@ -1,5 +1,8 @@
 // Pages of long texts: the strongest links of each row, and tiles that add up all the rest.
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -95,18 +98,23 @@ class Filling {
   void fill(const HeadRows& rows, std::int64_t h, std::int64_t place, const std::vector<bool>& special) {
     const auto keys = static_cast<std::size_t>(group_.keys);
     std::optional<RowEffects> effects;
-    if (place >= 0) effects.emplace(rows);
+    Trace sums;
+    if (place >= 0) effects.emplace(rows), sums = rows.trace(std::vector<float>(special.begin(), special.end()));
     Tiles tiles(plan_);
-    std::vector<int> order;
+    Greatest best(plan_.links);
     for (int begin = 0; begin < group_.queries; begin += rows.band()) {
       const Range band{begin, std::min(begin + rows.band(), group_.queries)};
       const std::vector<float> weights = rows.weights(band);  // [rows, keys]
       for (int q = band.begin; q < band.end; ++q) {
         const std::span row(weights.data() + static_cast<std::size_t>(q - begin) * keys, keys);
-        tiles.add(q, row);
+        best.clear();
+        tiles.add(q, row, place < 0 ? nullptr : &best);
         if (place < 0) continue;
-        add_links(*effects, place, q, row, order);
-        add_row(rows, place, q, row, special);
+        const auto at = static_cast<std::size_t>(q);
+        const double parked = sinks_ ? rows.sink(q) : 0;
+        special_.put(place * group_.queries + q, parked + static_cast<double>(sums.along[at]));
+        entropy_.put(place * group_.queries + q, static_cast<double>(sums.entropy[at]));
+        add_links(*effects, place, q, row, best.keys());
       }
     }
     for (int t = 0; t < plan_.tiles_down * plan_.tiles_across; ++t) {
@@ -125,17 +133,51 @@ class Filling {
   }
 
  private:
+  /// The keys of a row's greatest weights, heaviest first; of equals the first.
+  class Greatest {
+   public:
+    explicit Greatest(int most) : most_(static_cast<std::size_t>(most)) {}
+    void clear() { keys_.clear(), weights_.clear(); }
+    /// Whether a weight would be kept: asked for the greatest of many first.
+    bool wants(float a) const { return keys_.size() < most_ || weights_.back() < a; }
+    void offer(int key, float a) {
+      if (!wants(a)) return;
+      if (keys_.size() == most_) keys_.pop_back(), weights_.pop_back();
+      const auto at = std::ranges::upper_bound(weights_, a, std::greater<>()) - weights_.begin();
+      weights_.insert(weights_.begin() + at, a), keys_.insert(keys_.begin() + at, key);
+    }
+    const std::vector<int>& keys() const { return keys_; }
+
+   private:
+    std::size_t most_;
+    std::vector<int> keys_;
+    std::vector<float> weights_;  // descending
+  };
+
   struct Tiles {
     explicit Tiles(const Plan& p)
         : plan(p), mass(static_cast<std::size_t>(p.tiles_down * p.tiles_across)), peak(mass.size()) {}
-    void add(int query, std::span<const float> row) {
+    void add(int query, std::span<const float> row, Greatest* best) {
       const auto width = static_cast<std::size_t>(plan.tile_keys);
       auto at = static_cast<std::size_t>(query / plan.tile_queries * plan.tiles_across);
       for (std::size_t begin = 0; begin < row.size(); begin += width, ++at) {
         const auto tile = row.subspan(begin, std::min(width, row.size() - begin));
-        mass[at] += std::accumulate(tile.begin(), tile.end(), 0.0,
-                                    [](double s, float a) { return s + static_cast<double>(a); });
-        peak[at] = std::max(peak[at], *std::ranges::max_element(tile));
+        constexpr std::size_t kTogether = 8;  // sums side by side
+        double sum[kTogether] = {};
+        float most[kTogether] = {};
+        const auto take = [&](std::size_t i, std::size_t k) {
+          sum[k] += static_cast<double>(tile[i]);
+          most[k] = std::max(most[k], tile[i]);
+        };
+        std::size_t i = 0;
+        for (; i + kTogether <= tile.size(); i += kTogether)
+          for (std::size_t k = 0; k < kTogether; ++k) take(i + k, k);
+        for (; i < tile.size(); ++i) take(i, 0);
+        mass[at] += std::accumulate(std::begin(sum), std::end(sum), 0.0);
+        const float high = *std::ranges::max_element(most);
+        peak[at] = std::max(peak[at], high);
+        if (!best || !best->wants(high)) continue;
+        for (i = 0; i < tile.size(); ++i) best->offer(static_cast<int>(begin + i), tile[i]);
       }
     }
     const Plan& plan;
@@ -144,14 +186,7 @@ class Filling {
   };
 
   void add_links(RowEffects& effects, std::int64_t place, int query, std::span<const float> row,
-                 std::vector<int>& order) {
-    order.resize(row.size());
-    std::iota(order.begin(), order.end(), 0);
-    const auto heavier = [&](int a, int b) {
-      const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
-      return x != y ? x > y : a < b;
-    };
-    std::partial_sort(order.begin(), order.begin() + plan_.links, order.end(), heavier);
+                 const std::vector<int>& order) {
     effects.enter(query, row);
     for (int l = 0; l < plan_.links; ++l) {
       const std::int64_t at = (place * group_.queries + query) * plan_.links + l;
@@ -164,19 +199,6 @@ class Filling {
       weight_.put(at, static_cast<double>(a));
       effect_.put(at, effects.effect(key));
     }
-  }
-
-  void add_row(const HeadRows& rows, std::int64_t place, int query, std::span<const float> row,
-               const std::vector<bool>& special) {
-    double parked = sinks_ ? rows.sink(query) : 0, entropy = parked > 0 ? -parked * std::log(parked) : 0;
-    for (std::size_t j = 0; j < row.size(); ++j) {
-      const double a = static_cast<double>(row[j]);
-      if (a == 0) continue;
-      entropy -= a * std::log(a);
-      if (special[j]) parked += a;
-    }
-    special_.put(place * group_.queries + query, parked);
-    entropy_.put(place * group_.queries + query, entropy);
   }
 
   const PageGroup& group_;

@@ -36,6 +36,19 @@ int HeadRows::band() const {
 
 std::vector<float> HeadRows::weights(Range rows) const { return record_->attention.weights(sequence_, head_, rows); }
 
+Trace HeadRows::trace(std::span<const float> along) const {
+  return fovea::trace(record_->attention,
+                      {.batch = sequence_, .head = head_, .queries = {0, queries()}, .along = along});
+}
+
+std::span<const float> HeadRows::output(int query) const {
+  const Tensor& out = record_->attention.out;  // [1, tokens, heads, value_dim]
+  if (out.dtype() != DType::F32) return {};
+  const Shape& shape = out.shape();
+  const std::int64_t at = ((queries_.begin + query) * shape[2] + head_) * shape[3];
+  return {out.data<float>() + at, static_cast<std::size_t>(shape[3])};
+}
+
 bool HeadRows::has_sinks() const { return !record_->attention.spec().sinks.empty(); }
 
 double HeadRows::sink(int query) const {

@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include <fovea/trace.hpp>
+
 #include "models/encoder.hpp"
 
 namespace fovea::look {
@@ -24,6 +26,10 @@ class HeadRows {
   /// Rows of a band that stays within a fixed size; depends on the number of keys alone.
   int band() const;
   std::vector<float> weights(Range rows) const;  // [rows, keys]
+  /// What its rows add up to; `along` [keys] as in TraceQuery.
+  Trace trace(std::span<const float> along) const;
+  /// o_i [value_dim] as the kernel put it out; empty where that was rounded to fewer bits than F32 has.
+  std::span<const float> output(int query) const;
   /// What a learned sink took from a row: the virtual column. 0 without sinks.
   double sink(int query) const;
   bool has_sinks() const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "look/readout.hpp"
@@ -33,16 +34,23 @@ struct Lack {
   const std::string& kind;
   Extent extent;  // as it was
   const Variant& variant;
-  std::span<const Token> draft;  // what each step read when nothing lacked
+  std::span<const Token> draft;  // what each step read when nothing lacked …
+  const Rerun::Hidden& reread;   // … and what becomes of it now
 };
 
 /// Without caches: a mask is of whole passes. One text takes what was written before for a draft of what it will read:
 /// one pass over both answers every step until a word differs, and the next one goes on behind that word (Leviathan et
-/// al. 2023, arXiv 2211.17192, with the text as it was in place of a smaller model).
+/// al. 2023, arXiv 2211.17192, with the text as it was in place of a smaller model). The first such pass is there
+/// already.
 class Rereading final : public models::Decoding {
  public:
   Rereading(const models::EncoderDecoder& model, const models::Result& sources, const Lack& lack)
-      : model_(model), sources_(sources), lack_(lack), rows_(1) {}
+      : model_(model),
+        sources_(sources),
+        lack_(lack),
+        rows_(1),
+        known_(sequence_of(lack.draft)),
+        hidden_(lack.reread.written) {}
 
   Tensor step(std::span<const int> ids) override {
     for (std::size_t i = 0; i < ids.size(); ++i) rows_[i].ids.push_back(ids[i]);
@@ -65,9 +73,18 @@ class Rereading final : public models::Decoding {
       known_.ids = ids;
       for (std::size_t i = ids.size(); i < lack_.draft.size(); ++i) known_.ids.push_back(lack_.draft[i].id);
       hidden_ = read({&known_, 1}).hidden;
+      steps_ = {};
     }
     const int last = static_cast<int>(ids.size()) - 1;
-    return model_.vocabulary_logits(rows_at(hidden_, {&last, 1}));
+    if (last < steps_.begin || last >= steps_.end) {
+      constexpr int kAhead = 16;  // side by side at nearly the cost of one
+      steps_ = {last, std::min(last + kAhead, static_cast<int>(hidden_.shape()[0]))};
+      std::vector<int> next(static_cast<std::size_t>(steps_.end - steps_.begin));
+      std::iota(next.begin(), next.end(), last);
+      logits_ = model_.vocabulary_logits(rows_at(hidden_, next));
+    }
+    const int row = last - steps_.begin;
+    return rows_at(logits_, {&row, 1});
   }
 
   /// Rows of one length.
@@ -86,7 +103,9 @@ class Rereading final : public models::Decoding {
   Lack lack_;
   std::vector<models::Sequence> rows_;
   models::Sequence known_;  // of one text: what the last pass read, …
-  Tensor hidden_;           // … and what became of it, [tokens, width]
+  Tensor hidden_;           // … what became of it, [tokens, width], …
+  Tensor logits_;           // … and what some of its steps say, [steps, vocabulary]
+  Range steps_;
 };
 
 /// The model as a search sees it, without what is lacking.
@@ -97,8 +116,11 @@ class Lacking final : public models::EncoderDecoder {
   models::TargetTokens target_tokens() const override { return model_.target_tokens(); }
   models::Result encode(std::span<const models::Sequence> sources, const models::Pass&) const override {
     if (lack_.kind != "encoder") return model_.encode(sources);
-    const Variant* variant = &lack_.variant;
-    return model_.encode(sources, pass_without({&variant, 1}, lack_.extent));
+    if (sources.size() != 1) throw Error("writing anew without something: one text at a time");
+    return {.ends = {static_cast<int>(lack_.reread.read.shape()[0])},
+            .hidden = lack_.reread.read,
+            .layers = {},
+            .hidden_states = {}};
   }
   models::Result decode(const models::Result& sources, std::span<const models::Sequence> targets,
                         const models::DecoderPass& pass) const override {
@@ -127,7 +149,8 @@ models::Sequence sequence_of(std::span<const Token> tokens) {
 namespace {
 
 /// What each step of `w` read, and the pass in which it did.
-void read_again(const ModelParts& model, const models::Result& read, Writing& w) {
+void read_again(const ModelParts& model, const models::Result& read, const CheckWritten& check, Writing& w) {
+  if (check) check(std::ssize(w.tokens));
   w.inputs.push_back({0, w.how.start, model.reader.piece(w.how.start), 0, 0, true});
   for (const Token& t : std::span(w.tokens).first(w.tokens.size() - 1)) {
     w.inputs.push_back(t);
@@ -149,15 +172,17 @@ Writing nothing_written(const ModelParts& model) {
 
 }  // namespace
 
-Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read) {
+Writing write(const ModelParts& model, const models::Sequence& source, const models::Result& read,
+              const CheckWritten& check) {
   Writing w = nothing_written(model);
   const auto found = runtime::write(*model.writer, {&source, 1}, w.how);
   w.text = model.reader.written(without_start(found.front().front()), w.tokens);
-  read_again(model, read, w);
+  read_again(model, read, check, w);
   return w;
 }
 
-Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read) {
+Writing as_written(const ModelParts& model, std::string_view text, const models::Result& read,
+                   const CheckWritten& check) {
   Writing w = nothing_written(model);
   Reading reading = model.reader.read(text, {}, TooLong::Refuse, "the translation");
   model.reader.refuse_unknown(text, reading, "the translation");
@@ -166,12 +191,23 @@ Writing as_written(const ModelParts& model, std::string_view text, const models:
   const int end = model.writer->target_tokens().end;
   if (w.tokens.empty() || w.tokens.back().id != end)
     w.tokens.push_back({static_cast<int>(w.tokens.size()), end, model.reader.piece(end), 0, 0, true});
-  read_again(model, read, w);
+  read_again(model, read, check, w);
   return w;
 }
 
-models::Result decode_without(const models::EncoderDecoder& model, const Passage& passage, const std::string& kind,
-                              const Extent& of, std::span<const Variant* const> variants) {
+Rerun::Hidden Rerun::of(std::size_t sequence) const {
+  const auto part = [&](const models::Result& all) {
+    if (all.ends.empty()) return Tensor();
+    const int begin = sequence == 0 ? 0 : all.ends[sequence - 1];
+    std::vector<int> rows(static_cast<std::size_t>(all.ends[sequence] - begin));
+    std::iota(rows.begin(), rows.end(), begin);
+    return rows_at(all.hidden, rows);
+  };
+  return {part(read), part(written)};
+}
+
+Rerun decode_without(const models::EncoderDecoder& model, const Passage& passage, const std::string& kind,
+                     const Extent& of, std::span<const Variant* const> variants) {
   const std::size_t n = variants.size();
   const int layer = lowest_layer(*variants.front());
   const std::vector<models::Sequence> targets(n, passage.target);
@@ -179,17 +215,19 @@ models::Result decode_without(const models::EncoderDecoder& model, const Passage
     models::Pass pass = pass_without(variants, of);
     const Tensor start = repeated(passage.read.hidden_states[static_cast<std::size_t>(layer)], n);
     pass.first_layer = layer, pass.start = &start;
-    return model.decode(model.encode(std::vector(n, passage.source), pass), targets);
+    models::Result read = model.encode(std::vector(n, passage.source), pass);
+    models::Result written = model.decode(read, targets);
+    return {std::move(read), std::move(written)};
   }
   models::DecoderPass pass = decoder_pass(kind, of, variants);
   const Tensor start = repeated(passage.written.hidden_states[static_cast<std::size_t>(layer)], n);
   pass.first_layer = layer, pass.start = &start;
-  return model.decode(copies_of(passage.read, n), targets, pass);
+  return {{}, model.decode(copies_of(passage.read, n), targets, pass)};
 }
 
 std::string rewritten(const ModelParts& model, const models::Sequence& source, const Writing& before,
-                      const std::string& kind, const Extent& of, const Variant& variant) {
-  const Lacking lacking(*model.writer, {kind, of, variant, before.inputs});
+                      const std::string& kind, const Extent& of, const Variant& variant, const Rerun::Hidden& reread) {
+  const Lacking lacking(*model.writer, {kind, of, variant, before.inputs, reread});
   const auto found = runtime::write(lacking, {&source, 1}, before.how);
   std::vector<Token> tokens;
   return model.reader.written(without_start(found.front().front()), tokens);

@@ -20,6 +20,7 @@ struct Summary {
   int positions = 0, vocabulary = 0;
   std::int64_t parameters = 0;
   int decoder_layers = 0;             // 0: the model is an encoder alone
+  bool self_attention = true;         // false: recurrent layers, and at most additive attention to the source
   int pruned_heads = 0;               // that layers lack of `heads` each, all together
   std::string weights_dtype;          // "F32", as stored
   std::vector<std::string> warnings;  // non-finite weights, …

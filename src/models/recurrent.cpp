@@ -87,6 +87,7 @@ Recurrent::Recurrent(const RecurrentConfig& config, const nn::Weights& weights)
               .vocabulary = config_.vocabulary,
               .parameters = 0,
               .decoder_layers = 1,
+              .self_attention = false,
               .weights_dtype = {},
               .warnings = {}};
   describe_weights(summary_, weights, [](std::string_view) { return false; });

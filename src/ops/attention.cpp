@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,7 @@
 #include "kernels/reference/reference.hpp"
 #include "kernels/registry.hpp"
 #include "ops/attention_problem.hpp"
+#include "ops/gathering.hpp"
 
 namespace fovea {
 namespace {
@@ -40,11 +42,16 @@ Attention attend(const TensorView& q, const PagedView& k, const PagedView& v, At
   PreparedProblem prepared(q, k, v, a.spec_);
   Problem& p = prepared.problem;
   a.out = Tensor(p.out.dtype, {q.shape[0], q.shape[1], q.shape[2], v.pool.shape[3]});
-  a.lse = Tensor(DType::F32, {q.shape[0], q.shape[2], q.shape[1]});
-  std::ranges::fill(a.lse.values<float>(), -std::numeric_limits<float>::infinity());  // rows past a length see nothing
+  for (Tensor* x : {&a.lse, &a.max}) {
+    *x = Tensor(DType::F32, {q.shape[0], q.shape[2], q.shape[1]});
+    std::ranges::fill(x->values<float>(), -std::numeric_limits<float>::infinity());  // rows past a length see nothing
+  }
   prepared.set_results(a.out, a.lse);
+  p.most = a.max.data<float>();
   const ForwardKernel& kernel = choose_kernel(p, a.spec_.kernel);
   a.kernel_ = kernel.name;
+  std::optional<Gathering> gathering;
+  if (a.spec_.statistics) gathering.emplace(a, p);
   run(p, kernel);
   return a;
 }
@@ -116,32 +123,50 @@ std::vector<double> mixture(const Problem& p, int batch, int head, std::span<con
 }  // namespace
 
 std::vector<float> Attention::weights(int batch, int head, Range queries) const {
+  return weights(batch, head, queries, {0, -1});
+}
+
+std::vector<float> Attention::weights(int batch, int head, Range queries, Range wanted) const {
   PreparedProblem prepared(q_, k_, v_, spec_);
   prepared.set_lse(lse);
   const Problem& p = prepared.problem;
   check_row(p, batch, head);
+  if (wanted.end < 0) wanted.end = p.keys_of(batch);  // all of them
+  if (wanted.begin < 0 || wanted.begin > wanted.end || wanted.end > p.keys_of(batch))
+    throw Error(fmt::format("keys [{}, {}) are out of range: batch row {} has {}", wanted.begin, wanted.end, batch,
+                            p.keys_of(batch)));
   if (queries.begin < 0 || queries.begin > queries.end || queries.end > p.queries_of(batch))
     throw Error(fmt::format("queries [{}, {}) are out of range: batch row {} has {}", queries.begin, queries.end, batch,
                             p.queries_of(batch)));
-  const auto keys = static_cast<std::size_t>(p.keys_of(batch));
+  const auto keys = static_cast<std::size_t>(wanted.end - wanted.begin);
   std::vector<float> rows(static_cast<std::size_t>(queries.end - queries.begin) * keys);
   const ForwardKernel& kernel = choose_kernel(p, kernel_);
   if (!kernel.table) {
-    for (int i = queries.begin; i < queries.end; ++i)
-      std::ranges::copy(reference::row(p, batch, head, i).weight,
-                        rows.begin() + static_cast<std::ptrdiff_t>(i - queries.begin) * p.keys_of(batch));
+    for (int i = queries.begin; i < queries.end; ++i) {
+      const std::vector<double> row = reference::row(p, batch, head, i).weight;
+      std::ranges::copy(std::span(row).subspan(static_cast<std::size_t>(wanted.begin), keys),
+                        rows.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(i - queries.begin) * keys));
+    }
     return rows;
   }
   const Plan plan = kernel.table->plan(p);
   for (int i = queries.begin; i < queries.end; i += plan.query_rows) {
     const Range band{i, std::min(i + plan.query_rows, queries.end)};
-    kernel.table->weights(p, plan, batch, head, band, rows.data() + static_cast<std::size_t>(i - queries.begin) * keys,
+    kernel.table->weights(p, plan, batch, head, band, wanted,
+                          rows.data() + static_cast<std::size_t>(i - queries.begin) * keys,
                           thread_scratch(plan.scratch_bytes));
   }
   return rows;
 }
 
 std::vector<float> Attention::weights(At row) const { return weights(row.batch, row.head, {row.query, row.query + 1}); }
+
+std::vector<float> Attention::weights(std::span<const Edge> edges) const {
+  std::vector<float> all;
+  for (const Edge& e : edges)
+    all.push_back(weights(e.batch, e.head, {e.query, e.query + 1}, {e.key, e.key + 1}).front());
+  return all;
+}
 
 float Attention::sink_weight(At row) const {
   const PreparedProblem prepared(q_, k_, v_, spec_);

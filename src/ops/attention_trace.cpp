@@ -17,8 +17,6 @@
 namespace fovea {
 namespace {
 
-constexpr int kSumFloats = 5 * 16;  // of a row, see HeadTrace::sums
-
 int up_to_tiles(int keys) { return (keys + kTileKeys - 1) / kTileKeys * kTileKeys; }
 
 void check(const Problem& p, const TraceQuery& q) {
@@ -40,7 +38,7 @@ void check(const Problem& p, const TraceQuery& q) {
 /// Where everything of one call goes.
 class Tracing {
  public:
-  Tracing(const Problem& p, const TraceQuery& q)
+  Tracing(Problem& p, const TraceQuery& q)
       : p_(p), q_(q), rows_(q.queries.end - q.queries.begin), keys_(p.keys_of(q.batch)) {
     const auto rows = static_cast<std::size_t>(rows_);
     for (auto* x : {&t_.mass, &t_.entropy, &t_.most, &t_.distance, &t_.first, &t_.along, &t_.error}) x->resize(rows);
@@ -52,7 +50,14 @@ class Tracing {
     if (q.tiles) t_.tile_mass.resize(map), t_.tile_peak.resize(map);
     if (!q.along.empty()) along_.assign(q.along.begin(), q.along.end());
     if (!q.along.empty()) along_.resize(static_cast<std::size_t>(up_to_tiles(keys_)));
+    if (!q.rows) return;
+    probes_.sums = true;
+    probes_.segments = q.along.empty() ? 0 : 1, probes_.share = along_.data(),
+    probes_.share_stride = up_to_tiles(keys_);
+    p.probes = &probes_;
   }
+  Tracing(const Tracing&) = delete;
+  Tracing& operator=(const Tracing&) = delete;
 
   void run(const KernelTable& table) {
     const Plan plan = table.plan(p_);
@@ -78,27 +83,32 @@ class Tracing {
     for (int i = 0; i < rows_; ++i) row(i, reference::row(p_, q_.batch, q_.head, q_.queries.begin + i), prepared, out);
   }
 
-  Trace take() && { return std::move(t_); }
+  Trace take() && {
+    if (q_.rows) return std::move(t_);
+    Trace columns;
+    columns.received = std::move(t_.received);
+    columns.tile_mass = std::move(t_.tile_mass), columns.tile_peak = std::move(t_.tile_peak);
+    return columns;
+  }
 
  private:
   void one(const KernelTable& table, const Plan& plan, Range rows, std::vector<float>& received) {
     const auto at = static_cast<std::size_t>(rows.begin), count = static_cast<std::size_t>(rows.end - rows.begin);
-    std::vector<float> gathered(q_.offsets.size() * count), sums(count * kSumFloats);
+    std::vector<float> gathered(q_.offsets.size() * count);
     if (q_.received) received.resize(static_cast<std::size_t>(up_to_tiles(keys_)));
     HeadTrace h;
     h.batch = q_.batch, h.head = q_.head;
     h.queries = {q_.queries.begin + rows.begin, q_.queries.begin + rows.end};
-    h.along = along_.empty() ? nullptr : along_.data();
+    h.rows = q_.rows;
     h.offsets = q_.offsets.data(), h.offset_count = static_cast<int>(q_.offsets.size());
     h.row_share = q_.received_share.empty() ? nullptr : q_.received_share.data() + at;
     h.visible = t_.visible.data() + at;
     h.mass = t_.mass.data() + at, h.entropy = t_.entropy.data() + at, h.most = t_.most.data() + at;
-    h.distance = t_.distance.data() + at, h.along_sum = t_.along.data() + at, h.first = t_.first.data() + at;
+    h.distance = t_.distance.data() + at, h.along = t_.along.data() + at, h.first = t_.first.data() + at;
     h.error = t_.error.data() + at, h.at = gathered.data();
     h.received = q_.received ? received.data() : nullptr;
     h.first_row = rows.begin, h.tiles = tiles_;
     h.tile_mass = q_.tiles ? t_.tile_mass.data() : nullptr, h.tile_peak = q_.tiles ? t_.tile_peak.data() : nullptr;
-    h.sums = sums.data();
     table.trace(p_, plan, h, thread_scratch(plan.scratch_bytes));
     for (std::size_t k = 0; k < q_.offsets.size(); ++k)
       std::copy_n(gathered.begin() + static_cast<std::ptrdiff_t>(k * count), count,
@@ -151,6 +161,7 @@ class Tracing {
   int rows_, keys_;
   std::int64_t tiles_ = 0;
   std::vector<float> along_;  // [keys, up to a multiple of 64]
+  RowProbes probes_;
   Trace t_;
 };
 

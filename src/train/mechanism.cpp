@@ -95,7 +95,7 @@ class Sentence {
       if (batch.empty()) continue;
       const int heads = static_cast<int>(records_.front()->q.shape()[2]), tokens = static_cast<int>(source_.ids.size());
       const look::Extent extent{heads, 1, tokens, tokens};
-      const auto found = odds(look::decode_without(model_, passage, "encoder", extent, batch), batch.size());
+      const auto found = odds(look::decode_without(model_, passage, "encoder", extent, batch).written, batch.size());
       for (std::size_t i = 0; i < places.size(); ++i) all[places[i]] = found[i];
     }
     return all;

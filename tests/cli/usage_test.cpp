@@ -56,7 +56,7 @@ TEST(Usage, UnknownWordsGetTheNearestOne) {
 }
 
 TEST(Usage, WhatDoesNotExistYetIsRefusedNotIgnored) {
-  expect_error(fovea({"bench", "gemv"}), 2, {"gemv", "attention, gemm and model"});
+  expect_error(fovea({"bench", "gemv"}), 2, {"gemv", "attention, gemm, model and look"});
   expect_error(fovea({"run", "translate", "x"}), 2, {"translate", "fill-mask and classify"});
   expect_error(fovea({"run", "fill-masks", "x"}), 2, {"did you mean fill-mask?"});
 }

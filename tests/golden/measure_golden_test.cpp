@@ -60,9 +60,13 @@ TEST(MeasureGolden, EffectsWeightsAndLocalEffects) {
       EXPECT_NEAR(e.local_effect, want.at("local_effect").get<double>(), kLocal);
       EXPECT_NEAR(e.norm_weighted, want.at("norm_weighted").get<double>(), kLocal);
       if (want.contains("output")) {
+        EXPECT_NEAR(e.logit_effect, want.at("logit_effect").get<double>(), 2 * allowed(e.metric));
+        EXPECT_NEAR(e.log_probability_effect, want.at("log_probability_effect").get<double>(), 2 * allowed(e.metric));
+        EXPECT_NEAR(e.kl, want.at("kl").get<double>(), allowed(e.metric));
         EXPECT_EQ(e.output_before, want.at("output").at(0).get<std::string>());
         EXPECT_EQ(e.output_after, want.at("output").at(1).get<std::string>());
       }
+      EXPECT_EQ(std::isnan(e.kl), !want.contains("output"));
       largest = std::max(largest, std::abs(e.effect) / allowed(e.metric));
       ++questions;
     }

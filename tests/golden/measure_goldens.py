@@ -88,12 +88,15 @@ class Asked:
         if self.before["logits"] is None:
             cosine = torch.nn.functional.cosine_similarity(self.before["hidden"][queries], after["hidden"][queries], dim=-1)
             return dict(metric="cosine_distance", before=1.0, after=cosine.mean().item())
-        p = [self.logits(r).log_softmax(-1) for r in (self.before, after)]
+        x = [self.logits(r) for r in (self.before, after)]
+        p = [logits.log_softmax(-1) for logits in x]
         names = self.names()
         answer = names.index(target) if target else p[0].argmax().item()
+        moved = dict(logit_effect=(x[0] - x[1])[answer].item(), log_probability_effect=(p[0] - p[1])[answer].item(),
+                     kl=torch.nn.functional.kl_div(p[1], p[0], log_target=True, reduction="sum").item())
         if against: p = [x - x[names.index(against)] for x in p]
         return dict(metric="log_odds" if against else "log_probability", before=p[0][answer].item(), after=p[1][answer].item(),
-                    output=[names[self.logits(r).argmax()] for r in (self.before, after)])
+                    output=[names[logits.argmax()] for logits in x], **moved)
 
     def tiers(self, removed):
         """Weight, local effect and norm-weighted: of each layer and query, over its heads; then the mean."""

@@ -76,6 +76,9 @@ TEST(WritingGolden, EffectsAndWhatIsWrittenInstead) {
       else
         EXPECT_NEAR(e.local_effect, want.at("local_effect").get<double>(), kLocal);
       EXPECT_NEAR(e.norm_weighted, want.at("norm_weighted").get<double>(), kLocal);
+      EXPECT_NEAR(e.logit_effect, want.at("logit_effect").get<double>(), 2 * kLogit);
+      EXPECT_NEAR(e.log_probability_effect, want.at("log_probability_effect").get<double>(), 2 * kLogit);
+      EXPECT_NEAR(e.kl, want.at("kl").get<double>(), kLogit);
       EXPECT_EQ(e.output_before, want.at("output").at(0).get<std::string>());
       EXPECT_EQ(e.output_after, want.at("output").at(1).get<std::string>());
       const std::string kind = q.at("kind");

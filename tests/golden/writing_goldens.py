@@ -90,12 +90,17 @@ class Asked:
     def measure(self, kind, removed, target=None, against=None):
         """target: a step; without one, all of them."""
         steps = range(len(self.target)) if target is None else [target]
-        p = []
-        for run in (self.before, self.run(kind, removed)):
+        p, runs = [], (self.before, self.run(kind, removed))
+        logits = [run["logits"][list(steps)] for run in runs]
+        said, right = [x.log_softmax(-1) for x in logits], torch.tensor([self.target[s] for s in steps])[:, None]
+        moved = dict(logit_effect=(logits[0] - logits[1]).gather(1, right).sum().item(),
+                     log_probability_effect=(said[0] - said[1]).gather(1, right).sum().item(),
+                     kl=torch.nn.functional.kl_div(said[1], said[0], log_target=True, reduction="sum").item())
+        for run in runs:
             said = run["logits"].log_softmax(-1)
             p.append(sum((said[s, self.target[s]] - (0 if against is None else said[s, against])).item() for s in steps))
         return dict(metric="log_probability" if against is None else "log_odds", before=p[0], after=p[1],
-                    output=[self.text, self.words.decode(self.write(kind, removed), skip_special_tokens=True)])
+                    output=[self.text, self.words.decode(self.write(kind, removed), skip_special_tokens=True)], **moved)
 
     def tiers(self, kind, removed):
         """Weight, local effect and norm-weighted: of each layer and query, over its heads; then the mean."""

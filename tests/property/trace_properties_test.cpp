@@ -116,6 +116,12 @@ TEST(Trace, ColumnsAndTilesAreTheirsToo) {
           const auto tile = static_cast<std::size_t>(i / 64 * across + j / 64);
           mass[tile] += x, peak[tile] = std::max(peak[tile], x);
         }
+      TraceQuery columns = q;
+      columns.rows = false;
+      const Trace light = trace(a, columns);
+      ASSERT_TRUE(light.entropy.empty() && light.error.empty());
+      ASSERT_EQ(light.received, t.received);
+      ASSERT_EQ(light.tile_peak, t.tile_peak);
       ASSERT_EQ(t.received.size(), received.size());
       ASSERT_EQ(t.tile_mass.size(), mass.size());
       for (std::size_t j = 0; j < received.size(); ++j)

@@ -235,12 +235,13 @@ inline void add_heads(const Problem& p, const Piece& w, const Scratch& s, int pa
   }
 }
 
-/// What one run of keys knows of its rows: base, l, O [rows, 2 + padded].
-inline void save_split(const Scratch& s, int rows, int padded, float* partial) {
+/// What one run of keys knows of its rows: base, l, greatest score, O and the probes, [rows, split_floats].
+inline void save_split(const Problem& p, const Scratch& s, int rows, int padded, float* partial) {
   for (int i = 0; i < rows; ++i) {
-    float* to = partial + i * (padded + 2);
-    to[0] = s.base[i], to[1] = reduce_add(load(s.sum + i * kLanes));
-    for (int d = 0; d < padded; ++d) to[2 + d] = s.out[i * padded + d];
+    float* to = partial + i * split_floats(p, padded);
+    to[0] = s.base[i], to[1] = reduce_add(load(s.sum + i * kLanes)), to[2] = reduce_max(load(s.most + i * kLanes));
+    for (int d = 0; d < padded; ++d) to[3 + d] = s.out[i * padded + d];
+    if (p.probes) save_probe(p, probe_of(p, s, i), to + 3 + padded);
   }
 }
 
@@ -248,11 +249,16 @@ inline void save_split(const Scratch& s, int rows, int padded, float* partial) {
 /// 0).
 inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int padded, const float* partials) {
   const int splits = splits_of(p, w.batch), stride = heads_together(p, w.batch) * p.group() * w.queries;
+  begin_probes(p, w, s, 0, w.rows);
   for (int i = 0; i < w.rows; ++i) {
-    const auto part = [&](int split) { return partials + (std::ptrdiff_t{split} * stride + i) * (padded + 2); };
-    float base = minus_infinity(), l = 0;
-    for (int split = 0; split < splits; ++split)
+    const auto part = [&](int split) {
+      return partials + (std::ptrdiff_t{split} * stride + i) * split_floats(p, padded);
+    };
+    float base = minus_infinity(), l = 0, most = base;
+    for (int split = 0; split < splits; ++split) {
       if (!(part(split)[0] <= base)) base = part(split)[0];  // a NaN is taken, and stays
+      if (most < part(split)[2]) most = part(split)[2];
+    }
     float* out = s.out + i * padded;
     for (int d = 0; d < padded; ++d) out[d] = 0;
     for (int split = 0; split < splits; ++split) {
@@ -260,18 +266,22 @@ inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int
       float shrink[kLanes];
       store(shrink, exp2(Vec(part(split)[0] - base) * kLog2E));
       l += shrink[0] * part(split)[1];
-      for (int d = 0; d < padded; ++d) out[d] += shrink[0] * part(split)[2 + d];
+      for (int d = 0; d < padded; ++d) out[d] += shrink[0] * part(split)[3 + d];
+      if (p.probes) join_probe(p, probe_of(p, s, i), part(split) + 3 + padded, part(split)[1], base - part(split)[0]);
     }
     set_base(s, i, base);
     store(s.sum + i * kLanes, 0.0f);
     s.sum[i * kLanes] = l;
+    store(s.most + i * kLanes, most);
   }
   finish_rows(p, w, s, padded, 0, w.rows);
+  finish_probes(p, w, s, 0, w.rows);
 }
 
 /// Run `split` of a piece of few rows of some heads; `partials` null when it is the only one.
 inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int padded, int split, float* partials) {
   begin_rows(p, w, s, padded, 0, w.rows);
+  begin_probes(p, w, s, 0, w.rows);
   if (split > 0)
     for (int i = 0; i < w.rows; ++i) {  // the sink joins the first run alone
       set_base(s, i, minus_infinity());
@@ -284,14 +294,18 @@ inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int 
     std::uint64_t bits[kStrip];
     if (look_up_mask(p, w, 0, w.rows, range, bits) == Cover::Empty) continue;
     score_heads(p, w, s, range, bits);
-    softmax_strip(s, 0, w.rows, padded);
+    if (p.probes)
+      softmax_strip_probed(p, s, 0, w.rows, padded, range);
+    else
+      softmax_strip(s, 0, w.rows, padded);
     add_heads(p, w, s, padded, range, end, bits);
   }
   if (partials)
-    save_split(s, w.rows, padded,
-               partials + std::ptrdiff_t{split} * heads_together(p, w.batch) * p.group() * w.queries * (padded + 2));
+    save_split(p, s, w.rows, padded,
+               partials + std::ptrdiff_t{split} * heads_together(p, w.batch) * p.group() * w.queries *
+                              split_floats(p, padded));
   else
-    finish_rows(p, w, s, padded, 0, w.rows);
+    finish_rows(p, w, s, padded, 0, w.rows), finish_probes(p, w, s, 0, w.rows);
 }
 
 }  // namespace fovea::FOVEA_ISA

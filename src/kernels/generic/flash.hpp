@@ -40,9 +40,10 @@ inline void add_values_around_mask(const Scratch& s, const float* values, int ro
 class KeyBlock {
  public:
   static constexpr int kMost = 8, kUnits = kTileKeys / kLanes;
+  enum Wanted { Keys, KeysAndValues };
 
-  KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, int half)
-      : p_(p), w_(w), rows_(s.rows), padded_(plan.padded_value_dim) {
+  KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, int half, Wanted wanted)
+      : p_(p), w_(w), rows_(s.rows), padded_(plan.padded_value_dim), with_values_(wanted == KeysAndValues) {
     key_floats_ = std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, kLanes);
     value_floats_ = std::ptrdiff_t{kTileKeys} * padded_;
     keys_ = s.keys + half * plan.key_tiles * key_floats_;
@@ -98,6 +99,7 @@ class KeyBlock {
       std::int64_t at[kLanes];
       find_rows(p_, w_, p_.k, key, n, at);
       pack_turned(p_.k, at, n, p_.head_dim, rows_, keys_ + tile * key_floats_, first);
+      if (!with_values_) continue;
       find_rows(p_, w_, p_.v, key, n, at);
       const bool finite = pack_rows(p_.v, at, n, p_.value_dim, values_ + tile * value_floats_, first);
       finite_[tile] = finite_[tile] && finite;
@@ -108,6 +110,7 @@ class KeyBlock {
   const Piece& w_;
   float* rows_;
   int padded_;
+  bool with_values_;
   std::ptrdiff_t key_floats_, value_floats_;  // of a tile
   float* keys_;                               // [key_tiles, padded head_dim, 64]
   float* values_;                             // [key_tiles, 64, padded]
@@ -135,20 +138,16 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
-  if constexpr (kWeighsInRegisters)
-    if (!p.score.self && block.finite(tile)) {
-      const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
-      for (int i = rows; i < whole; ++i) bits[i] = 0;
-      for (int i = 0; i < whole; i += kTileRows) {
-        const auto weigh = cover == Cover::Full ? weigh_tile<false> : weigh_tile<true>;
-        weigh(s, row + i, dims, p.head_dim, block.keys(tile), bits + i, s.scores + i * kTileKeys, padded);
-        between(i / kTileRows);
-      }
-      return add_values(s, block, tile, row, whole, padded, bits);
-    }
+  if (weighs_in_registers(p) && !p.probes && block.finite(tile)) {
+    weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, between);
+    return add_values(s, block, tile, row, round_up(rows, kTileRows), padded, bits);
+  }
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
-  softmax_strip(s, row, rows, padded);
+  if (p.probes)
+    softmax_strip_probed(p, s, row, rows, padded, block.keys_of(tile));
+  else
+    softmax_strip(s, row, rows, padded);
   add_values(s, block, tile, row, rows, padded, bits);
 }
 
@@ -190,7 +189,7 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
   if (few_rows(p, w.batch)) return forward_few(p, w, s, padded, split, partials);
   const Range span = visible_span(p, w);
   const auto keys_from = [&](int key) { return Range{key, at_least(key, at_most(key + block_keys, span.end))}; };
-  KeyBlock blocks[2] = {{p, w, s, plan, 0}, {p, w, s, plan, 1}};
+  KeyBlock blocks[2] = {{p, w, s, plan, 0, KeyBlock::KeysAndValues}, {p, w, s, plan, 1, KeyBlock::KeysAndValues}};
   blocks[0].begin(keys_from(span.begin));
   blocks[0].pack_all();
   int now = 0, key = span.begin;
@@ -204,14 +203,14 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
     std::int64_t moment = 0;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
-      if (first) begin_rows(p, w, s, padded, row, rows);
+      if (first) begin_rows(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
       for (int tile = 0; tile < tiles; ++tile, moment += kMoments) {
         const auto between = [&](int i) { next.ask(moment + i + 1); };
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded, between);
         next.ask(moment + kMoments);
         next.pack_asked();
       }
-      if (last) finish_rows(p, w, s, padded, row, rows);
+      if (last) finish_rows(p, w, s, padded, row, rows), finish_probes(p, w, s, row, rows);
     }
     next.pack_all();
     now = 1 - now, key += block_keys;

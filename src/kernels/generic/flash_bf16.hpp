@@ -23,24 +23,29 @@ static_assert(kTileKeys % kRowUnit == 0 && kValueRows % kRowUnit == 0 && kTileKe
 
 /// Scratch of one piece, beside kBase's own layout (they are never in use together).
 struct Bf16Scratch {
-  bf16* queries;           // [strips, padded head_dim / 2, kColumns, 2]
-  float* out;              // [strips, padded value_dim, kColumns]
-  float *base, *sum;       // [strips, kColumns]
-  bf16* keys;              // [key_tiles, 64, padded head_dim]
-  bf16* values;            // [key_tiles, padded value_dim, 64]
-  bf16* rows;              // [2, the longer padded dim] before the turn
-  std::uint32_t* squares;  // [32, padded value_dim] pairs of keys before the turn
-  float* scores;           // [64, kColumns]
-  bf16* weights;           // [32, kColumns, 2]
-  float* result;           // [padded value_dim]
+  bf16* queries;             // [strips, padded head_dim / 2, kColumns, 2]
+  float* out;                // [strips, padded value_dim, kColumns]
+  float *base, *sum, *most;  // [strips, kColumns]
+  float* probe_sums;         // [strips, 3 + segments, kColumns], where they are asked for
+  float* probe_rows;         // [strips, kColumns, probe_floats(p)], see ColumnProbes
+  bf16* keys;                // [key_tiles, 64, padded head_dim]
+  bf16* values;              // [key_tiles, padded value_dim, 64]
+  bf16* rows;                // [2, the longer padded dim] before the turn
+  std::uint32_t* squares;    // [32, padded value_dim] pairs of keys before the turn
+  float* scores;             // [64, kColumns]
+  bf16* weights;             // [32, kColumns, 2]
+  float* result;             // [padded value_dim]
 };
 struct Bf16Sizes {
   int dims, value_dims, strips, key_tiles;  // padded, of a piece, of a block
+  int probe_sums, probe_rows;               // of a query
   explicit Bf16Sizes(const Problem& p, const Plan& plan)
       : dims(round_up(p.head_dim, kDepthUnit)),
         value_dims(round_up(p.value_dim, kValueRows)),
         strips((plan.query_rows + kColumns - 1) / kColumns),
-        key_tiles(at_most(plan.key_tiles, kMostKeyTiles)) {}
+        key_tiles(at_most(plan.key_tiles, kMostKeyTiles)),
+        probe_sums(p.probes ? 3 + p.probes->segments : 0),
+        probe_rows(probe_floats(p)) {}
 };
 inline std::size_t lay_out(const Bf16Sizes& n, std::byte* memory, Bf16Scratch* s) {
   std::size_t used = 0;
@@ -54,6 +59,9 @@ inline std::size_t lay_out(const Bf16Sizes& n, std::byte* memory, Bf16Scratch* s
   s->out = static_cast<float*>(take(strips * v * kColumns * 4));
   s->base = static_cast<float*>(take(strips * kColumns * 4));
   s->sum = static_cast<float*>(take(strips * kColumns * 4));
+  s->most = static_cast<float*>(take(strips * kColumns * 4));
+  s->probe_sums = static_cast<float*>(take(strips * kColumns * 4 * n.probe_sums));
+  s->probe_rows = static_cast<float*>(take(strips * kColumns * 4 * n.probe_rows));
   s->keys = static_cast<bf16*>(take(tiles * kTileKeys * d * 2));
   s->values = static_cast<bf16*>(take(tiles * kTileKeys * v * 2));
   s->rows = static_cast<bf16*>(take(2 * (d > v ? d : v) * 2));
@@ -86,9 +94,14 @@ struct Bf16Piece {
   bool wanted[kMostKeyTiles], all_finite[kMostKeyTiles];
 
   int rows_of(int strip) const { return at_most(kColumns, w.rows - strip * kColumns); }
-  StripState state(int strip) const {
+  StripState state(int strip, const ColumnProbes& probes) const {
     const std::ptrdiff_t at = std::ptrdiff_t{strip} * kColumns;
-    return {s.base + at, s.sum + at, s.out + at * n.value_dims, n.value_dims};
+    return {
+        s.base + at, s.sum + at, s.most + at, s.out + at * n.value_dims, n.value_dims, p.probes ? &probes : nullptr};
+  }
+  ColumnProbes probes(int strip) const {
+    const std::ptrdiff_t at = std::ptrdiff_t{strip} * kColumns;
+    return {p, s.probe_sums + at * n.probe_sums, s.probe_rows + at * n.probe_rows};
   }
   Range keys_of(Range block, int tile) const {
     const int key = block.begin + tile * kTileKeys;
@@ -108,15 +121,20 @@ struct Bf16Piece {
 /// Queries in pairs of numbers, and the state of having seen nothing but the sink. Columns beyond the rows see nothing.
 inline void Bf16Piece::begin(int strip) const {
   bf16* q = s.queries + std::ptrdiff_t{strip} * kColumns * n.dims;
-  const StripState state = this->state(strip);
+  const ColumnProbes probes = this->probes(strip);
+  const StripState state = this->state(strip, probes);
   for (int i = 0; i < n.dims * kColumns; ++i) q[i].bits = 0;
   for (int i = 0; i < n.value_dims * kColumns; ++i) state.out[i] = 0;
-  for (int c = 0; c < kColumns; ++c) state.base[c] = minus_infinity(), state.sum[c] = 0;
+  for (int c = 0; c < kColumns; ++c) {
+    state.base[c] = state.most[c] = minus_infinity(), state.sum[c] = 0;
+    if (p.probes) probes.begin(c, 0);
+  }
   for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
       const int c = g.row + i - strip * kColumns;
       copy_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, s.rows, n.dims);
       for (int d = 0; d < n.dims; ++d) q[(d / 2 * kColumns + c) * 2 + d % 2] = s.rows[d];
+      if (p.probes) probes.begin(c, g.query + i);
       if (!p.sinks || p.sinks[g.head] == minus_infinity()) continue;
       state.base[c] = p.sinks[g.head], state.sum[c] = 1;
     }
@@ -185,15 +203,16 @@ inline void Bf16Piece::fold(Range keys, int tile, int strip) const {
   bool all = true;
   for (int c = 0; c < kColumns; ++c) all = all && bits[c] == kAllBits;
   if (!all) transpose_bits(bits);
-  const StripState state = this->state(strip);
-  transposed_softmax(state, factor, all ? nullptr : bits, s.scores, s.weights);
+  const ColumnProbes probes = this->probes(strip);
+  const StripState state = this->state(strip, probes);
+  transposed_softmax(state, factor, all ? nullptr : bits, keys.begin, s.scores, s.weights);
   bf16_product<true>(unit, n.value_dims, kTileKeys, v, kTileKeys, s.weights, state.out);
   if (!all_finite[tile]) add_infinite(keys, strip);
 }
 
 /// O += P·V for the numbers of V that are not finite, to the queries that see them.
 inline void Bf16Piece::add_infinite(Range keys, int strip) const {
-  const StripState state = this->state(strip);
+  float* out = s.out + std::ptrdiff_t{strip} * kColumns * n.value_dims;  // [value_dims, kColumns]
   std::int64_t at[kTileKeys];
   find_rows(p, w, p.v, keys.begin, keys.end - keys.begin, at);
   for (int j = 0; j < keys.end - keys.begin; ++j) {
@@ -202,24 +221,31 @@ inline void Bf16Piece::add_infinite(Range keys, int strip) const {
       if (finite(row[d * p.v.dim])) continue;
       for (int c = 0; c < rows_of(strip); ++c) {
         if (s.scores[j * kColumns + c] == minus_infinity()) continue;  // hidden
-        state.out[d * kColumns + c] += float(s.weights[(j / 2 * kColumns + c) * 2 + j % 2]) * float(row[d * p.v.dim]);
+        out[d * kColumns + c] += float(s.weights[(j / 2 * kColumns + c) * 2 + j % 2]) * float(row[d * p.v.dim]);
       }
     }
   }
 }
 
-/// O/l rounded once, and LSE = base + ln l.
+/// O/l rounded once, LSE = base + ln l, and what was gathered.
 inline void Bf16Piece::finish(int strip) const {
-  const StripState state = this->state(strip);
+  const ColumnProbes probes = this->probes(strip);
+  const StripState state = this->state(strip, probes);
   for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
       const int c = g.row + i - strip * kColumns;
       for (int d = 0; d < p.value_dim; ++d) s.result[d] = state.out[d * kColumns + c];
       const float l = state.sum[c];
       narrow_row(s.result, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out, p.out_offset(w.batch, g.head, g.query + i));
-      if (p.lse)
-        p.lse[p.lse_offset(w.batch, g.head, g.query + i)] =
-            l == 0 ? minus_infinity() : static_cast<float>(state.base[c] + __builtin_log(l));
+      const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
+      if (p.most) p.most[at] = l != l ? l : state.most[c];
+      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(state.base[c] + __builtin_log(l));
+      if (!p.probes) continue;
+      const RowProbe row = probes.row(c);
+      const RowTotals totals{l,          p.lse[at], probes.surprise()[c], probes.travelled()[c], row.first(),
+                             row.kept(), row.key()};
+      write_probe(
+          *p.probes, totals, [&](int k) { return probes.segment(k)[c]; }, at);
     }
   });
 }

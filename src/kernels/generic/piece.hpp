@@ -26,7 +26,17 @@ struct Scratch {
   float* keys;     // [2, key_tiles, padded head_dim, 64]
   float* values;   // [2, key_tiles, 64, padded]
   float* scores;   // [kStrip, 64]
+  float* most;     // [rows, kLanes] greatest scores
+  float* probes;   // [rows, probe_floats(p)] where they are asked for, see probes.hpp
 };
+inline int probe_floats(const Problem& p) {
+  return p.probes ? round_up((3 + p.probes->segments) * kLanes + 2 * RowProbes::kMostTop, 16) : 0;
+}
+/// Few rows: what a run of keys leaves of a row is base, l, the greatest score, what the probes hold, and O.
+inline int split_probe_floats(const Problem& p) {
+  return p.probes ? 3 + 2 * RowProbes::kMostTop + p.probes->segments : 0;
+}
+inline int split_floats(const Problem& p, int padded) { return 3 + split_probe_floats(p) + padded; }
 inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::byte* base, Scratch* s) {
   std::size_t used = 0;
   const auto take = [&](std::int64_t floats) {
@@ -44,7 +54,9 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
         take(kLanes * d),
         take(2 * plan.key_tiles * kTileKeys * d),
         take(2 * plan.key_tiles * kTileKeys * v),
-        take(kStrip * kTileKeys)};
+        take(kStrip * kTileKeys),
+        take(r * kLanes),
+        take(r * probe_floats(p))};
   return used;
 }
 
@@ -52,6 +64,9 @@ inline constexpr float kSlack = 1;  // how far a base may lag behind the greates
 inline void set_base(const Scratch& s, int row, float base) {
   s.base[row] = base, s.bound[row] = base + kSlack;
   s.shift[row] = base == minus_infinity() ? 0.0f : base;
+}
+inline void note_most(const Scratch& s, int row, Vec most) {
+  store(s.most + row * kLanes, max(load(s.most + row * kLanes), most));
 }
 
 /// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query. Of few rows
@@ -98,7 +113,7 @@ inline int splits_of(const Problem& p, int batch) {
 }
 
 /// How the work on a batch row is cut: `groups` of KV heads, each in `items`: blocks of rows, or for few rows runs of
-/// keys, each of which leaves [rows, 2 + padded value_dim] of its rows to be merged when there are several.
+/// keys, each of which leaves [rows, split_floats] of its rows to be merged when there are several.
 struct BatchCut {
   int heads, groups, items, rows;  // rows: at most, of an item
   std::int64_t partial;            // floats
@@ -110,7 +125,7 @@ inline BatchCut cut_of(const Problem& p, const Plan& plan, int batch) {
   if (!few_rows(p, batch)) return {1, p.kv_heads, (rows + plan.query_rows - 1) / plan.query_rows, plan.query_rows, 0};
   const int heads = heads_together(p, batch), splits = splits_of(p, batch);
   return {heads, (p.kv_heads + heads - 1) / heads, splits, heads * rows,
-          splits < 2 ? 0 : std::int64_t{heads} * rows * (2 + plan.padded_value_dim)};
+          splits < 2 ? 0 : std::int64_t{heads} * rows * split_floats(p, plan.padded_value_dim)};
 }
 
 /// An item of work: a piece and, for few rows, which run of its keys; `partials` those of the piece's runs, or null.
@@ -205,6 +220,7 @@ inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int p
     set_base(s, r, sink);
     store(s.sum + r * kLanes, 0.0f);
     s.sum[r * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
+    store(s.most + r * kLanes, minus_infinity());
   }
   for (int i = row * padded; i < (row + whole) * padded; i += kLanes) store(s.out + i, 0.0f);
 }
@@ -218,9 +234,9 @@ inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int 
       // l is 0 exactly when nothing was visible (then the row is zeros); a NaN stays a NaN.
       narrow_row(s.out + r * padded, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out,
                  p.out_offset(w.batch, g.head, g.query + i));
-      if (!p.lse) continue;
-      p.lse[p.lse_offset(w.batch, g.head, g.query + i)] =
-          l == 0 ? minus_infinity() : static_cast<float>(s.base[r] + __builtin_log(l));
+      const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
+      if (p.most) p.most[at] = l != l ? l : reduce_max(load(s.most + r * kLanes));
+      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(s.base[r] + __builtin_log(l));
     }
   });
 }

@@ -10,8 +10,7 @@
 // rounding of base·log2 e in the weight of the greatest score, which should be 1 exactly: a row that sees one key
 // copies its value.
 #pragma once
-#include "kernels/generic/math.hpp"
-#include "kernels/generic/piece.hpp"
+#include "kernels/generic/probes.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -68,6 +67,7 @@ inline Vec greatest(const float* scores) {
 [[gnu::noinline]] inline void raise_bases(const Scratch& s, const float* scores, int row, int rows, int padded) {
   for (int i = 0; i < rows; ++i) {
     const Vec most = greatest(scores + i * kTileKeys);
+    note_most(s, row + i, most);
     if (any(Vec(s.bound[row + i]) < most)) raise_base(s, row + i, padded, reduce_max(most));
   }
 }
@@ -83,6 +83,27 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
       store(x + j, e);
       total = total + e;
     }
+    store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
+  }
+}
+
+/// softmax_strip(), and the probes: the same bits in what both compute.
+[[gnu::noinline]] inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded,
+                                                   Range keys) {
+  const RowProbes& ask = *p.probes;
+  const Vec lanes = lane_numbers();
+  for (int r = row; r < row + rows; ++r) {
+    float* x = s.scores + (r - row) * kTileKeys;
+    const RowProbe probe = probe_of(p, s, r);
+    const Vec most = greatest(x);
+    if (ask.top > 0 && any(Vec(probe.kept()[ask.top - 1]) < most)) keep_greatest(probe, ask.top, x, keys.begin);
+    note_most(s, r, most);
+    if (any(Vec(s.bound[r]) < most)) {
+      const float base = reduce_max(most);
+      shrink_probe(p, probe, s.base[r], base, load(s.sum + r * kLanes));
+      raise_base(s, r, padded, base);
+    }
+    const Vec total = weigh_row(ask, probe, x, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }
@@ -107,6 +128,7 @@ inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const flo
     Vec most = x[i][0];
 #pragma GCC unroll 8
     for (int j = 1; j < kTileVecs; ++j) most = max(most, x[i][j]);
+    note_most(s, row + i, most);
     exceeds |= any(Vec(s.bound[row + i]) < most);
   }
   if (__builtin_expect(exceeds, false)) {
@@ -131,6 +153,24 @@ inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const flo
       total = j == 0 ? e : total + e;
     }
     store(s.sum + (row + i) * kLanes, load(s.sum + (row + i) * kLanes) + total);
+  }
+}
+
+inline bool weighs_in_registers(const Problem& p) { return kWeighsInRegisters && !p.score.self; }
+
+/// Weights [rows, 64] of a strip and a packed tile of keys; bits [kStrip] of its mask, whose cover is known.
+/// between(i) is called after the i-th register tile.
+template <class F>
+inline void weigh_in_registers(const Problem& p, const Scratch& s, const float* keys, int row, int rows, Cover cover,
+                               std::uint64_t* bits, int padded, F between) {
+  if constexpr (kWeighsInRegisters) {
+    const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
+    for (int i = rows; i < whole; ++i) bits[i] = 0;
+    const auto weigh = cover == Cover::Full ? weigh_tile<false> : weigh_tile<true>;
+    for (int i = 0; i < whole; i += kTileRows) {
+      weigh(s, row + i, dims, p.head_dim, keys, bits + i, s.scores + i * kTileKeys, padded);
+      between(i / kTileRows);
+    }
   }
 }
 

@@ -1,81 +1,63 @@
 // One head a second time, with its LSE known: weights e^(S − lse) strip by strip as weights() gives them, and what is
-// asked of them is summed while they are in L1. Costs a forward pass and some 10% (scores, exp, P·V for the proof) and
-// O(rows + keys) memory; writing the weights down costs several times that.
+// asked of them is summed while they are in L1: of rows by the forward pass's own probes, with the LSE for a base.
+// Costs a forward pass and some 10% (scores, exp, P·V for the proof), or without rows the half of one, and O(rows +
+// keys) memory; writing the weights down costs several times that.
 #pragma once
 #include "kernels/generic/flash.hpp"
 #include "kernels/generic/weights.hpp"
 
 namespace fovea::FOVEA_ISA {
 
-/// Sums of one row, kLanes keys apart: [rows, kTraceSums, kLanes].
-enum { kMass, kSurprise, kTravelled, kAlong, kMost, kTraceSums };
-
-/// A row's 64 scores become its weights, in place, and join its sums. `apart` [64]: j − i of the tile's keys.
-inline void trace_row(float* x, float lse, const float* along, Vec apart, float* sums) {
-  const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
-  Vec mass = load(sums + kMass * kLanes), surprise = load(sums + kSurprise * kLanes);
-  Vec travelled = load(sums + kTravelled * kLanes), most = load(sums + kMost * kLanes);
-  Vec share = load(sums + kAlong * kLanes);
-  for (int j = 0; j < kTileKeys; j += kLanes) {
-    const Vec y = max(unreached, load(x + j) - lse), a = exp2(y * kLog2E), gap = apart + static_cast<float>(j);
-    store(x + j, a);
-    mass = mass + a;
-    surprise = fma(a, y, surprise);
-    travelled = fma(a, max(gap, Vec(0.0f) - gap), travelled);
-    most = max(most, a);
-    if (along) share = fma(a, load(along + j), share);
+/// weights [rows, 64] of a strip join the columns' sums.
+inline void receive(const HeadTrace& t, const float* weights, int row, int rows, Range keys) {
+  constexpr int kVecs = kTileKeys / kLanes;
+  float* to = t.received + keys.begin;  // [keys, up to a multiple of 64]
+  Vec sum[kVecs];
+  for (int j = 0; j < kVecs; ++j) sum[j] = load(to + j * kLanes);
+  for (int i = 0; i < rows; ++i) {
+    const Vec share = t.row_share ? t.row_share[row + i] : 1;
+#pragma GCC unroll 16
+    for (int j = 0; j < kVecs; ++j) sum[j] = fma(share, load(weights + i * kTileKeys + j * kLanes), sum[j]);
   }
-  store(sums + kMass * kLanes, mass), store(sums + kSurprise * kLanes, surprise);
-  store(sums + kTravelled * kLanes, travelled), store(sums + kMost * kLanes, most);
-  store(sums + kAlong * kLanes, share);
+  for (int j = 0; j < kVecs; ++j) store(to + j * kLanes, sum[j]);
 }
 
 /// weights [rows, 64] of a strip and a tile join the sums over columns and over tiles, and give up single ones.
 inline void trace_tile(const HeadTrace& t, const float* weights, int row, int rows, Range keys) {
   const int n = keys.end - keys.begin;
+  if (t.received) receive(t, weights, row, rows, keys);
   for (int i = 0; i < rows; ++i) {
     const float* a = weights + i * kTileKeys;
-    const int query = t.queries.begin + row + i;
-    if (t.first && keys.begin == 0) t.first[row + i] = a[0];
     for (int k = 0; k < t.offset_count; ++k) {
-      const int key = query + t.offsets[k] - keys.begin;
+      const int key = t.queries.begin + row + i + t.offsets[k] - keys.begin;
       if (key >= 0 && key < n) t.at[std::int64_t{k} * (t.queries.end - t.queries.begin) + row + i] = a[key];
     }
-    if (t.received) {
-      const float share = t.row_share ? t.row_share[row + i] : 1;
-      float* to = t.received + keys.begin;  // [keys, up to a multiple of 64]
-      for (int j = 0; j < kTileKeys; j += kLanes) store(to + j, fma(share, load(a + j), load(to + j)));
-    }
-    if (t.tile_mass) {
-      Vec mass = load(a), peak = mass;
-      for (int j = kLanes; j < kTileKeys; j += kLanes) mass = mass + load(a + j), peak = max(load(a + j), peak);
-      const std::int64_t at = std::int64_t{(t.first_row + row + i) / kTileKeys} * t.tiles + keys.begin / kTileKeys;
-      t.tile_mass[at] += reduce_add(mass);
-      const float high = reduce_max(peak);
-      if (t.tile_peak[at] < high) t.tile_peak[at] = high;
-    }
+    if (!t.tile_mass) continue;
+    Vec mass = load(a), peak = mass;
+    for (int j = kLanes; j < kTileKeys; j += kLanes) mass = mass + load(a + j), peak = max(load(a + j), peak);
+    const std::int64_t at = std::int64_t{(t.first_row + row + i) / kTileKeys} * t.tiles + keys.begin / kTileKeys;
+    t.tile_mass[at] += reduce_add(mass);
+    const float high = reduce_max(peak);
+    if (t.tile_peak[at] < high) t.tile_peak[at] = high;
   }
 }
 
 /// What a row's sums say once all keys are in them.
-inline void finish_trace_row(const Problem& p, const HeadTrace& t, int row, float lse, const float* sums,
-                             const float* out, int n) {
-  const auto whole = [&](int which) { return reduce_add(load(sums + which * kLanes)); };
+inline void finish_trace_row(const Problem& p, const HeadTrace& t, const Scratch& s, int row, const float* out, int n) {
+  const float lse = p.lse[p.lse_offset(t.batch, t.head, t.queries.begin + row)];
   const bool sees = lse != minus_infinity();
-  float sink[kLanes] = {};
-  if (p.sinks && sees) store(sink, exp(Vec(p.sinks[t.head] - lse)));
-  const float keys = whole(kMass), mass = keys + sink[0];
-  const float factor = sees ? row_factor(mass, lse, n) : 0;
+  const RowProbe probe = probe_of(p, s, row);
+  const float sink = p.sinks && sees ? exp_of(p.sinks[t.head] - lse) : 0;
+  const float keys = reduce_add(load(s.sum + row * kLanes)), l = keys + sink;
+  const float factor = sees ? row_factor(l, lse, n) : 0;
+  float surprise = reduce_add(load(probe.surprise()));
+  if (sink > 0) surprise += sink * (p.sinks[t.head] - lse);  // what the sink took is one more term
   t.mass[row] = keys * factor;
-  // −Σ A ln A, A = factor·e^y: what the sink took is one more term.
-  float surprise = whole(kSurprise);
-  if (sink[0] > 0) surprise += sink[0] * (p.sinks[t.head] - lse);
-  const float entropy = sees ? -factor * (surprise + mass * __builtin_logf(factor)) : 0;
-  t.entropy[row] = entropy < 0 ? 0 : entropy;  // rounding; a NaN stays
-  t.distance[row] = factor * whole(kTravelled);
-  t.along_sum[row] = factor * whole(kAlong);
-  t.most[row] = mass != mass ? mass : factor * reduce_max(load(sums + kMost * kLanes));
-  if (t.first) t.first[row] *= factor;
+  t.entropy[row] = sees ? entropy_of(l, surprise) : 0;
+  t.distance[row] = factor * reduce_add(load(probe.travelled()));
+  t.along[row] = p.probes->segments > 0 ? factor * reduce_add(load(probe.segment(0))) : 0;
+  t.most[row] = l != l ? l : sees ? factor * exp_of(reduce_max(load(s.most + row * kLanes)) - lse) : 0;
+  t.first[row] = sees ? factor * exp_of(probe.first() - lse) : 0;
   for (int k = 0; k < t.offset_count; ++k) t.at[std::int64_t{k} * (t.queries.end - t.queries.begin) + row] *= factor;
   float error = 0;
   const std::int64_t at = p.out_offset(t.batch, t.head, t.queries.begin + row);
@@ -88,19 +70,45 @@ inline void finish_trace_row(const Problem& p, const HeadTrace& t, int row, floa
   t.error[row] = error;
 }
 
+/// Rows whose base is their LSE and stays so; of a row that sees nothing every weight is 0.
+inline void begin_known_rows(const Problem& p, const Piece& w, const HeadTrace& t, const Scratch& s, int padded) {
+  begin_rows(p, w, s, padded, 0, w.rows);
+  if (t.rows) begin_probes(p, w, s, 0, w.rows);
+  for (int i = 0; i < w.rows; ++i) {
+    const float lse = p.lse[p.lse_offset(t.batch, t.head, t.queries.begin + i)];
+    s.base[i] = s.shift[i] = lse == minus_infinity() ? -minus_infinity() : lse;
+    s.bound[i] = -minus_infinity();
+    store(s.sum + i * kLanes, 0.0f);
+  }
+}
+
+/// Weights [rows, 64] of a strip and a tile of which something is visible, from their scores [rows, 64]; with t.rows
+/// they join the rows' sums.
+inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, int row, int rows, Range keys) {
+  const Vec lanes = lane_numbers();
+  for (int i = 0; i < rows; ++i) {
+    float* x = s.scores + i * kTileKeys;
+    const int r = row + i;
+    if (!t.rows) {
+      for (int j = 0; j < kTileKeys; j += kLanes) store(x + j, exp2((load(x + j) - s.shift[r]) * kLog2E));
+      continue;
+    }
+    note_most(s, r, greatest(x));
+    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), x, s.shift[r], lanes, keys.begin);
+    store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
+  }
+}
+
 inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::byte* memory) noexcept {
   const FlushDenormals guard;
   const int length = p.queries_of(t.batch), n = p.keys_of(t.batch), count = t.queries.end - t.queries.begin;
   const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
   const Piece w{t.batch, t.head / p.group(), t.head % p.group() * length + t.queries.begin, count, length, n};
-  const bool few = few_rows(p, t.batch);
+  const bool few = few_rows(p, t.batch), in_registers = !t.rows && !few && weighs_in_registers(p);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
-  begin_rows(p, w, s, padded, 0, count);
-  float steps[kLanes];
-  for (int j = 0; j < kLanes; ++j) steps[j] = static_cast<float>(j);
-  const auto lse = [&](int row) { return p.lse[p.lse_offset(t.batch, t.head, t.queries.begin + row)]; };
-  KeyBlock block(p, w, s, plan, 0);
+  begin_known_rows(p, w, t, s, padded);
+  KeyBlock block(p, w, s, plan, 0, t.rows ? KeyBlock::KeysAndValues : KeyBlock::Keys);
   const Range span = visible_span(p, w);
   for (int key = span.begin; key < span.end; key += block_keys) {
     block.begin({key, at_most(key + block_keys, span.end)});
@@ -110,29 +118,26 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
       for (int tile = 0; tile < block.tiles(); ++tile) {
         const Range keys = block.keys_of(tile);
         std::uint64_t bits[kStrip];
-        if (!block.wanted(tile) || look_up_mask(p, w, row, rows, keys, bits) == Cover::Empty) continue;
-        for (int i = 0; i < rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
-        if (few)
-          score_few(p, w, s, row, rows, keys, bits);
-        else
-          score_strip(p, w, s, block.keys(tile), row, rows, keys, bits);
-        if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
-        for (int i = 0; i < rows; ++i) {
-          float* x = s.scores + i * kTileKeys;
-          const float sum = lse(row + i);
-          if (sum == minus_infinity())
-            for (int j = 0; j < kTileKeys; ++j) x[j] = minus_infinity();
-          const auto apart = static_cast<float>(keys.begin - (t.queries.begin + row + i));
-          trace_row(x, sum == minus_infinity() ? 0 : sum, t.along ? t.along + keys.begin : nullptr, load(steps) + apart,
-                    t.sums + std::int64_t{row + i} * kTraceSums * kLanes);
+        if (!block.wanted(tile)) continue;
+        const Cover cover = look_up_mask(p, w, row, rows, keys, bits);
+        if (cover == Cover::Empty) continue;
+        for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
+        if (in_registers) {
+          weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, [](int) {});
+        } else {
+          if (few)
+            score_few(p, w, s, row, rows, keys, bits);
+          else
+            score_strip(p, w, s, block.keys(tile), row, rows, keys, bits);
+          if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
+          weigh_known(p, t, s, row, rows, keys);
         }
         trace_tile(t, s.scores, row, rows, keys);
-        add_values(s, block, tile, row, rows, padded, bits);
+        if (t.rows) add_values(s, block, tile, row, rows, padded, bits);
       }
     }
   }
-  for (int i = 0; i < count; ++i)
-    finish_trace_row(p, t, i, lse(i), t.sums + std::int64_t{i} * kTraceSums * kLanes, s.out + i * padded, n);
+  for (int i = 0; i < count && t.rows; ++i) finish_trace_row(p, t, s, i, s.out + i * padded, n);
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -21,7 +21,7 @@ inline void divide_by_sum(float* row, int n, float sink_weight, float lse) {
   for (j = 0; j < n; ++j) row[j] /= sum;
 }
 
-inline void weights(const Problem& p, const Plan& plan, int batch, int head, Range queries, float* to,
+inline void weights(const Problem& p, const Plan& plan, int batch, int head, Range queries, Range wanted, float* to,
                     std::byte* memory) noexcept {
   const FlushDenormals guard;
   const int length = p.queries_of(batch), n = p.keys_of(batch), count = queries.end - queries.begin;
@@ -31,7 +31,8 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
   begin_rows(p, w, s, plan.padded_value_dim, 0, count);
-  for (int key = 0; key < n; key += kTileKeys) {
+  const std::int64_t width = wanted.end - wanted.begin;
+  for (int key = wanted.begin / kTileKeys * kTileKeys; key < wanted.end; key += kTileKeys) {
     const Range keys{key, at_most(key + kTileKeys, n)};
     bool packed = false;
     for (int row = 0; row < count; row += kStrip) {
@@ -55,11 +56,12 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
         if (any && lse(row + i) != minus_infinity())
           for (int j = 0; j < kTileKeys; j += kLanes)
             store(e + j, exp2((load(s.scores + i * kTileKeys + j) - lse(row + i)) * kLog2E));
-        float* out = to + std::int64_t{row + i} * n + key;
-        for (int j = 0; j < keys.end - key; ++j) out[j] = e[j];
+        float* out = to + (row + i) * width - wanted.begin;
+        for (int j = at_least(key, wanted.begin); j < at_most(keys.end, wanted.end); ++j) out[j] = e[j - key];
       }
     }
   }
+  if (width < n) return;
   for (int i = 0; i < count; ++i) {
     float sink[kLanes] = {};
     if (p.sinks) store(sink, exp(Vec(p.sinks[head] - lse(i))));

@@ -1,7 +1,10 @@
 #include "kernels/reference/reference.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 #include "core/convert.hpp"
 
@@ -58,6 +61,46 @@ std::vector<double> output(const Problem& p, int batch, int head, const ScoredRo
   return o;
 }
 
+namespace {
+
+double greatest(const ScoredRow& r) {
+  double most = -kInf;
+  for (const double s : r.score)
+    if (!(s <= most)) most = s;  // a NaN is taken, and stays
+  return most;
+}
+
+/// A row's statistics, from their definitions.
+void gather(const RowProbes& to, const ScoredRow& r, int query, std::int64_t at) {
+  const auto sum = [&](const auto& term) {
+    double all = 0;
+    for (std::size_t j = 0; j < r.weight.size(); ++j)
+      if (r.weight[j] != 0) all += r.weight[j] * term(j);
+    return static_cast<float>(all);
+  };
+  if (to.sums) {
+    const float sink = r.sink > 0 ? static_cast<float>(-r.sink * std::log(r.sink)) : 0;
+    to.entropy[at] = sum([&](std::size_t j) { return -std::log(r.weight[j]); }) + sink;
+    to.distance[at] = sum([&](std::size_t j) { return std::abs(query - static_cast<double>(j)); });
+    to.first[at] = r.weight.empty() ? 0 : static_cast<float>(r.weight[0]);
+  }
+  for (int i = 0; i < to.segments; ++i)
+    to.segment_mass[at * to.segments + i] =
+        sum([&](std::size_t j) { return double(to.share[i * to.share_stride + static_cast<std::int64_t>(j)]); });
+  std::vector<int> order(to.top > 0 ? r.score.size() : 0);
+  std::iota(order.begin(), order.end(), 0);
+  const auto score = [&](int j) { return r.score[static_cast<std::size_t>(j)]; };
+  std::ranges::sort(order, [&](int a, int b) { return score(a) != score(b) ? score(a) > score(b) : a < b; });
+  for (int k = 0; k < to.top; ++k) {
+    const int key = k < static_cast<int>(order.size()) ? order[static_cast<std::size_t>(k)] : -1;
+    const bool there = key >= 0 && score(key) != -kInf;
+    to.top_key[at * to.top + k] = there ? key : -1;
+    to.top_weight[at * to.top + k] = there ? static_cast<float>(r.weight[static_cast<std::size_t>(key)]) : 0;
+  }
+}
+
+}  // namespace
+
 void forward(const Problem& p) {
   for (int b = 0; b < p.batches; ++b)
     for (int h = 0; h < p.heads; ++h)
@@ -66,7 +109,10 @@ void forward(const Problem& p) {
         const std::vector<double> o = output(p, b, h, r);
         for (int d = 0; d < p.value_dim; ++d)
           store_element(p.out.dtype, p.out.data, p.out_offset(b, h, q) + d * p.out.dim, o[static_cast<std::size_t>(d)]);
-        if (p.lse) p.lse[p.lse_offset(b, h, q)] = static_cast<float>(r.lse);
+        const std::int64_t at = p.lse_offset(b, h, q);
+        if (p.lse) p.lse[at] = static_cast<float>(r.lse);
+        if (p.most) p.most[at] = static_cast<float>(greatest(r));
+        if (p.probes) gather(*p.probes, r, q, at);
       }
 }
 

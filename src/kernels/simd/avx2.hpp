@@ -60,6 +60,11 @@ inline Vec bounded_exponent(Vec x) { return max(-127.0f, x); }
 inline Vec fraction(Vec x) { return Vec(_mm256_sub_ps(x.v, _mm256_floor_ps(x.v))); }
 inline Vec scale_by_floor(Vec x, Vec y) { return scale_by_power_of_two(x, Vec(_mm256_floor_ps(y.v))); }
 inline bool any(Lanes m) { return _mm256_movemask_ps(m.m) != 0; }
+inline std::uint64_t bits_of(Lanes m) { return static_cast<std::uint64_t>(_mm256_movemask_ps(m.m)); }
+inline Vec after(Vec x, Vec before) {
+  const __m256i halves = _mm256_castps_si256(_mm256_permute2f128_ps(before.v, x.v, 0x21));  // before's upper, x's lower
+  return Vec(_mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(x.v), halves, 12)));
+}
 inline float reduce_add(Vec x) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -54,6 +54,10 @@ inline Vec bounded_exponent(Vec x) { return x; }
 inline Vec fraction(Vec x) { return Vec(_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)); }
 inline Vec scale_by_floor(Vec x, Vec y) { return Vec(_mm512_scalef_ps(x.v, y.v)); }
 inline bool any(Lanes m) { return m.m != 0; }
+inline std::uint64_t bits_of(Lanes m) { return m.m; }
+inline Vec after(Vec x, Vec before) {
+  return Vec(_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(x.v), _mm512_castps_si512(before.v), 15)));
+}
 inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
 

@@ -2,7 +2,8 @@
 //
 // Every façade offers the same names, so that kernels are written once:
 //   Vec (kLanes floats), Lanes (one bit a lane), load/store (any alignment, f32/bf16/f16), fma, sqrt, max/min, select,
-//   round_to_int, scale_by_power_of_two, the parts of exp2, reduce_max/reduce_add, any, transpose, lanes_of(bits), Words.
+//   round_to_int, scale_by_power_of_two, the parts of exp2, reduce_max/reduce_add, any, bits_of, after, transpose,
+//   lanes_of(bits), Words.
 //   max(a, b) and min(a, b) return b when either is NaN.
 #pragma once
 #include <cstdint>
@@ -81,6 +82,11 @@ inline Vec floor(Vec y) {
 inline Vec fraction(Vec y) { return y - floor(y); }
 inline Vec scale_by_floor(Vec x, Vec y) { return scale_by_power_of_two(x, floor(y)); }
 inline bool any(Lanes m) { return (m.m[0] | m.m[1] | m.m[2] | m.m[3]) != 0; }
+inline std::uint64_t bits_of(Lanes m) {
+  return static_cast<std::uint64_t>((m.m[0] & 1) | (m.m[1] & 2) | (m.m[2] & 4) | (m.m[3] & 8));
+}
+/// Lane i: lane i − 1 of x; of lane 0, the last of `before`.
+inline Vec after(Vec x, Vec before) { return Vec(Floats{before.v[3], x.v[0], x.v[1], x.v[2]}); }
 inline float reduce_add(Vec x) { return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]); }
 inline float reduce_max(Vec x) {
   const float a = x.v[0] > x.v[2] ? x.v[0] : x.v[2], b = x.v[1] > x.v[3] ? x.v[1] : x.v[3];

@@ -1,0 +1,248 @@
+// What a pass gathers of each row besides LSE and the greatest score, while its scores are at hand: entropy, distance,
+// the first key's weight, the mass of segments of keys, and the greatest weights. The forward pass does so with a base
+// that rises, the second pass (trace.hpp) with the row's LSE for a base: the same sums, and the same ends of them.
+//
+// Entropy online (docs/look.md): with t = Σ e^(s − base)·(s − base), H = ln l − t/l; when the base rises by δ, all sums
+// shrink by α = e^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
+// the products: 2 for t, 1 for the distance, 1 for the maximum, 1 for each segment.
+//
+// The greatest are kept in order, in registers while a tile is looked at: one more is put in its place by two
+// comparisons and two blends, without a branch. A tile is looked at only where its maximum, which the softmax wants
+// anyway, exceeds the least that is kept; of random rows that happens some k · ln(n / k) times. (Keeping the cells of
+// greatest maximum and scoring their keys again in the end cost 80% at 2,048 keys, moving scores one by one 60%.)
+#pragma once
+#include "kernels/generic/math.hpp"
+#include "kernels/generic/piece.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+inline constexpr int kTopVecs = RowProbes::kMostTop / kLanes;
+
+/// Of one row, in Scratch::probes [rows, probe_floats(p)]: sums a lane each, then single numbers.
+struct RowProbe {
+  float* at;
+  float* surprise() const { return at; }
+  float* travelled() const { return at + kLanes; }
+  float* kept() const { return at + 2 * kLanes; }                       // [kMostTop] greatest scores, descending
+  float* key() const { return at + 2 * kLanes + RowProbes::kMostTop; }  // [kMostTop] theirs; −1: none
+  float* numbers() const { return at + 2 * kLanes + 2 * RowProbes::kMostTop; }
+  float& first() const { return numbers()[0]; }                         // score of key 0
+  float& place() const { return numbers()[1]; }                         // which query this is
+  float* segment(int i) const { return numbers() + kLanes * (i + 1); }  // [kLanes]
+};
+static_assert(kLanes >= 2 && RowProbes::kMostTop % kLanes == 0);
+inline RowProbe probe_of(const Problem& p, const Scratch& s, int row) {
+  return {s.probes + std::ptrdiff_t{row} * probe_floats(p)};
+}
+
+inline void begin_probe(const Problem& p, const RowProbe& probe, int query) {
+  for (int i = 0; i < probe_floats(p); ++i) probe.at[i] = 0;
+  for (int k = 0; k < RowProbes::kMostTop; ++k) probe.kept()[k] = minus_infinity(), probe.key()[k] = -1;
+  probe.first() = minus_infinity(), probe.place() = static_cast<float>(query);
+}
+inline void begin_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
+  if (!p.probes) return;
+  for_segments(p, w, row, rows, [&](const Segment& g) {
+    for (int i = 0; i < g.rows; ++i) begin_probe(p, probe_of(p, s, g.row + i), g.query + i);
+  });
+}
+
+/// The row's base rises from `old`, and its sum [kLanes] has not shrunk yet.
+inline void shrink_probe(const Problem& p, const RowProbe& probe, float old, float base, Vec sum) {
+  if (old == minus_infinity()) return;
+  const float rise = base - old;
+  const Vec shrink = exp2(Vec(-rise) * kLog2E);
+  store(probe.surprise(), (load(probe.surprise()) - sum * rise) * shrink);
+  store(probe.travelled(), load(probe.travelled()) * shrink);
+  for (int i = 0; i < p.probes->segments; ++i) store(probe.segment(i), load(probe.segment(i)) * shrink);
+}
+
+/// The greatest scores of a row and their keys, in registers.
+struct Kept {
+  Vec score[kTopVecs], key[kTopVecs];
+  explicit Kept(const RowProbe& probe) {
+    for (int v = 0; v < kTopVecs; ++v)
+      score[v] = load(probe.kept() + v * kLanes), key[v] = load(probe.key() + v * kLanes);
+  }
+  void save(const RowProbe& probe) const {
+    for (int v = 0; v < kTopVecs; ++v)
+      store(probe.kept() + v * kLanes, score[v]), store(probe.key() + v * kLanes, key[v]);
+  }
+  /// Those below x move down by one, and the last falls out. Of equals the first to come stays first.
+  void insert(Vec x, Vec k) {
+    Vec above = -minus_infinity(), above_key = 0.0f;
+    for (int v = 0; v < kTopVecs; ++v) {
+      const Vec old = score[v], old_key = key[v], down = after(old, above);
+      const Lanes moves = old < x, comes = down < x;  // those that move; those to which one that moves comes
+      score[v] = select(moves, select(comes, down, x), old);
+      key[v] = select(moves, select(comes, after(old_key, above_key), k), old_key);
+      above = old, above_key = old_key;
+    }
+  }
+};
+
+/// Of the scores x [64] some number that at least `top` of them reach: the least of the maxima of so many runs or more.
+inline float reached_by_top(const float* x, int top) {
+  constexpr int kRuns = RowProbes::kMostTop;
+  float most[kRuns];
+  for (int j = 0; j < kRuns; j += kLanes) {
+    Vec m = load(x + j);
+    for (int i = kRuns + j; i < kTileKeys; i += kRuns) m = max(m, load(x + i));
+    store(most + j, m);
+  }
+  int runs = kRuns;
+  for (; runs / 2 >= top; runs /= 2)
+    for (int i = 0; i < runs / 2; ++i)
+      if (most[i] < most[i + runs / 2]) most[i] = most[i + runs / 2];
+  float least = most[0];
+  for (int i = 1; i < runs; ++i)
+    if (most[i] < least) least = most[i];
+  return least;
+}
+
+/// Scores x [64] of keys from `first` on, some of which exceed the least that is kept.
+[[gnu::noinline]] inline void keep_greatest(const RowProbe& probe, int top, const float* x, int first) {
+  const float least = probe.kept()[top - 1];
+  const Vec bar = least == minus_infinity() ? reached_by_top(x, top) : least;
+  Kept kept(probe);
+  for (int j = 0; j < kTileKeys; j += kLanes) {
+    const Vec now = load(x + j);
+    std::uint64_t bits = bits_of(Vec(least) < now) & ~bits_of(now < bar);
+    for (; bits != 0; bits &= bits - 1) {
+      const int at = j + __builtin_ctzll(bits);
+      kept.insert(x[at], static_cast<float>(first + at));
+    }
+  }
+  kept.save(probe);
+}
+
+/// 0, 1, 2, …
+inline Vec lane_numbers() {
+  float numbers[kLanes];
+  for (int j = 0; j < kLanes; ++j) numbers[j] = static_cast<float>(j);
+  return load(numbers);
+}
+
+/// A row's scores x [64], from key `first` on, become weights e^(x − base), which join its probe; what they add up to.
+/// Σ e·|i − j| of a tile that lies on one side of the query is ±(Σ e·(j − first) + (first − i)·Σ e): one FMA a vector.
+inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec lanes, int first) {
+  constexpr int kVecs = kTileKeys / kLanes;
+  const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
+  const float ahead = static_cast<float>(first) - probe.place();
+  const bool aside = ahead >= 0 || ahead <= 1 - kTileKeys;
+  Vec total = 0.0f, surprise = 0.0f, moved = 0.0f;
+  if (first == 0) probe.first() = x[0];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVecs; ++j) {
+    const Vec y = load(x + j * kLanes) - base, e = exp2(y * kLog2E);
+    store(x + j * kLanes, e);
+    total = total + e;
+    surprise = fma(e, max(unreached, y), surprise);
+    moved = fma(e, lanes + static_cast<float>(j * kLanes), moved);
+  }
+  if (ask.sums) {
+    Vec travelled = (total * ahead + moved) * (ahead < 0 ? -1.0f : 1.0f);
+    if (!aside) {
+      travelled = 0.0f;
+      for (int j = 0; j < kVecs; ++j) {
+        const Vec gap = lanes + (ahead + static_cast<float>(j * kLanes));
+        travelled = fma(load(x + j * kLanes), max(gap, Vec(0.0f) - gap), travelled);
+      }
+    }
+    store(probe.surprise(), load(probe.surprise()) + surprise);
+    store(probe.travelled(), load(probe.travelled()) + travelled);
+  }
+  for (int i = 0; i < ask.segments; ++i) {
+    const float* shares = ask.share + i * ask.share_stride + first;
+    Vec mass = load(probe.segment(i));
+    for (int j = 0; j < kTileKeys; j += kLanes) mass = fma(load(x + j), load(shares + j), mass);
+    store(probe.segment(i), mass);
+  }
+  return total;
+}
+
+// ------------------------------------------------------------------------------------------------- ends of the sums
+
+/// H = ln l − t/l of what weights e^(s − base) add up to, a sink among them.
+inline float entropy_of(float l, float t) {
+  const float entropy = __builtin_logf(l) - t / l;
+  return entropy < 0 ? 0 : entropy;  // rounding; a NaN stays
+}
+inline float exp_of(float x) {
+  float lanes[kLanes];
+  store(lanes, exp2(Vec(x) * kLog2E));
+  return lanes[0];
+}
+
+/// What one row has gathered over all its keys.
+struct RowTotals {
+  float l, lse, surprise, travelled, first;
+  const float *kept, *key;  // [kMostTop]
+};
+
+/// The greatest weights of a row, heaviest first. −1 where there are fewer.
+inline void write_top(const RowProbes& to, const RowTotals& row, std::int64_t at) {
+  for (int k = 0; k < to.top; ++k) {
+    const bool there = row.key[k] >= 0;
+    to.top_weight[at * to.top + k] = there ? exp_of(row.kept[k] - row.lse) : 0;
+    to.top_key[at * to.top + k] = there ? static_cast<int>(row.key[k]) : -1;
+  }
+}
+/// `segment(i)` is what the i-th has summed.
+template <class F>
+inline void write_probe(const RowProbes& to, const RowTotals& row, F segment, std::int64_t at) {
+  const bool sees = row.l != 0;
+  if (to.sums) {
+    to.entropy[at] = sees ? entropy_of(row.l, row.surprise) : 0;
+    to.distance[at] = sees ? row.travelled / row.l : 0;
+    to.first[at] = sees ? exp_of(row.first - row.lse) : 0;
+  }
+  for (int i = 0; i < to.segments; ++i) to.segment_mass[at * to.segments + i] = sees ? segment(i) / row.l : 0;
+  if (to.top > 0) write_top(to, row, at);
+}
+
+/// Rows that finish_rows() has finished.
+inline void finish_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
+  if (!p.probes) return;
+  for_segments(p, w, row, rows, [&](const Segment& g) {
+    for (int i = 0; i < g.rows; ++i) {
+      const int r = g.row + i;
+      const RowProbe probe = probe_of(p, s, r);
+      const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
+      const RowTotals all{reduce_add(load(s.sum + r * kLanes)),
+                          p.lse[at],
+                          reduce_add(load(probe.surprise())),
+                          reduce_add(load(probe.travelled())),
+                          probe.first(),
+                          probe.kept(),
+                          probe.key()};
+      write_probe(
+          *p.probes, all, [&](int k) { return reduce_add(load(probe.segment(k))); }, at);
+    }
+  });
+}
+
+// ----------------------------------------------------------------------------------------------------- runs of keys
+
+/// What one run of keys knows of a row, [split_probe_floats(p)], and such runs joined: `from`, whose weights sum to
+/// `l`, joins a row whose base is higher than its own by `rise`.
+inline void save_probe(const Problem& p, const RowProbe& probe, float* to) {
+  *to++ = reduce_add(load(probe.surprise()));
+  *to++ = reduce_add(load(probe.travelled()));
+  *to++ = probe.first();
+  for (int k = 0; k < 2 * RowProbes::kMostTop; ++k) *to++ = probe.kept()[k];
+  for (int i = 0; i < p.probes->segments; ++i) *to++ = reduce_add(load(probe.segment(i)));
+}
+inline void join_probe(const Problem& p, const RowProbe& probe, const float* from, float l, float rise) {
+  const float shrink = exp_of(-rise);
+  probe.surprise()[0] += (from[0] - rise * l) * shrink;
+  probe.travelled()[0] += from[1] * shrink;
+  if (probe.first() < from[2]) probe.first() = from[2];
+  const float *kept = from + 3, *key = kept + RowProbes::kMostTop, *segment = key + RowProbes::kMostTop;
+  Kept all(probe);
+  for (int k = 0; k < p.probes->top && key[k] >= 0; ++k) all.insert(kept[k], key[k]);
+  all.save(probe);
+  for (int i = 0; i < p.probes->segments; ++i) probe.segment(i)[0] += segment[i] * shrink;
+}
+
+}  // namespace fovea::FOVEA_ISA
