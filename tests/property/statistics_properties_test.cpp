@@ -10,6 +10,7 @@
 
 #include "kernels/reference/reference.hpp"
 #include "support/relations.hpp"
+#include "support/sanitized.hpp"
 
 namespace fovea {
 namespace {
@@ -132,6 +133,21 @@ TEST(RowStatistics, TheGreatestWeightsAreTheReferences) {
         }
       });
     });
+  });
+}
+
+TEST(RowStatistics, KeysAreNamedBeyondWhatAFloatCounts) {
+  if (kSanitized) GTEST_SKIP() << "skipped: 16 million keys take a plain build";
+  constexpr int kKeys = (1 << 24) + 2;  // the last is the first odd number that f32 does not have
+  const float one[] = {1};
+  const View q(one, {1, 1, 1, 1}), same(one, {1, kKeys, 1, 1}, {0, 0, 0, 1});  // each key is the one number
+  AttentionSpec spec;
+  spec.score = alibi({1.0f});
+  spec.statistics = statistics(2);
+  on_every_isa([&] {
+    const Attention a = attend(q, same, same, spec);
+    EXPECT_EQ(a.rows.top_key, (std::vector<int>{kKeys - 1, kKeys - 2})) << a.kernel();
+    EXPECT_NEAR(a.rows.top_weight[0], 1 - std::exp(-1.0), 1e-6) << a.kernel();
   });
 }
 

@@ -18,13 +18,18 @@ namespace fovea::FOVEA_ISA {
 
 inline constexpr int kTopVecs = RowProbes::kMostTop / kLanes;
 
+/// Keys travel beside scores, in lanes that are moved and never computed with: by their bits, since a float counts no
+/// further than 2^24.
+inline float lane_of_key(int key) { return __builtin_bit_cast(float, key); }
+inline int key_of_lane(float lane) { return __builtin_bit_cast(int, lane); }
+
 /// Of one row, in Scratch::probes [rows, probe_floats(p)]: sums a lane each, then single numbers.
 struct RowProbe {
   float* at;
   float* surprise() const { return at; }
   float* travelled() const { return at + kLanes; }
   float* kept() const { return at + 2 * kLanes; }                       // [kMostTop] greatest scores, descending
-  float* key() const { return at + 2 * kLanes + RowProbes::kMostTop; }  // [kMostTop] theirs; −1: none
+  float* key() const { return at + 2 * kLanes + RowProbes::kMostTop; }  // [kMostTop] theirs, as lane_of_key(); −1: none
   float* numbers() const { return at + 2 * kLanes + 2 * RowProbes::kMostTop; }
   float& first() const { return numbers()[0]; }                         // score of key 0
   float& place() const { return numbers()[1]; }                         // which query this is
@@ -37,7 +42,7 @@ inline RowProbe probe_of(const Problem& p, const Scratch& s, int row) {
 
 inline void begin_probe(const Problem& p, const RowProbe& probe, int query) {
   for (int i = 0; i < probe_floats(p); ++i) probe.at[i] = 0;
-  for (int k = 0; k < RowProbes::kMostTop; ++k) probe.kept()[k] = minus_infinity(), probe.key()[k] = -1;
+  for (int k = 0; k < RowProbes::kMostTop; ++k) probe.kept()[k] = minus_infinity(), probe.key()[k] = lane_of_key(-1);
   probe.first() = minus_infinity(), probe.place() = static_cast<float>(query);
 }
 inline void begin_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
@@ -110,7 +115,7 @@ inline float reached_by_top(const float* x, int top) {
     std::uint64_t bits = bits_of(Vec(least) < now) & ~bits_of(now < bar);
     for (; bits != 0; bits &= bits - 1) {
       const int at = j + __builtin_ctzll(bits);
-      kept.insert(x[at], static_cast<float>(first + at));
+      kept.insert(x[at], lane_of_key(first + at));
     }
   }
   kept.save(probe);
@@ -183,9 +188,9 @@ struct RowTotals {
 /// The greatest weights of a row, heaviest first. −1 where there are fewer.
 inline void write_top(const RowProbes& to, const RowTotals& row, std::int64_t at) {
   for (int k = 0; k < to.top; ++k) {
-    const bool there = row.key[k] >= 0;
-    to.top_weight[at * to.top + k] = there ? exp_of(row.kept[k] - row.lse) : 0;
-    to.top_key[at * to.top + k] = there ? static_cast<int>(row.key[k]) : -1;
+    const int key = key_of_lane(row.key[k]);
+    to.top_weight[at * to.top + k] = key >= 0 ? exp_of(row.kept[k] - row.lse) : 0;
+    to.top_key[at * to.top + k] = key;
   }
 }
 /// `segment(i)` is what the i-th has summed.
@@ -240,7 +245,7 @@ inline void join_probe(const Problem& p, const RowProbe& probe, const float* fro
   if (probe.first() < from[2]) probe.first() = from[2];
   const float *kept = from + 3, *key = kept + RowProbes::kMostTop, *segment = key + RowProbes::kMostTop;
   Kept all(probe);
-  for (int k = 0; k < p.probes->top && key[k] >= 0; ++k) all.insert(kept[k], key[k]);
+  for (int k = 0; k < p.probes->top && key_of_lane(key[k]) >= 0; ++k) all.insert(kept[k], key[k]);
   all.save(probe);
   for (int i = 0; i < p.probes->segments; ++i) probe.segment(i)[0] += segment[i] * shrink;
 }
