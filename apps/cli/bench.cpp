@@ -48,7 +48,7 @@ std::int64_t peak_rss_bytes() {
 }  // namespace
 
 Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings) {
-  constexpr double kBetweenProbes = 0.2;  // seconds of work
+  constexpr double kBetweenProbes = 0.45;  // seconds of work: some four probes in all
   work();
   const std::int64_t peak_rss = peak_rss_bytes();
   const auto probe = [&] {
