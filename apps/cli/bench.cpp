@@ -65,10 +65,12 @@ Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings
     if (total - probed > kBetweenProbes) probe(), probed = total;
   }
   probe();
-  std::sort(each.begin(), each.end());
-  const std::size_t half = each.size() / 2;
-  const double median = each.size() % 2 ? each[half] : (each[half - 1] + each[half]) / 2;
-  return {each.front(), median, static_cast<int>(each.size()), peak_rss};
+  return {std::ranges::min(each), median(each), static_cast<int>(each.size()), peak_rss};
+}
+
+double median(std::vector<double> x) {
+  std::ranges::sort(x);
+  return (x[(x.size() - 1) / 2] + x[x.size() / 2]) / 2;
 }
 
 Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {

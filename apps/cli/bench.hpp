@@ -36,6 +36,8 @@ struct Seconds {
 /// after: a clock that falls, or a neighbour who comes, meets both.
 Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings = {});
 
+double median(std::vector<double> x);
+
 /// Normal numbers, the same for the same seed.
 Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed);
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
-#include <random>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -25,11 +24,6 @@ struct LookWork {
   std::function<void()> run;
   std::vector<double> seconds = {};  // of each round
 };
-
-double median(std::vector<double> x) {
-  std::ranges::sort(x);
-  return (x[(x.size() - 1) / 2] + x[x.size() / 2]) / 2;
-}
 
 /// With one thread the process's own clock: neighbours do not count.
 double seconds_now() {
@@ -54,14 +48,6 @@ double ratio_to(const LookWork& first, const LookWork& w) {
   return median(std::move(ratios));
 }
 
-Tensor normal_tensor(const Shape& shape, unsigned seed) {
-  Tensor t(DType::F32, shape);
-  std::mt19937 bits(seed);
-  std::normal_distribution<float> normal;
-  for (float& x : t.values<float>()) x = normal(bits);
-  return t;
-}
-
 Json report_in_turn(const std::vector<LookWork>& all, bool json) {
   Json list = Json::array();
   Table table(
@@ -78,7 +64,8 @@ Json report_in_turn(const std::vector<LookWork>& all, bool json) {
 // ---------------------------------------------------------------------------------------------------------- statistics
 
 Json bench_statistics(const ShapeFlags::Problem& shape, int rounds, bool json) {
-  const Tensor q = normal_tensor(shape.q(), 1), k = normal_tensor(shape.k(), 2), v = normal_tensor(shape.v(), 3);
+  const Tensor q = random_tensor(DType::F32, shape.q(), 1), k = random_tensor(DType::F32, shape.k(), 2),
+               v = random_tensor(DType::F32, shape.v(), 3);
   const auto with = [&](auto... parts) {
     return [&, parts...] { attend(q.view(), k.view(), v.view(), AttentionSpec(parts...)); };
   };
@@ -116,8 +103,9 @@ Json bench_statistics(const ShapeFlags::Problem& shape, int rounds, bool json) {
 Json bench_on_demand(bool json) {
   constexpr int kKeys = 131'072, kTile = 256, kDim = 64;
   note(fmt::format("timing a row and a tile of {} keys …", kKeys));
-  const Tensor q = normal_tensor({1, kTile, 1, kDim}, 4), k = normal_tensor({1, kKeys, 1, kDim}, 5),
-               v = normal_tensor({1, kKeys, 1, kDim}, 6);
+  const Tensor q = random_tensor(DType::F32, {1, kTile, 1, kDim}, 4),
+               k = random_tensor(DType::F32, {1, kKeys, 1, kDim}, 5),
+               v = random_tensor(DType::F32, {1, kKeys, 1, kDim}, 6);
   const Attention a = attend(q.view(), k.view(), v.view(), AttentionSpec());
   const Seconds row = time_runs([&] { a.weights({0, 0, kTile - 1}); });
   const Seconds tile = time_runs([&] { a.weights(0, 0, {0, kTile}, {kKeys / 2, kKeys / 2 + kTile}); });
