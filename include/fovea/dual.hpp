@@ -3,6 +3,7 @@
 #pragma once
 #include <bit>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <type_traits>
 
@@ -23,8 +24,8 @@ struct PrecisionOf<Dual<V>> {
   using type = V;
 };
 }  // namespace detail
-/// The number that V computes in. A functor's constants go to it before they meet each other: 1 / cap in float would leave a
-/// float's error in the double reference.
+/// The number that V computes in. A functor's constants go to it before they meet each other: 1 / cap in float would
+/// leave a float's error in the double reference.
 template <class V>
 using Precision = typename detail::PrecisionOf<V>::type;
 
@@ -78,7 +79,9 @@ constexpr Dual<V> operator/(Dual<V> a, C c) {
 }
 
 /// tanh of a float: below 0.625 an odd polynomial, above it 1 − 2 / (e^2|x| + 1); relative error ≤ 1.5e-7 everywhere.
-inline float tanh(float x) {
+/// Of number types these are templates, so that beside `using namespace fovea` a program's own tanh(x) is still libm's.
+template <std::same_as<float> V>
+V tanh(V x) {
   // A conditional expression would let the compiler sink an arm into a branch, and a branch does not vectorise: choose
   // by bits.
   const auto choose = [](bool first, float a, float b) {
@@ -102,7 +105,10 @@ inline float tanh(float x) {
   const float large = 1 - 2 / (e * power + 1);  // NaN stays NaN through e
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(choose(a < 0.625f, small, large)) | sign);
 }
-inline double tanh(double x) { return std::tanh(x); }
+template <std::same_as<double> V>
+V tanh(V x) {
+  return std::tanh(x);
+}
 template <class V>
 Dual<V> tanh(Dual<V> a) {
   const V t = tanh(a.value);

@@ -17,11 +17,17 @@ add_library(rest OBJECT rest.cpp)
 target_link_libraries(rest PRIVATE Fovea::fovea)
 """
 
-AROUND = """#include <span>
+AROUND = """#include <math.h>
+
+#include <span>
 #include <vector>
 
 #include <fovea/fovea.hpp>
 using namespace fovea;
+
+// What a program calls on its own numbers stays libm's.
+double own(double x, float y) { return tanh(x) + tanh(y) + tanh(1) + exp(x) + exp(y) + log(x) + sqrt(x) + fmax(x, y) + round(x); }
+double own_score(double x) { return fovea::tanh(x) + static_cast<double>(fovea::tanh(static_cast<float>(x))); }
 
 void use(double weight, double lift, double local_effect);
 
