@@ -26,11 +26,14 @@ std::vector<int> words_of(std::span<const Token> tokens);
 /// What heads put out on average over texts; over the run's own where there are none.
 std::shared_ptr<const HeadMeans> means_over(const Original& run, const std::vector<std::string>& texts);
 
-/// Hears of a model that writes each variant's passes: sequence `sequence` of `passes`.
-using SeenRerun = std::function<void(std::size_t variant, const Rerun& passes, std::size_t sequence)>;
+/// Of a model that writes: hears the passes of these variants, ascending, whole: sequence `sequence` of `passes`.
+struct SeenReruns {
+  std::span<const std::size_t> variants = {};
+  std::function<void(std::size_t variant, const Rerun& passes, std::size_t sequence)> hear = {};
+};
 /// Reads variants from reruns: those of one lowest layer together, as sequences of one batch, from that layer on.
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
-                          const std::function<void(std::size_t done)>& progress = {}, const SeenRerun& seen = {});
+                          const std::function<void(std::size_t done)>& progress = {}, const SeenReruns& seen = {});
 
 /// What the run as it was answers where each variant is asked.
 std::vector<Answer> answers_before(const Original& run, const Metric& metric, std::span<const Variant> variants);

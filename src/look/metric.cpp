@@ -98,8 +98,11 @@ class AnswerMetric : public Metric {
   /// What is asked of `asked` [positions, classes], the logits of the run as it was.
   void ask(std::vector<std::size_t> answers, std::optional<std::size_t> against, Tensor asked) {
     answers_ = std::move(answers), against_ = against, asked_ = std::move(asked);
-    said_.clear();
-    for (std::size_t i = 0; i < positions_.size(); ++i) said_.push_back(softmax(row_of(asked_, i)));
+    said_.clear(), log_said_.clear();
+    for (std::size_t i = 0; i < positions_.size(); ++i) {
+      said_.push_back(softmax(row_of(asked_, i)));
+      log_said_.push_back(log_probability(row_of(asked_, i), answers_[i]));
+    }
   }
   std::string_view name() const override { return against_ ? "log_odds" : "log_probability"; }
   std::span<const int> positions() const override { return positions_; }
@@ -139,7 +142,7 @@ class AnswerMetric : public Metric {
     const std::size_t answer = answers_[at];
     const double logit = static_cast<double>(row[answer]), log_p = log_probability(row, answer);
     // ln p − ln p' of the answer, and of every other as much more as its logit's change differs from the answer's.
-    double kl = log_probability(was, answer) - log_p;
+    double kl = log_said_[at] - log_p;
     for (std::size_t c = 0; c < row.size(); ++c)
       kl += said_[at][c] *
             (static_cast<double>(was[c]) - static_cast<double>(was[answer]) - (static_cast<double>(row[c]) - logit));
@@ -155,6 +158,7 @@ class AnswerMetric : public Metric {
   std::optional<std::size_t> against_;
   Tensor asked_;                           // logits [positions, classes] of the run as it was …
   std::vector<std::vector<double>> said_;  // … and what they say, [positions, classes]
+  std::vector<double> log_said_;           // ln p of the answers, [positions]
 };
 
 /// What a masked-language head says where words are hidden.
