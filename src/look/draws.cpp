@@ -30,11 +30,16 @@ std::vector<float> column_sums(const models::LayerRecord& record, int sequence) 
   return all;
 }
 
-std::vector<float> row_weights(const models::LayerRecord& record, int sequence, int query) {
-  std::vector<float> all;  // [heads, keys]
+/// Weights [heads, keys] of each of these queries, in order: one band of every head.
+std::vector<std::vector<float>> row_weights(const models::LayerRecord& record, int sequence, Range queries) {
+  std::vector<std::vector<float>> all(static_cast<std::size_t>(queries.end - queries.begin));
   for (int head = 0; head < heads_of(record); ++head) {
-    const std::vector<float> row = HeadRows(record, sequence, head).weights({query, query + 1});
-    all.insert(all.end(), row.begin(), row.end());
+    const HeadRows rows(record, sequence, head);
+    const std::vector<float> band = rows.weights(queries);  // [queries, keys]
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto row = band.begin() + static_cast<std::ptrdiff_t>(i) * rows.keys();
+      all[i].insert(all[i].end(), row, row + rows.keys());
+    }
   }
   return all;
 }
@@ -92,10 +97,24 @@ const std::vector<float>& Draws::weights(int layer, int query) {
   const auto found = weights_.find({layer, query});
   if (found != weights_.end()) return found->second;
   const models::LayerRecord& record = *setting_.records[static_cast<std::size_t>(layer)];
-  std::vector<float> a =
-      query == kEveryQuery ? column_sums(record, setting_.sequence) : row_weights(record, setting_.sequence, query);
-  if ((weights_.size() + 1) * a.size() > kMost) weights_.clear();
-  return weights_[{layer, query}] = std::move(a);
+  const auto keep = [&](int of, std::vector<float> a) {
+    if ((weights_.size() + 1) * a.size() > kMost) weights_.clear();
+    weights_.insert_or_assign({layer, of}, std::move(a));
+  };
+  if (query == kEveryQuery) {
+    keep(query, column_sums(record, setting_.sequence));
+  } else {
+    const HeadRows rows(record, setting_.sequence, 0);
+    constexpr int kShort = 64;  // queries of a text whose rows are all asked for sooner or later
+    const Range band = rows.queries() <= kShort ? Range{0, rows.queries()} : Range{query, query + 1};
+    std::vector<std::vector<float>> some = row_weights(record, setting_.sequence, band);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const int of = band.begin + static_cast<int>(i);
+      if (of != query) keep(of, std::move(some[i]));
+    }
+    keep(query, std::move(some[static_cast<std::size_t>(query - band.begin)]));  // last: nothing clears it any more
+  }
+  return weights_.at({layer, query});
 }
 
 // ---------------------------------------------------------------------------------------------------------- one draw

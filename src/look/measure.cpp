@@ -156,22 +156,24 @@ Range read_of(const Metric& metric, const Variant& variant) {
   return {first, last + 1};
 }
 
-/// `read`: as in models::Repeat. `seen`, where it is given, hears the passes of a model that writes.
+/// `read`: as in models::Repeat; `in_full`: as in Metric::read. `seen`, where it is given, hears the passes of a model
+/// that writes.
 std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants,
-                              std::span<const Range> read, const std::function<void(const Rerun&)>& seen) {
+                              std::span<const Range> read, const std::vector<bool>& in_full,
+                              const std::function<void(const Rerun&)>& seen) {
   const models::Sequence source = sequence_of(run.tokens);
   if (run.writing) {
     const Passage passage{source, sequence_of(run.writing->inputs), run.result, run.writing->result, run.result.layers};
     const Rerun batch = decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants, read);
     if (seen) seen(batch);
-    return metric.read(batch.written, variants);
+    return metric.read(batch.written, variants, in_full);
   }
   const int layer = lowest_layer(*variants.front());
   models::Pass pass = pass_without(variants, run.extent());
   const Tensor start = repeated(run.result.hidden_states[static_cast<std::size_t>(layer)], variants.size());
   const models::Repeat repeat = repeat_of(run.result, run.result.layers, run.kind(), run.extent(), variants, read);
   pass.first_layer = layer, pass.start = &start, pass.repeat = &repeat;
-  return metric.read(run.model.encoder->forward(std::vector(variants.size(), source), pass), variants);
+  return metric.read(run.model.encoder->forward(std::vector(variants.size(), source), pass), variants, in_full);
 }
 
 /// The control's figures from the effects of its draws.
@@ -196,7 +198,7 @@ void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(r
 
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
                           const std::function<void(std::size_t)>& progress, const SeenReruns& seen) {
-  constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
+  constexpr std::size_t kTokens = 512;  // of a batch, unless the text has more: what it needs stays in the cache
   const std::size_t most = std::max<std::size_t>(1, kTokens / run.size());
   const auto is_seen = [&](std::size_t i) { return std::ranges::binary_search(seen.variants, i); };
   const Range whole{0, run.answering().ends.front()};
@@ -209,9 +211,11 @@ std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<c
       const std::span here = std::span(all).subspan(first, std::min(most, all.size() - first));
       std::vector<const Variant*> batch;
       std::vector<Range> rows;
+      std::vector<bool> in_full;
       for (const std::size_t i : here) {
         batch.push_back(&variants[i]);
         rows.push_back(is_seen(i) ? whole : read_of(metric, variants[i]));
+        in_full.push_back(seen.variants.empty() || is_seen(i));
       }
       std::function<void(const Rerun&)> each;
       if (!seen.variants.empty())
@@ -219,7 +223,7 @@ std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<c
           for (std::size_t i = 0; i < here.size(); ++i)
             if (is_seen(here[i])) seen.hear(here[i], passes, i);
         };
-      std::vector<Answer> read = run_batch(run, metric, batch, rows, each);
+      std::vector<Answer> read = run_batch(run, metric, batch, rows, in_full, each);
       for (std::size_t i = 0; i < here.size(); ++i) answers[here[i]] = std::move(read[i]);
       done += here.size();
       if (progress) progress(done);
@@ -267,18 +271,22 @@ std::vector<Variant> draws_like(const Original& run, Draws::Setting setting, con
 
 }  // namespace
 
+std::vector<Variant> beside_draws(const Original& run, const Metric& metric, const Variant& cut, int draws,
+                                  std::uint64_t seed) {
+  std::vector<Variant> all{cut};
+  std::ranges::move(cut.silenced.empty() ? draws_like(run, setting_of(run, metric), cut, draws, seed)
+                                         : head_draws(run.records, cut, draws, seed),
+                    std::back_inserter(all));
+  return all;
+}
+
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
                             std::uint64_t seed) {
-  const Draws::Setting setting = setting_of(run, metric);
   std::vector<Variant> variants;   // each cut, then its draws
   std::vector<std::size_t> begin;  // of each cut, and the end
   for (const Variant& cut : cuts) {
     begin.push_back(variants.size());
-    variants.push_back(cut);
-    if (!cut.silenced.empty())
-      std::ranges::move(head_draws(run.records, cut, draws, seed), std::back_inserter(variants));
-    else
-      std::ranges::move(draws_like(run, setting, cut, draws, seed), std::back_inserter(variants));
+    std::ranges::move(beside_draws(run, metric, cut, draws, seed), std::back_inserter(variants));
   }
   begin.push_back(variants.size());
   std::vector<Rerun::Hidden> reread(cuts.size());  // of the cuts, to be written anew from

@@ -240,8 +240,10 @@ std::string rewritten(const ModelParts& model, const models::Sequence& source, c
                       const std::string& kind, const Extent& of, const Variant& variant, const Rerun::Hidden& reread) {
   const Lacking lacking(*model.writer, {kind, of, variant, before.inputs, reread});
   const auto found = runtime::write(lacking, {&source, 1}, before.how);
+  const std::span written = without_start(found.front().front());
+  if (std::ranges::equal(written, sequence_of(before.tokens).ids)) return before.text;
   std::vector<Token> tokens;
-  return model.reader.written(without_start(found.front().front()), tokens);
+  return model.reader.written(written, tokens);
 }
 
 }  // namespace fovea::look
