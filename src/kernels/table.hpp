@@ -56,8 +56,8 @@ struct KernelTable {
   /// One item: fills its rows of dq and delta, adds to its split of the sums.
   void (*backward)(const Problem&, const GradientProblem&, const GradientPlan&, std::int64_t item,
                    std::byte* scratch) noexcept;
-  /// weights [queries, keys] of one head, rebuilt from q, k and p.lse. At most plan.query_rows queries. Where all keys of
-  /// the batch row are asked for, the rounding of lse is divided out.
+  /// weights [queries, keys] of one head, rebuilt from q, k and p.lse. At most plan.query_rows queries. Where all keys
+  /// of the batch row are asked for, the rounding of lse is divided out.
   void (*weights)(const Problem&, const Plan&, int batch, int head, Range queries, Range keys, float* weights,
                   std::byte* scratch) noexcept;
   /// One head's rows and columns summed up, from q, k, v and p.lse. At most plan.query_rows queries.
@@ -72,10 +72,10 @@ struct KernelTable {
   /// to [columns, rows] = fromᵀ, from [rows, columns], with these distances between rows.
   void (*turn)(const float* from, std::ptrdiff_t from_stride, int rows, int columns, float* to,
                std::ptrdiff_t to_stride) noexcept;
-  /// x [n] = f(x) in place; `which` is an Activation.
-  void (*activate)(int which, float* x, std::int64_t n) noexcept;
-  /// dy [n] becomes dy · f'(x), in place.
-  void (*activate_backward)(int which, const float* x, float* dy, std::int64_t n) noexcept;
+  /// y [n] = f(x), y may be x; `which` is an Activation.
+  void (*activate)(int which, const float* x, std::int64_t n, float* y) noexcept;
+  /// dx [n] = dy · f'(x), dx may be dy.
+  void (*activate_backward)(int which, const float* x, const float* dy, std::int64_t n, float* dx) noexcept;
   /// y [rows, width]; gain, shift [width].
   void (*layer_norm)(const float* x, int rows, int width, const float* gain, const float* shift, float eps,
                      float* y) noexcept;

@@ -40,10 +40,22 @@ void sum_rows(std::int64_t rows, std::int64_t width, T* sums, const F& body) {
     for (std::int64_t i = 0; i < width; ++i) sums[i] += part[r * width + i];
 }
 
-/// to [n] += from.
-inline void add_run(const float* from, float* to, std::int64_t n) { active_table().add(from, to, n); }
-inline void add_run(const double* from, double* to, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] += from[i];
+/// sum [width] += each row of from [rows, width].
+inline void add_rows(const float* from, std::int64_t rows, std::int64_t width, float* sum) {
+  const KernelTable& kernels = active_table();
+  for (std::int64_t r = 0; r < rows; ++r) kernels.add(from + r * width, sum, width);
+}
+inline void add_rows(const double* from, std::int64_t rows, std::int64_t width, double* sum) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t i = 0; i < width; ++i) sum[i] += from[r * width + i];
+}
+
+/// sums [width] += all rows of from [rows, width].
+template <class T>
+void sum_all_rows(const T* from, std::int64_t rows, std::int64_t width, T* sums) {
+  sum_rows(rows, width, sums, [&](std::int64_t first, std::int64_t last, T* part) {
+    add_rows(from + first * width, last - first, width, part);
+  });
 }
 
 /// f(float()) or f(double()), by the tensor's dtype; Error for any other.

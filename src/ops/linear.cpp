@@ -36,9 +36,7 @@ void backward(Tape& tape, const Tensor& dy, const Tensor& x, const Tensor& weigh
   }
   if (tape.tracks(bias)) {
     Tensor db(x.dtype(), bias.shape());
-    sum_rows(rows, out, db.template data<T>(), [&](std::int64_t first, std::int64_t last, T* sums) {
-      for (std::int64_t r = first; r < last; ++r) add_run(d + r * out, sums, out);
-    });
+    sum_all_rows(d, rows, out, db.template data<T>());
     tape.add(bias, std::move(db));
   }
 }

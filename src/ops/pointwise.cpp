@@ -74,15 +74,18 @@ double slope(Activation a, double x) {
   return 1;
 }
 
-void apply(Activation a, float* x, std::int64_t n) { active_table().activate(static_cast<int>(a), x, n); }
-void apply(Activation a, double* x, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) x[i] = value(a, x[i]);
+// y [n] = a(x), y may be x; dx [n] = dy · a'(x).
+void apply(Activation a, const float* x, std::int64_t n, float* y) {
+  active_table().activate(static_cast<int>(a), x, n, y);
 }
-void apply_slope(Activation a, const float* x, float* dy, std::int64_t n) {
-  active_table().activate_backward(static_cast<int>(a), x, dy, n);
+void apply(Activation a, const double* x, std::int64_t n, double* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = value(a, x[i]);
 }
-void apply_slope(Activation a, const double* x, double* dy, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) dy[i] *= slope(a, x[i]);
+void apply_slope(Activation a, const float* x, const float* dy, std::int64_t n, float* dx) {
+  active_table().activate_backward(static_cast<int>(a), x, dy, n, dx);
+}
+void apply_slope(Activation a, const double* x, const double* dy, std::int64_t n, double* dx) {
+  for (std::int64_t i = 0; i < n; ++i) dx[i] = dy[i] * slope(a, x[i]);
 }
 
 /// Runs of x through f(from, to, first, n): in place (to is from) when x is handed over and no tape stands, else into a
@@ -154,16 +157,13 @@ Tensor activate(Tensor x, Activation a) {
   return by_precision("activate", x, [&]<class T>(T) {
     Tape* tape = Tape::current();
     const Tensor input = tape ? x : Tensor();
-    Tensor y = mapped<T>(std::move(x), [&](const T* from, T* to, std::int64_t, std::int64_t n) {
-      if (from != to) std::copy_n(from, n, to);
-      apply(a, to, n);
-    });
+    Tensor y =
+        mapped<T>(std::move(x), [&](const T* from, T* to, std::int64_t, std::int64_t n) { apply(a, from, n, to); });
     if (tape)
       tape->record(y, {input}, [a, input](Tape& t, const Tensor& dy) {
         const T* in = input.data<T>();
         t.add(input, mapped<T>(dy, [&](const T* from, T* to, std::int64_t first, std::int64_t n) {
-                std::copy_n(from, n, to);
-                apply_slope(a, in + first, to, n);
+                apply_slope(a, in + first, from, n, to);
               }));
       });
     return y;

@@ -123,10 +123,7 @@ Tensor gru_sequence(const Tensor& from_input, const Tensor& weight, const Tensor
         const T* ds = g.from_state.template data<T>();
         Tensor dweight(weight.dtype(), weight.shape()), dbias(bias.dtype(), bias.shape());
         multiply_turned(ds, kept.previous.data<T>(), rows, wide, s.width, dweight.data<T>());
-        sum_rows(rows, wide, dbias.data<T>(), [&](std::int64_t first, std::int64_t last, T* sums) {
-          for (std::int64_t r = first; r < last; ++r)
-            for (std::int64_t i = 0; i < wide; ++i) sums[i] += ds[r * wide + i];
-        });
+        sum_all_rows(ds, rows, wide, dbias.data<T>());
         t.add(from_input, std::move(g.from_input));
         t.add(weight, std::move(dweight));
         t.add(bias, std::move(dbias));

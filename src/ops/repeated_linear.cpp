@@ -49,10 +49,7 @@ void RepeatedLinear::Steps::add_gradients(Tape& tape) {
   }
   if (!tape.tracks(bias)) return;
   Tensor db(bias.dtype(), bias.shape());
-  sum_rows(rows, out, db.template data<T>(), [&](std::int64_t first, std::int64_t last, T* sums) {
-    for (std::int64_t r = first; r < last; ++r)
-      for (std::int64_t j = 0; j < out; ++j) sums[j] += d[r * out + j];
-  });
+  sum_all_rows(d, rows, out, db.template data<T>());
   tape.add(bias, std::move(db));
 }
 

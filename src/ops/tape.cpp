@@ -17,7 +17,7 @@ void add_values(Tensor& to, const Tensor& from) {
   T* sum = to.data<T>();
   const T* more = from.data<T>();
   for_runs(to.elements(), kElementsAtOnce,
-           [&](std::int64_t first, std::int64_t last) { add_run(more + first, sum + first, last - first); });
+           [&](std::int64_t first, std::int64_t last) { add_rows(more + first, 1, last - first, sum + first); });
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ double Learner::add_gradients(std::int64_t index, const std::vector<Pair>& batch
   for (const auto& [name, p] : parameters_) {
     const Tensor g = tape.gradient(p);
     const auto [at, first] = gradients_.try_emplace(name, g);
+    if (first && weight == 1) continue;
     float* sum = at->second.data<float>();
     const float *more = g.data<float>(), times = static_cast<float>(weight);
     for (std::int64_t i = 0, n = g.elements(); i < n; ++i) sum[i] = (first ? 0.0f : sum[i]) + times * more[i];

@@ -20,6 +20,7 @@ def texts_in(folder):
 
 
 def by_transformers(folder, texts):
+    torch.set_num_threads(1)  # matrices this small leave a second thread to wait
     model = MarianMTModel.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     for text in texts:  # one by one: padding is not what is asked about

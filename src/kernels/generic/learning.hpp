@@ -46,7 +46,7 @@ inline void adamw(const AdamWStep& s, const float* g, float* p, float* m, float*
 
 /// to [n] += from.
 inline void add(const float* from, float* to, std::int64_t n) noexcept {
-  map(from, to, n, [](Vec a, Vec b) { return a + b; });
+  map(from, to, n, to, [](Vec a, Vec b) { return a + b; });
 }
 
 /// Σ x and Σ x² over runs of 1024, which keep their rounding small, added up in double.

@@ -48,7 +48,7 @@ inline void norm_backward(const float* x, const float* dy, int rows, int width, 
     const float g_mean = Centred ? sum_over(dy, gain, width, [](Vec d, Vec g) { return d * g; }) / n : 0;
     for (int i = 0; i < width; ++i) dx[i] = dy[i] * gain[i];
     const float along = sum_over(x, dx, width, [&](Vec v, Vec g) { return (v - m.mean) * m.inverse * g; }) / n;
-    map(x, dx, width, [&](Vec v, Vec g) { return (g - g_mean - (v - m.mean) * m.inverse * along) * m.inverse; });
+    map(x, dx, width, dx, [&](Vec v, Vec g) { return (g - g_mean - (v - m.mean) * m.inverse * along) * m.inverse; });
     for (int i = 0; i < width; ++i) dgain[i] += dy[i] * ((x[i] - m.mean) * m.inverse);
     for (int i = 0; dshift && i < width; ++i) dshift[i] += dy[i];
   }

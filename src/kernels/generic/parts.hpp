@@ -26,19 +26,19 @@ inline Vec get(const float* p, int n) { return n == kLanes ? load(p) : load_part
 inline void put(float* p, int n, Vec x) { n == kLanes ? store(p, x) : store_part(p, n, x); }
 inline Lanes first_lanes(std::int64_t n) { return lanes_of((std::uint64_t{1} << n) - 1); }
 
-/// x [n] = f(x).
+/// y [n] = f(x); y may be x.
 template <class F>
-inline void map(float* x, std::int64_t n, F f) {
+inline void map(const float* x, std::int64_t n, float* y, F f) {
   std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(x + i, f(load(x + i)));
-  if (i < n) store_part(x + i, n - i, f(load_part(x + i, n - i)));
+  for (; i + kLanes <= n; i += kLanes) store(y + i, f(load(x + i)));
+  if (i < n) store_part(y + i, n - i, f(load_part(x + i, n - i)));
 }
-/// y [n] = f(x, y).
+/// z [n] = f(x, y); z may be either.
 template <class F>
-inline void map(const float* x, float* y, std::int64_t n, F f) {
+inline void map(const float* x, const float* y, std::int64_t n, float* z, F f) {
   std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(y + i, f(load(x + i), load(y + i)));
-  if (i < n) store_part(y + i, n - i, f(load_part(x + i, n - i), load_part(y + i, n - i)));
+  for (; i + kLanes <= n; i += kLanes) store(z + i, f(load(x + i), load(y + i)));
+  if (i < n) store_part(z + i, n - i, f(load_part(x + i, n - i), load_part(y + i, n - i)));
 }
 
 /// Sum of f(x, y) over x [n], y [n].

@@ -20,9 +20,9 @@ inline void row_softmax(const float* x, int rows, int width, float* y, float* ls
     }
     if (y != x)
       for (int j = 0; j < width; ++j) y[j] = x[j];
-    map(y, width, [&](Vec v) { return exp(v - top); });
+    map(y, width, y, [&](Vec v) { return exp(v - top); });
     const float sum = sum_over(y, width, [](Vec v) { return v; });
-    map(y, width, [&](Vec v) { return v / sum; });
+    map(y, width, y, [&](Vec v) { return v / sum; });
     if (lse) lse[r] = top + static_cast<float>(__builtin_log(sum));
     y += width;
   }
