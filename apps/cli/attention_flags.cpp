@@ -123,15 +123,31 @@ AttentionSpec AttentionFlags::spec(int heads, const std::optional<Bias>& bias) c
   return spec;
 }
 
+namespace {
+
+/// What rows [first, last) of a mask see in all, where each end of a row's run of keys stays or moves on by as much as
+/// the query does, from row to row, as those of causal masks and windows do. So an end that has moved by 0 or by all
+/// the rows between moved so at each of them, and what rows see is an arithmetic series; other runs are halved.
+template <class Row>
+std::int64_t pairs_of_rows(const Row& row, int first, int last) {
+  if (first >= last) return 0;
+  const Range a = row(first), z = row(last - 1);
+  const std::int64_t n = last - first, from = std::int64_t{a.end} - a.begin, to = std::int64_t{z.end} - z.begin;
+  const auto even = [n](std::int64_t x, std::int64_t y) { return y - x == 0 || y - x == n - 1; };
+  const bool series = even(a.begin, z.begin) && even(a.end, z.end);
+  if (series && from <= 0 && to <= 0) return 0;
+  if (series && from >= 0 && to >= 0) return n % 2 == 0 ? n / 2 * (from + to) : n * ((from + to) / 2);
+  const int middle = static_cast<int>(first + n / 2);
+  return pairs_of_rows(row, first, middle) + pairs_of_rows(row, middle, last);
+}
+
+}  // namespace
+
 std::int64_t AttentionFlags::visible_pairs(int queries, int keys) const {
   const AnyMask all = mask();
   if (!all.view().self) return std::int64_t{queries} * keys;
-  std::int64_t pairs = 0;
-  for (int q = 0; q < queries; ++q) {  // the flags' masks are bands: the span of one row is what it sees
-    const Range seen = tile_span(all, {0, 0, {q, q + 1}, {0, keys}, queries, keys});
-    pairs += std::max(0, seen.end - seen.begin);
-  }
-  return pairs;
+  const auto row = [&](int q) { return tile_span(all, {0, 0, {q, q + 1}, {0, keys}, queries, keys}); };
+  return pairs_of_rows(row, 0, queries);
 }
 
 // --------------------------------------------------------------------------------------------------------------- its

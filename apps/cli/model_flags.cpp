@@ -28,8 +28,12 @@ const Flag* ModelFlags::declare(Flags& flags, bool with_truncate, const char* ot
 
 Model ModelFlags::load() const {
   Model loaded = fovea::load(model);
-  for (const std::string& warning : loaded.summary().warnings) warn(warning);
+  report(loaded.summary().warnings);
   return loaded;
+}
+
+void ModelFlags::report(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) warn(warning);
 }
 
 void ModelFlags::declare_written(Flags& flags) {

@@ -16,6 +16,8 @@ struct ModelFlags {
   std::string written;  // of a model that writes: its translation, given
   const Flag* declare(Flags& flags, bool with_truncate = true, const char* otherwise = " (default)");
   Model load() const;
+  /// What loading found odd, on stderr, as load() says it; for commands that open a model's parts themselves.
+  static void report(const std::vector<std::string>& warnings);
   /// --written TEXT, for commands that look at runs.
   void declare_written(Flags& flags);
   /// The model over that text, and over what was written of it where that is given. What was cut off is said.

@@ -170,6 +170,7 @@ void run(PruneOptions& o) {
   if (!o.output.empty()) models::check_prunable(folder);
   if (!o.svg.empty()) io::OutputFile writable(o.svg);  // better refused now than after the measuring
   const look::ModelParts model(folder);
+  if (o.text.empty() || !model.writer) ModelFlags::report(model.encoder->summary().warnings);  // else load() says them
   note("reading the texts");
   const auto task = task_of(o, model);
   const int heads = static_cast<int>(task->heads().size());

@@ -55,6 +55,28 @@ std::string first_difference(const std::string& was, const std::string& is) {
   return fmt::format(" ({} was {} and is {})", io::escaped(key), value(then), value(now));
 }
 
+/// What is left to somebody whose state of training can't be read: nobody else has it.
+std::string instead_of_state(const std::filesystem::path& folder) {
+  const std::filesystem::path model = folder / kModelFile;
+  try {
+    const io::SafeTensors whole(model);
+    return fmt::format(
+        "training cannot go on from it; {} beside it is whole, and what was learnt is there: use it, or train "
+        "anew (fovea train … --fresh)",
+        model.filename().string());
+  } catch (const Error&) { return "training cannot go on from it: train anew (fovea train … --fresh)"; }
+}
+
+/// The state's file; what is wrong with it is told without advice for files that others made.
+io::SafeTensors open_state(const std::filesystem::path& folder) {
+  try {
+    return io::SafeTensors(folder / kStateFile);
+  } catch (const Error& error) {
+    const std::string_view what = error.what();
+    throw Error(fmt::format("{}; {}", what.substr(0, what.find(": fetch or make it again")), instead_of_state(folder)));
+  }
+}
+
 }  // namespace
 
 void write_model(const std::filesystem::path& folder, const Recipe& recipe, const std::string& tokenizer_json,
@@ -105,7 +127,7 @@ void remove_state(const std::filesystem::path& folder) {
 
 State read_state(const std::filesystem::path& folder, const std::string& recipe) {
   const std::filesystem::path path = folder / kStateFile;
-  const io::SafeTensors file(path);
+  const io::SafeTensors file = open_state(folder);
   const auto& metadata = file.metadata();
   const auto step = metadata.find("step"), from = metadata.find("recipe");
   if (step == metadata.end() || from == metadata.end())

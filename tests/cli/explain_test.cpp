@@ -24,6 +24,38 @@ TEST(Explain, CountsVisiblePairs) {
   EXPECT_EQ(visible({"--shape", "1x1x5x8", "--causal", "--align", "-10"}), 0);
 }
 
+TEST(Explain, CountsThePairsOfABillionQueriesAsItCountsThoseOfAFew) {
+  const auto visible = [](int queries, int keys, const Words& flags) {
+    Words words{"explain", "--json", "--shape", "1x1x" + std::to_string(queries) + "x8", "--kv", std::to_string(keys)};
+    words.insert(words.end(), flags.begin(), flags.end());
+    return json_of(fovea(words))["visible_pairs"].get<std::int64_t>();
+  };
+  // Row by row, from the definition: key j is seen from place i + offset when left, right and causal allow.
+  const auto counted = [](int queries, int keys, int left, int right, bool causal, int offset) {
+    std::int64_t n = 0;
+    for (int i = 0; i < queries; ++i)
+      for (int j = 0; j < keys; ++j) {
+        const int at = i + offset;
+        n += (left < 0 || j >= at - left) && (right < 0 || j <= at + right) && (!causal || j <= at);
+      }
+    return n;
+  };
+  struct Sizes {
+    int queries, keys, key_of_first;
+  };
+  for (const auto& [queries, keys, on] : {Sizes{37, 53, -9}, {53, 37, 11}, {40, 9, -20}})
+    for (const auto& [left, right] : {std::pair{3, 0}, {-1, 5}, {4, -1}, {50, 2}})
+      for (const bool causal : {false, true}) {
+        Words flags{"--align=" + std::to_string(on), "--window=" + std::to_string(left) + ":" + std::to_string(right)};
+        if (causal) flags.push_back("--causal");
+        EXPECT_EQ(visible(queries, keys, flags), counted(queries, keys, left, right, causal, on))
+            << queries << " queries, " << keys << " keys, window " << left << ":" << right << " from " << on;
+      }
+  constexpr std::int64_t kMany = 1'000'000'000;  // row by row this took 14 s
+  EXPECT_EQ(visible(kMany, kMany, {"--window", "100:0"}), kMany * 101 - 100 * 101 / 2);
+  EXPECT_EQ(visible(kMany, kMany, {"--causal"}), kMany / 2 * (kMany + 1));
+}
+
 TEST(Explain, SaysWhyBetterKernelsWereRefused) {
   const Json fast = json_of(fovea({"explain", "--json", "--shape", "1x8x4096x64"}));
   EXPECT_EQ(fast["candidates"].back()["name"], fast["kernel"]);

@@ -67,6 +67,18 @@ TEST(AblateCommand, Refuses) {
 // -----------------------------------------------------------------------------------------------------------------
 // prune
 
+TEST(PruneCommand, SaysWhatIsOddAboutTheWeightsAsEveryCommandDoes) {
+  plain::Checkpoint c;
+  c.store.tensors.emplace("left.over", Tensor(DType::F32, {2}));
+  c.write();
+  const std::string texts = c.folder.Scratch::write("texts.txt", "the river bank\nthe old money\n").string();
+  const Outcome done = fovea({"prune", "--model", c.folder.path().string(), "--text", texts, "--keep", "5"});
+  EXPECT_EQ(done.status, 0);
+  const auto at = done.err.find("1 tensors are no part of this model and were left out: \"left.over\"");
+  ASSERT_NE(at, std::string::npos) << done.err;
+  EXPECT_EQ(done.err.find("were left out", at + 80), std::string::npos) << "once is enough";
+}
+
 TEST(PruneCommand, WritesASmallerModelAndItsCurve) {
   const plain::Checkpoint c;
   const ScratchFolder scratch;

@@ -18,12 +18,12 @@ from common import write
 SENTENCES = [
     "The bank by the river was flooded",
     "No.",
-    "Café déjà vu: crème brûlée, señor?",
+    "Café déjà vu, señor?",
     "In 1969, 600,000 people watched; 12.5% slept.",
     "colorless green ideas sleep furiously",
-    "She didn't say that he'd lied, did she?",
+    "She didn't say he'd lied.",
     "東京 means “eastern capital”.",
-    "The keys to the cabinet by the door are on the table.",
+    "The key to the cabinets is lost.",
     "antidisestablishmentarianism",
     "e = mc² — 🙂 ok",
 ]
@@ -41,7 +41,7 @@ three short, one long, which meant that a pilot was wanted, or that a boy had be
 the crank, trimmed the wick, and began to count aloud, so that whoever was out there might have at least a number to steer by.
 In the morning the fog lifted. On the rail, where the gull should have been,
 """
-LONG_ROWS = [0, 63, 64, 128, 255]        # query rows whose weights are kept, on either side of tiles
+LONG_ROWS = [0, 63, 64, 255]        # query rows whose weights are kept, on either side of tiles
 LONG_TOKENS_KEPT = [0, 64, 127, 255]  # tokens whose hidden states are kept
 
 
@@ -64,7 +64,7 @@ def run(model, words, text):
     return (given["input_ids"][0].int(), torch.cat(out.hidden_states), torch.cat(out.attentions), mean / mean.norm())
 
 
-def kept(n): return [n // 2, n - 1]  # tokens of a sentence whose hidden states are kept
+def kept(n): return [n // 2]  # tokens of a sentence whose hidden states are kept; the weights come from those of all
 
 
 def main():

@@ -14,7 +14,7 @@
 namespace fovea::train {
 namespace {
 
-constexpr int kBatch = 4;
+constexpr int kBatch = 4, kEos = 1;
 
 /// The weights of the file, as layers ask for them.
 class Stored final : public nn::TensorSource {
@@ -38,14 +38,19 @@ class Stored final : public nn::TensorSource {
   const io::SafeTensors& file_;
 };
 
+/// A text ends with EOS, and its target is the text turned.
 std::vector<Pair> pairs_of(const io::SafeTensors& file) {
-  const Tensor sources = file.tensor("sources"), targets = file.tensor("targets"), lengths = file.tensor("lengths");
-  std::vector<Pair> pairs;
-  auto source = sources.values<std::int32_t>().begin(), target = targets.values<std::int32_t>().begin();
-  for (const std::int32_t n : lengths.values<std::int32_t>()) {
-    pairs.push_back({{source, source + n}, {target, target + n}});
-    source += n, target += n;
+  const Tensor sources = file.tensor("sources");
+  std::vector<Pair> pairs(1);
+  for (const int id : sources.values<std::uint8_t>()) {
+    pairs.back().source.push_back(id);
+    if (id != kEos) continue;
+    auto& [source, target] = pairs.back();
+    target.assign(source.rbegin() + 1, source.rend());
+    target.push_back(kEos);
+    pairs.emplace_back();
   }
+  pairs.pop_back();
   return pairs;
 }
 

@@ -84,9 +84,7 @@ def main():
     sources = [s + [EOS] for s in sources]
     losses, norms = train(model, sources, targets)
     tensors = {f"start.{name}": x for name, x in start.items()}
-    for name, rows in (("sources", sources), ("targets", targets)):
-        tensors[name] = torch.tensor([x for row in rows for x in row], dtype=torch.int32)
-    tensors["lengths"] = torch.tensor([len(row) for row in sources], dtype=torch.int32)  # of both
+    tensors["sources"] = torch.tensor([x for row in sources for x in row], dtype=torch.uint8)  # each ends with EOS; targets are these turned
     write(output_folder() / "training.safetensors", tensors, losses=json.dumps(losses), norms=json.dumps(norms))
 
 

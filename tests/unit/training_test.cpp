@@ -299,7 +299,15 @@ TEST(Checkpoint, OfAnotherRecipeOrDamagedIsRefusedInALine) {
   flipped = whole;
   flipped[3] = static_cast<char>(flipped[3] ^ 0x40);  // of the header's length
   EXPECT_TRUE(refuses(damaged(flipped), {"training.safetensors"}));
-  EXPECT_TRUE(refuses(damaged(whole.substr(0, whole.size() - 100)), {"training.safetensors"}));
+  const auto cut = damaged(whole.substr(0, whole.size() - 100));
+  EXPECT_TRUE(refuses(cut, {"training.safetensors", "the file is incomplete; ", "model.safetensors beside it is whole",
+                            "train anew (fovea train … --fresh)"}));
+  EXPECT_FALSE(has(message_of(cut), "fetch")) << "nobody else has it";
+  const std::string model = bytes_of(texts.folder("out") / "model.safetensors");
+  texts.scratch.write("out/model.safetensors", model.substr(0, model.size() / 2));
+  EXPECT_FALSE(has(message_of(cut), "is whole"));
+  EXPECT_TRUE(refuses(cut, {"training cannot go on from it: train anew"}));
+  texts.scratch.write("out/model.safetensors", model);
   EXPECT_TRUE(refuses(damaged(""), {"training.safetensors"}));
   std::string renamed = whole;  // the same length: only this name is another
   renamed.replace(renamed.find("\"second.model.shared"), 20, "\"second.model.sharex");

@@ -14,7 +14,8 @@ inline Moments moments(const float* x, int width, float eps) {
   const auto n = static_cast<float>(width);
   const float mean = Centred ? sum_over(x, width, [](Vec v) { return v; }) / n : 0;
   const float variance = sum_over(x, width, [&](Vec v) { return (v - mean) * (v - mean); }) / n;
-  return {mean, 1 / __builtin_sqrtf(variance + eps)};
+  // One rounding: an error here is shared by the whole row, and doesn't average out in what is made of it.
+  return {mean, static_cast<float>(1 / __builtin_sqrt(static_cast<double>(variance) + static_cast<double>(eps)))};
 }
 
 inline void layer_norm(const float* x, int rows, int width, const float* gain, const float* shift, float eps,

@@ -41,11 +41,18 @@ inline void map(const float* x, const float* y, std::int64_t n, float* z, F f) {
   if (i < n) store_part(z + i, n - i, f(load_part(x + i, n - i), load_part(y + i, n - i)));
 }
 
-/// Sum of f(x, y) over x [n], y [n].
+/// Sum of f(x, y) over x [n], y [n]. Four sums side by side: none waits for another's addition, and each rounds less.
 template <class F>
 inline float sum_over(const float* x, const float* y, std::int64_t n, F f) {
   Vec total = 0.0f;
   std::int64_t i = 0;
+  if (n >= 4 * kLanes) {
+    Vec sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) sums[k] = sums[k] + f(load(x + i + k * kLanes), load(y + i + k * kLanes));
+    total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
   for (; i + kLanes <= n; i += kLanes) total = total + f(load(x + i), load(y + i));
   if (i < n) total = total + select(first_lanes(n - i), f(load_part(x + i, n - i), load_part(y + i, n - i)), 0.0f);
   return reduce_add(total);
