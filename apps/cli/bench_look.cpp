@@ -12,7 +12,9 @@
 
 #include "attention_flags.hpp"
 #include "bench.hpp"
+#include "look/choice.hpp"
 #include "look/demo_model.hpp"
+#include "look/measure.hpp"
 #include "look/writing.hpp"
 #include "table.hpp"
 
@@ -119,21 +121,62 @@ Json bench_on_demand(bool json) {
 
 // -------------------------------------------------------------------------------------------------------------- effect
 
+/// A cut and its draws, drawn and rerun: what measuring costs without what else is shown of a cut.
+class Reruns {
+ public:
+  Reruns(const look::ModelParts& model, const Run& run, const MeasureQuery& query)
+      : model_(model),
+        run_(run),
+        read_{{static_cast<int>(run.tokens.size())}, {}, run.layers(), run.hidden("encoder")} {
+    read_.hidden = read_.hidden_states.back();
+    writing_.text = run.target_text(), writing_.tokens = run.target_tokens(), writing_.inputs = run.target_inputs();
+    writing_.result.ends = {static_cast<int>(writing_.tokens.size())};
+    writing_.result.hidden_states = run.hidden("decoder");
+    writing_.result.hidden = writing_.result.hidden_states.back();
+    metric_ = look::choose_metric(original(query.kind), query.target, query.against);
+    cut_ = look::cut_of(original(query.kind), run.text, query);
+    kind_ = query.kind, draws_ = query.draws;
+  }
+  void operator()() const {
+    const look::Original run = original(kind_);
+    constexpr std::size_t kCut = 0;
+    look::rerun(run, *metric_, look::beside_draws(run, *metric_, cut_, draws_, 0), {},
+                {{&kCut, 1}, [](std::size_t, const look::Rerun&, std::size_t) {}});
+  }
+
+ private:
+  look::Original original(const std::string& kind) const {
+    return {model_, read_, run_.tokens, look::records_of_kind(read_.layers, kind), &writing_};
+  }
+  const look::ModelParts& model_;
+  const Run& run_;
+  models::Result read_;
+  look::Writing writing_;
+  std::unique_ptr<look::Metric> metric_;
+  look::Variant cut_;
+  std::string kind_;
+  int draws_ = 0;
+};
+
 Json bench_effect(int rounds, bool json) {
   const std::string text = "The animal didn't cross the street because it was too tired.";
   note("timing a measured effect …");
   const look::ModelParts model(look::demo_folder());
   const Run run = load("demo")(text);
   const models::Sequence source = look::sequence_of(run.tokens), target = look::sequence_of(run.target_inputs());
+  const Reruns encoder(model, run, {.from = "animal", .to = "tired", .target = "il", .against = "elle"}),
+      cross(model, run, {.from = "il", .to = "it", .kind = "cross", .target = "il", .against = "elle"}),
+      decoder(model, run, {.from = "fatigué", .to = "il", .kind = "decoder", .target = "fatigué"});
   std::vector<LookWork> all{
       {"plain pass", "the sentence read, its translation read as it was written, every word's logits",
        [&] {
          model.writer->vocabulary_logits(model.writer->decode(model.writer->encode({&source, 1}), {&target, 1}).hidden);
        }},
+      {"1 + 20, encoder", "animal:tired and 20 draws: drawn and rerun", [&] { encoder(); }},
+      {"1 + 20, cross", "il:it of the attention to the source, as above", [&] { cross(); }},
+      {"1 + 20, decoder", "fatigué:il of the decoder's own, as above", [&] { decoder(); }},
       {"encoder", "measure animal:tired, 20 draws, the text written anew",
        [&] { run.measure({.from = "animal", .to = "tired", .target = "il", .against = "elle"}); }},
-      {"… 40 draws", "the same with 20 more: what 20 reruns cost is the difference",
-       [&] { run.measure({.from = "animal", .to = "tired", .target = "il", .against = "elle", .draws = 40}); }},
       {"cross", "measure il:it in the decoder's attention to the source",
        [&] { run.measure({.from = "il", .to = "it", .kind = "cross", .target = "il", .against = "elle"}); }},
       {"decoder", "measure fatigué:il in the decoder's own attention",

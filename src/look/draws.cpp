@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
 
 #include "look/rows.hpp"
 
@@ -29,11 +30,16 @@ std::vector<float> column_sums(const models::LayerRecord& record, int sequence) 
   return all;
 }
 
-std::vector<float> row_weights(const models::LayerRecord& record, int sequence, int query) {
-  std::vector<float> all;  // [heads, keys]
+/// Weights [heads, keys] of each of these queries, in order: one band of every head.
+std::vector<std::vector<float>> row_weights(const models::LayerRecord& record, int sequence, Range queries) {
+  std::vector<std::vector<float>> all(static_cast<std::size_t>(queries.end - queries.begin));
   for (int head = 0; head < heads_of(record); ++head) {
-    const std::vector<float> row = HeadRows(record, sequence, head).weights({query, query + 1});
-    all.insert(all.end(), row.begin(), row.end());
+    const HeadRows rows(record, sequence, head);
+    const std::vector<float> band = rows.weights(queries);  // [queries, keys]
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto row = band.begin() + static_cast<std::ptrdiff_t>(i) * rows.keys();
+      all[i].insert(all[i].end(), row, row + rows.keys());
+    }
   }
   return all;
 }
@@ -91,10 +97,24 @@ const std::vector<float>& Draws::weights(int layer, int query) {
   const auto found = weights_.find({layer, query});
   if (found != weights_.end()) return found->second;
   const models::LayerRecord& record = *setting_.records[static_cast<std::size_t>(layer)];
-  std::vector<float> a =
-      query == kEveryQuery ? column_sums(record, setting_.sequence) : row_weights(record, setting_.sequence, query);
-  if ((weights_.size() + 1) * a.size() > kMost) weights_.clear();
-  return weights_[{layer, query}] = std::move(a);
+  const auto keep = [&](int of, std::vector<float> a) {
+    if ((weights_.size() + 1) * a.size() > kMost) weights_.clear();
+    weights_.insert_or_assign({layer, of}, std::move(a));
+  };
+  if (query == kEveryQuery) {
+    keep(query, column_sums(record, setting_.sequence));
+  } else {
+    const HeadRows rows(record, setting_.sequence, 0);
+    constexpr int kShort = 64;  // queries of a text whose rows are all asked for sooner or later
+    const Range band = rows.queries() <= kShort ? Range{0, rows.queries()} : Range{query, query + 1};
+    std::vector<std::vector<float>> some = row_weights(record, setting_.sequence, band);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const int of = band.begin + static_cast<int>(i);
+      if (of != query) keep(of, std::move(some[i]));
+    }
+    keep(query, std::move(some[static_cast<std::size_t>(query - band.begin)]));  // last: nothing clears it any more
+  }
+  return weights_.at({layer, query});
 }
 
 // ---------------------------------------------------------------------------------------------------------- one draw
@@ -111,38 +131,67 @@ int Draws::rank(const Target& target, int query, int key) const {
   return gap + (same_sort ? 0 : kOtherSort);
 }
 
-std::vector<Draws::Candidate> Draws::candidates(const Target& target, int query) {
+Draws::Candidates& Draws::candidates(const Target& target, int query) {
+  const auto found = candidates_.find({&target, query});
+  if (found != candidates_.end()) return found->second;
   const std::vector<float>& a = weights(target.layer, query);
   const std::size_t keys = setting_.special.size();
   std::vector<int> ranks(keys);
   for (std::size_t key = 0; key < keys; ++key) ranks[key] = rank(target, query, static_cast<int>(key));
+  std::vector<int> groups = ranks;  // ranks that there are, ascending
+  std::ranges::sort(groups);
+  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
   const bool cut_here = std::ranges::any_of(places_, [&](const Place& p) { return p.query == query; });
-  std::vector<Candidate> all;
-  all.reserve(a.size());
+  Candidates c;
+  c.all.reserve(a.size());
+  c.group_ends.resize(groups.size());
+  c.visible.assign(a.size() / std::max<std::size_t>(keys, 1), -1);
   for (std::size_t i = 0; i < a.size(); ++i) {
     const int head = static_cast<int>(i / keys), key = static_cast<int>(i % keys);
-    if (a[i] > 0 && !(cut_here && removed_.contains({target.layer, head, query, key})))
-      all.push_back({head, key, static_cast<double>(a[i]), ranks[i % keys]});
+    if (!(a[i] > 0) || (cut_here && removed_.contains({target.layer, head, query, key}))) continue;
+    const auto group = static_cast<std::size_t>(std::ranges::lower_bound(groups, ranks[i % keys]) - groups.begin());
+    c.all.push_back({head, key, static_cast<double>(a[i]), group});
+    c.weight += c.all.back().weight;
+    ++c.group_ends[group];
   }
-  for (std::size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[static_cast<std::size_t>(below(i))]);
-  std::ranges::stable_sort(all, {}, &Candidate::rank);
-  return all;
+  for (std::size_t g = 1; g < c.group_ends.size(); ++g) c.group_ends[g] += c.group_ends[g - 1];
+  constexpr std::size_t kMost = std::size_t{1} << 20;  // candidates kept, 32 MB
+  if ((candidates_.size() + 1) * a.size() > kMost) candidates_.clear();
+  return candidates_[{&target, query}] = std::move(c);
+}
+
+std::vector<std::size_t> Draws::shuffled(const Candidates& candidates) {
+  const std::size_t n = candidates.all.size();
+  std::vector<std::size_t> order(n), grouped(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (std::size_t i = n; i > 1; --i) std::swap(order[i - 1], order[static_cast<std::size_t>(below(i))]);
+  std::vector<std::size_t> ends = candidates.group_ends;
+  for (std::size_t i = n; i-- > 0;) grouped[--ends[candidates.all[order[i]].group]] = order[i];
+  return grouped;
 }
 
 /// Takes what still fits, in order, until the weight is equal.
 bool Draws::fill(const Target& target, int query, std::vector<Removal>& removed) {
   const models::LayerRecord& record = *setting_.records[static_cast<std::size_t>(target.layer)];
   const double slack = weight_tolerance(target.weight);
+  Candidates& all = candidates(target, query);
+  constexpr double kRounding = 1e-9;
+  if (all.weight + kRounding < target.weight - slack) {  // in no order enough: the next draw is the same for that
+    random_.discard(all.all.empty() ? 0 : all.all.size() - 1);
+    return false;
+  }
   double weight = 0, travelled = 0;
-  std::map<int, int> left;  // by head: keys that the row still sees
-  for (const Candidate& c : candidates(target, query)) {
+  std::vector<int> left(all.visible.size(), -1);  // [heads] keys that the row still sees
+  for (const std::size_t i : shuffled(all)) {
+    const Candidate& c = all.all[i];
     if (weight > 0 && std::abs(weight - target.weight) <= slack) break;
     if (weight + c.weight > target.weight + slack) continue;
     if (query != kEveryQuery) {
-      const auto [keys, first] = left.try_emplace(c.head, 0);
-      if (first) keys->second = HeadRows(record, setting_.sequence, c.head).visible(query);
-      if (keys->second == 1) continue;
-      --keys->second;
+      const auto head = static_cast<std::size_t>(c.head);
+      if (all.visible[head] < 0) all.visible[head] = HeadRows(record, setting_.sequence, c.head).visible(query);
+      if (left[head] < 0) left[head] = all.visible[head];
+      if (left[head] == 1) continue;
+      --left[head];
     }
     weight += c.weight;
     travelled += c.weight * std::abs(query - c.key);

@@ -37,6 +37,8 @@ class Draws {
     std::vector<bool> special_queries = {};  // [queries]; empty: queries and keys are the same tokens
   };
   Draws(const Setting& setting, const Variant& cut, std::uint64_t seed);
+  Draws(const Draws&) = delete;  // what is kept goes by where its targets lie
+  Draws& operator=(const Draws&) = delete;
 
   /// Another one, whose `queries` are those that it took edges from; none when none was found.
   std::optional<Variant> next();
@@ -56,7 +58,14 @@ class Draws {
   struct Candidate {
     int head, key;
     double weight;
-    int rank;  // those of a lower rank are taken first
+    std::size_t group;  // by rank: those of a lower one are taken first
+  };
+  /// What may be taken for a target from one query, worked out once for all draws.
+  struct Candidates {
+    std::vector<Candidate> all;
+    std::vector<std::size_t> group_ends;  // how many candidates there are up to each group
+    double weight = 0;                    // of all of them
+    std::vector<int> visible;             // [heads] keys that the row sees; −1: nobody asked yet
   };
 
   void add_place(int query);
@@ -64,7 +73,9 @@ class Draws {
   /// Weights [heads, keys] of one query, or the columns' sums for kEveryQuery.
   const std::vector<float>& weights(int layer, int query);
   int rank(const Target& target, int query, int key) const;
-  std::vector<Candidate> candidates(const Target& target, int query);
+  Candidates& candidates(const Target& target, int query);
+  /// All of them in random order, those of lower ranks first.
+  std::vector<std::size_t> shuffled(const Candidates& candidates);
   bool fill(const Target& target, int query, std::vector<Removal>& removed);
   bool fill_place(const Place& place, std::vector<int>& taken, std::vector<Removal>& removed);
   int below(std::size_t n) { return static_cast<int>(random_() % n); }
@@ -74,7 +85,8 @@ class Draws {
   std::set<Removal> removed_;  // by the cut
   std::vector<Place> places_;
   std::set<std::vector<Removal>> seen_;
-  std::map<std::pair<int, int>, std::vector<float>> weights_;  // by layer and query
+  std::map<std::pair<int, int>, std::vector<float>> weights_;       // by layer and query
+  std::map<std::pair<const Target*, int>, Candidates> candidates_;  // by target and query
   std::mt19937_64 random_;
 };
 

@@ -149,21 +149,31 @@ class Tiers {
 
 // -------------------------------------------------------------------------------------------------------------- reruns
 
-/// `seen`, where it is given, hears the passes of a model that writes.
+/// The rows of its final vectors that a variant's answer needs, from the first to the last.
+Range read_of(const Metric& metric, const Variant& variant) {
+  const std::span asked = metric.positions().empty() ? std::span<const int>(variant.queries) : metric.positions();
+  const auto [first, last] = std::ranges::minmax(asked);
+  return {first, last + 1};
+}
+
+/// `read`: as in models::Repeat; `in_full`: as in Metric::read. `seen`, where it is given, hears the passes of a model
+/// that writes.
 std::vector<Answer> run_batch(const Original& run, const Metric& metric, std::span<const Variant* const> variants,
+                              std::span<const Range> read, const std::vector<bool>& in_full,
                               const std::function<void(const Rerun&)>& seen) {
   const models::Sequence source = sequence_of(run.tokens);
   if (run.writing) {
-    const Passage passage{source, sequence_of(run.writing->inputs), run.result, run.writing->result};
-    const Rerun batch = decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants);
+    const Passage passage{source, sequence_of(run.writing->inputs), run.result, run.writing->result, run.result.layers};
+    const Rerun batch = decode_without(*run.model.writer, passage, run.kind(), run.extent(), variants, read);
     if (seen) seen(batch);
-    return metric.read(batch.written, variants);
+    return metric.read(batch.written, variants, in_full);
   }
   const int layer = lowest_layer(*variants.front());
   models::Pass pass = pass_without(variants, run.extent());
   const Tensor start = repeated(run.result.hidden_states[static_cast<std::size_t>(layer)], variants.size());
-  pass.first_layer = layer, pass.start = &start;
-  return metric.read(run.model.encoder->forward(std::vector(variants.size(), source), pass), variants);
+  const models::Repeat repeat = repeat_of(run.result, run.result.layers, run.kind(), run.extent(), variants, read);
+  pass.first_layer = layer, pass.start = &start, pass.repeat = &repeat;
+  return metric.read(run.model.encoder->forward(std::vector(variants.size(), source), pass), variants, in_full);
 }
 
 /// The control's figures from the effects of its draws.
@@ -187,9 +197,11 @@ Control summary_of(const std::vector<double>& effects, double measured) {
 void describe(const Original& run, const Variant& cut, Effect& effect) { Tiers(run, cut).write(effect); }
 
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
-                          const std::function<void(std::size_t)>& progress, const SeenRerun& seen) {
-  constexpr std::size_t kTokens = 4096;  // of a batch, unless the text has more: bounds what a pass keeps
+                          const std::function<void(std::size_t)>& progress, const SeenReruns& seen) {
+  constexpr std::size_t kTokens = 512;  // of a batch, unless the text has more: what it needs stays in the cache
   const std::size_t most = std::max<std::size_t>(1, kTokens / run.size());
+  const auto is_seen = [&](std::size_t i) { return std::ranges::binary_search(seen.variants, i); };
+  const Range whole{0, run.answering().ends.front()};
   std::map<int, std::vector<std::size_t>> by_layer;
   for (std::size_t i = 0; i < variants.size(); ++i) by_layer[lowest_layer(variants[i])].push_back(i);
   std::vector<Answer> answers(variants.size());
@@ -198,13 +210,20 @@ std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<c
     for (std::size_t first = 0; first < all.size(); first += most) {
       const std::span here = std::span(all).subspan(first, std::min(most, all.size() - first));
       std::vector<const Variant*> batch;
-      for (const std::size_t i : here) batch.push_back(&variants[i]);
+      std::vector<Range> rows;
+      std::vector<bool> in_full;
+      for (const std::size_t i : here) {
+        batch.push_back(&variants[i]);
+        rows.push_back(is_seen(i) ? whole : read_of(metric, variants[i]));
+        in_full.push_back(seen.variants.empty() || is_seen(i));
+      }
       std::function<void(const Rerun&)> each;
-      if (seen)
+      if (!seen.variants.empty())
         each = [&](const Rerun& passes) {
-          for (std::size_t i = 0; i < here.size(); ++i) seen(here[i], passes, i);
+          for (std::size_t i = 0; i < here.size(); ++i)
+            if (is_seen(here[i])) seen.hear(here[i], passes, i);
         };
-      std::vector<Answer> read = run_batch(run, metric, batch, each);
+      std::vector<Answer> read = run_batch(run, metric, batch, rows, in_full, each);
       for (std::size_t i = 0; i < here.size(); ++i) answers[here[i]] = std::move(read[i]);
       done += here.size();
       if (progress) progress(done);
@@ -252,26 +271,29 @@ std::vector<Variant> draws_like(const Original& run, Draws::Setting setting, con
 
 }  // namespace
 
+std::vector<Variant> beside_draws(const Original& run, const Metric& metric, const Variant& cut, int draws,
+                                  std::uint64_t seed) {
+  std::vector<Variant> all{cut};
+  std::ranges::move(cut.silenced.empty() ? draws_like(run, setting_of(run, metric), cut, draws, seed)
+                                         : head_draws(run.records, cut, draws, seed),
+                    std::back_inserter(all));
+  return all;
+}
+
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,
                             std::uint64_t seed) {
-  const Draws::Setting setting = setting_of(run, metric);
   std::vector<Variant> variants;   // each cut, then its draws
   std::vector<std::size_t> begin;  // of each cut, and the end
   for (const Variant& cut : cuts) {
     begin.push_back(variants.size());
-    variants.push_back(cut);
-    if (!cut.silenced.empty())
-      std::ranges::move(head_draws(run.records, cut, draws, seed), std::back_inserter(variants));
-    else
-      std::ranges::move(draws_like(run, setting, cut, draws, seed), std::back_inserter(variants));
+    std::ranges::move(beside_draws(run, metric, cut, draws, seed), std::back_inserter(variants));
   }
   begin.push_back(variants.size());
   std::vector<Rerun::Hidden> reread(cuts.size());  // of the cuts, to be written anew from
-  const std::vector<Answer> answers =
-      rerun(run, metric, variants, {}, [&](std::size_t variant, const Rerun& passes, std::size_t sequence) {
-        const auto cut = std::ranges::lower_bound(begin, variant);
-        if (*cut == variant) reread[static_cast<std::size_t>(cut - begin.begin())] = passes.of(sequence);
-      });
+  const auto keep = [&](std::size_t variant, const Rerun& passes, std::size_t sequence) {
+    reread[static_cast<std::size_t>(std::ranges::lower_bound(begin, variant) - begin.begin())] = passes.of(sequence);
+  };
+  const std::vector<Answer> answers = rerun(run, metric, variants, {}, {std::span(begin).first(cuts.size()), keep});
 
   const std::vector<Answer> befores = answers_before(run, metric, cuts);
   std::vector<Effect> effects(cuts.size());

@@ -26,14 +26,22 @@ std::vector<int> words_of(std::span<const Token> tokens);
 /// What heads put out on average over texts; over the run's own where there are none.
 std::shared_ptr<const HeadMeans> means_over(const Original& run, const std::vector<std::string>& texts);
 
-/// Hears of a model that writes each variant's passes: sequence `sequence` of `passes`.
-using SeenRerun = std::function<void(std::size_t variant, const Rerun& passes, std::size_t sequence)>;
+/// Of these variants, ascending, all is read, and of a model that writes their passes are heard, whole: sequence
+/// `sequence` of `passes`. Of the others the metric's value alone.
+struct SeenReruns {
+  std::span<const std::size_t> variants = {};
+  std::function<void(std::size_t variant, const Rerun& passes, std::size_t sequence)> hear = {};
+};
 /// Reads variants from reruns: those of one lowest layer together, as sequences of one batch, from that layer on.
 std::vector<Answer> rerun(const Original& run, const Metric& metric, std::span<const Variant> variants,
-                          const std::function<void(std::size_t done)>& progress = {}, const SeenRerun& seen = {});
+                          const std::function<void(std::size_t done)>& progress = {}, const SeenReruns& seen = {});
 
 /// What the run as it was answers where each variant is asked.
 std::vector<Answer> answers_before(const Original& run, const Metric& metric, std::span<const Variant> variants);
+
+/// A cut, and behind it its control: up to so many random removals like it.
+std::vector<Variant> beside_draws(const Original& run, const Metric& metric, const Variant& cut, int draws,
+                                  std::uint64_t seed);
 
 /// Each cut beside its own control. All of them, draws included, share their batches.
 std::vector<Effect> measure(const Original& run, const Metric& metric, std::span<const Variant> cuts, int draws,

@@ -44,7 +44,8 @@ class VectorMetric final : public Metric {
   explicit VectorMetric(const Tensor& hidden) : hidden_(hidden) {}
   std::string_view name() const override { return "cosine_distance"; }
   std::span<const int> positions() const override { return {}; }
-  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const override {
+  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants,
+                           const std::vector<bool>&) const override {
     const auto tokens = static_cast<std::size_t>(tokens_of(result));
     std::vector<Answer> all(variants.size());
     for (std::size_t i = 0; i < variants.size(); ++i) {
@@ -98,12 +99,16 @@ class AnswerMetric : public Metric {
   /// What is asked of `asked` [positions, classes], the logits of the run as it was.
   void ask(std::vector<std::size_t> answers, std::optional<std::size_t> against, Tensor asked) {
     answers_ = std::move(answers), against_ = against, asked_ = std::move(asked);
-    said_.clear();
-    for (std::size_t i = 0; i < positions_.size(); ++i) said_.push_back(softmax(row_of(asked_, i)));
+    said_.clear(), log_said_.clear();
+    for (std::size_t i = 0; i < positions_.size(); ++i) {
+      said_.push_back(softmax(row_of(asked_, i)));
+      log_said_.push_back(log_probability(row_of(asked_, i), answers_[i]));
+    }
   }
   std::string_view name() const override { return against_ ? "log_odds" : "log_probability"; }
   std::span<const int> positions() const override { return positions_; }
-  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const override {
+  std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants,
+                           const std::vector<bool>& in_full) const override {
     constexpr std::size_t kRows = 256;  // at once: a vocabulary is wide
     std::vector<Answer> all(variants.size());
     const std::size_t count = positions_.size(), many = std::max<std::size_t>(1, kRows / count);
@@ -111,7 +116,11 @@ class AnswerMetric : public Metric {
       const std::size_t n = std::min(many, all.size() - first);
       const Tensor rows = logits(result, first, n);  // [n · positions, classes]
       for (std::size_t i = 0; i < n; ++i)
-        for (std::size_t p = 0; p < count; ++p) add(row_of(rows, i * count + p), p, all[first + i]);
+        for (std::size_t p = 0; p < count; ++p) {
+          const std::span row = row_of(rows, i * count + p);
+          all[first + i].value += value_of(row, p);
+          if (in_full.empty() || in_full[first + i]) add(row, p, all[first + i]);
+        }
     }
     return all;
   }
@@ -134,18 +143,22 @@ class AnswerMetric : public Metric {
   }
 
  private:
+  double value_of(std::span<const float> row, std::size_t at) const {
+    if (!against_) return log_probability(row, answers_[at]);
+    return static_cast<double>(row[answers_[at]]) - static_cast<double>(row[*against_]);
+  }
+  /// All of an answer but its value.
   void add(std::span<const float> row, std::size_t at, Answer& to) const {
     const std::span was = row_of(asked_, at);
     const std::size_t answer = answers_[at];
     const double logit = static_cast<double>(row[answer]), log_p = log_probability(row, answer);
     // ln p − ln p' of the answer, and of every other as much more as its logit's change differs from the answer's.
-    double kl = log_probability(was, answer) - log_p;
+    double kl = log_said_[at] - log_p;
     for (std::size_t c = 0; c < row.size(); ++c)
       kl += said_[at][c] *
             (static_cast<double>(was[c]) - static_cast<double>(was[answer]) - (static_cast<double>(row[c]) - logit));
     if (at == 0) to.logit = to.log_probability = to.kl = 0;
     to.logit += logit, to.log_probability += log_p, to.kl += std::max(kl, 0.0);
-    to.value += against_ ? logit - static_cast<double>(row[*against_]) : log_p;
     const std::string word = spelled(row);
     if (!word.empty()) to.output += (to.output.empty() ? "" : ", ") + word;
   }
@@ -155,6 +168,7 @@ class AnswerMetric : public Metric {
   std::optional<std::size_t> against_;
   Tensor asked_;                           // logits [positions, classes] of the run as it was …
   std::vector<std::vector<double>> said_;  // … and what they say, [positions, classes]
+  std::vector<double> log_said_;           // ln p of the answers, [positions]
 };
 
 /// What a masked-language head says where words are hidden.

@@ -30,8 +30,10 @@ class Metric {
   /// Positions whose final vectors are read in every variant (of a model that writes: steps of its decoder); empty when
   /// each variant's own queries are.
   virtual std::span<const int> positions() const = 0;
-  /// One reading a variant: sequence i of the result is variants[i].
-  virtual std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants) const = 0;
+  /// One reading a variant: sequence i of the result is variants[i]. Where `in_full` says no of i, `value` is all that
+  /// is wanted; empty: it says yes of all.
+  virtual std::vector<Answer> read(const models::Result& result, std::span<const Variant* const> variants,
+                                   const std::vector<bool>& in_full = {}) const = 0;
   /// The number of a run of one text, F32 [1], made by operators: a tape can go back from it to what the model
   /// computed. Empty where that would give zeros: a cosine distance is flat where nothing is removed.
   virtual Tensor recorded(const models::Result&) const { return {}; }

@@ -90,4 +90,21 @@ models::Pass pass_without(std::span<const Variant* const> variants, const Extent
   return pass;
 }
 
+models::Repeat repeat_of(const models::Result& original, std::span<const models::LayerRecord> layers,
+                         const std::string& kind, const Extent& of, std::span<const Variant* const> variants,
+                         std::span<const Range> read) {
+  const bool causal = kind == "decoder";
+  const auto touched = [=](int layer, std::size_t copy) {
+    Range all;
+    for (const Removal& r : variants[copy]->removed) {
+      if (r.layer != layer) continue;
+      Range here{r.query, r.query + 1};
+      if (r.query == kEveryQuery) here = {causal ? r.key : 0, of.queries};
+      all = all.begin == all.end ? here : Range{std::min(all.begin, here.begin), std::max(all.end, here.end)};
+    }
+    return all;
+  };
+  return {original.hidden_states, layers, kind, touched, read};
+}
+
 }  // namespace fovea::look

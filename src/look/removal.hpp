@@ -3,6 +3,7 @@
 #include <compare>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <fovea/mask.hpp>
@@ -60,5 +61,11 @@ struct Extent {
 /// caller. Borrows the variants. A head's values are its group's: where heads share them, all query heads of a group
 /// must be named.
 models::Pass pass_without(std::span<const Variant* const> variants, const Extent& of);
+
+/// How such a pass repeats the recorded one that every sequence of the batch is a copy of, in its attention of `kind`.
+/// Borrows all of it. `read`: rows of each that will be read.
+models::Repeat repeat_of(const models::Result& original, std::span<const models::LayerRecord> layers,
+                         const std::string& kind, const Extent& of, std::span<const Variant* const> variants,
+                         std::span<const Range> read);
 
 }  // namespace fovea::look

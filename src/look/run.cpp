@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <memory>
 #include <mutex>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -131,6 +133,17 @@ void check_draws(int draws) {
     throw Error(fmt::format("draws {}: a control has {} to {}", draws, kLeast, kMost));
 }
 
+/// What every question about causes begins with: the number that is asked for, and how it answers to the heads.
+struct Asked {
+  look::Original run;
+  std::unique_ptr<look::Metric> metric;
+};
+Asked asked_of(look::Original run, const std::string& target, const std::string& against) {
+  std::unique_ptr<look::Metric> metric = look::choose_metric(run, target, against);
+  run.slopes = look::slopes_of(run, *metric);
+  return {std::move(run), std::move(metric)};
+}
+
 Effect unmeasured(const look::Original& run, const look::Metric& metric, const Link& link) {
   Effect e;
   e.metric = metric.name();
@@ -143,11 +156,9 @@ Effect unmeasured(const look::Original& run, const look::Metric& metric, const L
 
 Effect Run::measure(const MeasureQuery& query) const {
   check_draws(query.draws);
-  look::Original run = original(query.kind);
-  const look::Variant cut = look::cut_of(run, text, query);
-  const auto metric = look::choose_metric(run, query.target, query.against);
-  run.slopes = look::slopes_of(run, *metric);
-  return look::measure(run, *metric, {&cut, 1}, query.draws, query.seed).front();
+  const look::Variant cut = look::cut_of(original(query.kind), text, query);
+  const Asked asked = asked_of(original(query.kind), query.target, query.against);
+  return look::measure(asked.run, *asked.metric, {&cut, 1}, query.draws, query.seed).front();
 }
 
 std::vector<Effect> Run::measure(std::span<const Link> links, int draws, std::uint64_t seed) const {
@@ -176,10 +187,8 @@ Flip Run::flip(const MeasureQuery& query, int most) const {
   if (query.target.empty() || query.against.empty())
     throw Error("flip: say what is to be turned around: a target, and what it is weighed against");
   if (most < 1) throw Error(fmt::format("flip: {} edges; search for at least one", most));
-  look::Original run = original(query.kind);
-  const auto metric = look::choose_metric(run, query.target, query.against);
-  run.slopes = look::slopes_of(run, *metric);
-  return look::flip(run, *metric, query, most);
+  const Asked asked = asked_of(original(query.kind), query.target, query.against);
+  return look::flip(asked.run, *asked.metric, query, most);
 }
 
 std::vector<HeadScore> Run::importance(const std::string& target, const std::string& against) const {
@@ -194,10 +203,8 @@ std::vector<HeadScore> Run::importance(const std::string& target, const std::str
 }
 
 Survey Run::survey(const SurveyQuery& query) const {
-  look::Original run = original(query.kind);
-  const auto metric = look::choose_metric(run, query.target, query.against);
-  run.slopes = look::slopes_of(run, *metric);
-  return look::survey(run, *metric, text, query);
+  const Asked asked = asked_of(original(query.kind), query.target, query.against);
+  return look::survey(asked.run, *asked.metric, text, query);
 }
 
 }  // namespace fovea

@@ -207,21 +207,32 @@ Rerun::Hidden Rerun::of(std::size_t sequence) const {
 }
 
 Rerun decode_without(const models::EncoderDecoder& model, const Passage& passage, const std::string& kind,
-                     const Extent& of, std::span<const Variant* const> variants) {
+                     const Extent& of, std::span<const Variant* const> variants, std::span<const Range> steps) {
   const std::size_t n = variants.size();
   const int layer = lowest_layer(*variants.front());
   const std::vector<models::Sequence> targets(n, passage.target);
+  const std::vector<Range> whole(n, Range{0, static_cast<int>(passage.target.ids.size())});
+  const std::span read = steps.empty() ? std::span(whole) : steps;
+  models::Repeat writing = repeat_of(passage.written, passage.layers, kind, of, variants, read);
+  const bool known = !passage.layers.empty();
   if (kind == "encoder") {
     models::Pass pass = pass_without(variants, of);
     const Tensor start = repeated(passage.read.hidden_states[static_cast<std::size_t>(layer)], n);
+    const std::vector<Range> all(n, Range{0, of.queries});
+    const models::Repeat reading = repeat_of(passage.read, passage.layers, kind, of, variants, all);
     pass.first_layer = layer, pass.start = &start;
-    models::Result read = model.encode(std::vector(n, passage.source), pass);
-    models::Result written = model.decode(read, targets);
-    return {std::move(read), std::move(written)};
+    pass.repeat = known ? &reading : nullptr;
+    models::Result anew = model.encode(std::vector(n, passage.source), pass);
+    models::DecoderPass then;
+    writing.new_sources = true;
+    then.repeat = known ? &writing : nullptr;
+    models::Result written = model.decode(anew, targets, then);
+    return {std::move(anew), std::move(written)};
   }
   models::DecoderPass pass = decoder_pass(kind, of, variants);
   const Tensor start = repeated(passage.written.hidden_states[static_cast<std::size_t>(layer)], n);
   pass.first_layer = layer, pass.start = &start;
+  pass.repeat = known && !pass.cross_heads ? &writing : nullptr;
   return {{}, model.decode(copies_of(passage.read, n), targets, pass)};
 }
 
@@ -229,8 +240,10 @@ std::string rewritten(const ModelParts& model, const models::Sequence& source, c
                       const std::string& kind, const Extent& of, const Variant& variant, const Rerun::Hidden& reread) {
   const Lacking lacking(*model.writer, {kind, of, variant, before.inputs, reread});
   const auto found = runtime::write(lacking, {&source, 1}, before.how);
+  const std::span written = without_start(found.front().front());
+  if (std::ranges::equal(written, sequence_of(before.tokens).ids)) return before.text;
   std::vector<Token> tokens;
-  return model.reader.written(without_start(found.front().front()), tokens);
+  return model.reader.written(written, tokens);
 }
 
 }  // namespace fovea::look

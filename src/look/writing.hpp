@@ -41,6 +41,7 @@ Writing as_written(const ModelParts& model, std::string_view text, const models:
 struct Passage {
   models::Sequence source, target;
   const models::Result &read, &written;
+  std::span<const models::LayerRecord> layers = {};  // attention of both; empty: not kept, and passes are run whole
 };
 
 /// Passes of a batch that lack something: the encoder's too, where it does (else empty), and the decoder's.
@@ -55,8 +56,9 @@ struct Rerun {
 
 /// The decoder's pass over as many copies of a passage as there are variants, each of which lacks what its variant says
 /// of this kind of attention: from the lowest layer on that the first of them touches, and none touches a lower one.
+/// `steps`: those of each copy that will be read, what others hold is not said; empty: all.
 Rerun decode_without(const models::EncoderDecoder& model, const Passage& passage, const std::string& kind,
-                     const Extent& of, std::span<const Variant* const> variants);
+                     const Extent& of, std::span<const Variant* const> variants, std::span<const Range> steps = {});
 
 /// What the model writes when all that it does lacks what the variant says. Steps keep their numbers: what is removed
 /// from the step that wrote a word is removed from whatever is written in its place. `reread`: the passes without it

@@ -43,6 +43,18 @@ struct LayerRecord {
   std::shared_ptr<const std::vector<int>> key_ends;  // of "cross": where the sequences that are looked at end; null: they are the same
 };
 
+/// A recorded pass over one sequence, to be repeated with changes: a batch of its copies in which rows that the changes
+/// cannot reach, or that nobody reads, need not be computed.
+struct Repeat {
+  std::span<const Tensor> hidden_states;  // [layers + 1] of [tokens, width]
+  std::span<const LayerRecord> layers;    // of every kind of attention that the repeated stack has, others too
+  std::string kind;                       // whose attention is changed
+  /// The queries of a copy, from the first to the last, whose attention the pass changes in a layer; none: {}.
+  std::function<Range(int layer, std::size_t copy)> touched;
+  std::span<const Range> read;  // [copies] rows of the result that will be read, not empty; what others hold is not said
+  bool new_sources = false;     // of a decoder: what it reads differs from what the recorded one did
+};
+
 /// What to keep, and what to change, in one forward pass.
 struct Pass {
   bool record_attention = false, record_hidden = false;
@@ -55,6 +67,8 @@ struct Pass {
   std::function<Tensor(int layer, const Tensor& out)> heads;
   int first_layer = 0;       // start here from `start` instead of from the embedding; earlier layers leave no record
   const Tensor* start = nullptr;  // [tokens, width], the input of first_layer
+  /// The sequences are copies of one that is known: a family may leave out what repeats it, and then records nothing.
+  const Repeat* repeat = nullptr;
 };
 
 struct Result {

@@ -7,6 +7,7 @@
 
 #include "models/checkpoint.hpp"
 #include "models/common.hpp"
+#include "models/repeat.hpp"
 #include "models/stack.hpp"
 #include "ops/dropout.hpp"
 #include "ops/embedding.hpp"
@@ -153,6 +154,7 @@ Result Marian::decode(const Result& sources, std::span<const Sequence> targets, 
   if (sources.ends.size() != targets.size())
     throw Error(
         fmt::format("decode: {} sources and {} targets; expected as many", sources.ends.size(), targets.size()));
+  if (repeats(pass)) return repeat_decoder(decoder_, sources, pass);
   Stack stack(pass, targets);
   const std::vector<int>& ends = *stack.ends();
   const Ends key_ends = std::make_shared<const std::vector<int>>(sources.ends);

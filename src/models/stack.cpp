@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "models/repeat.hpp"
+
 namespace fovea::models {
 
 Stack::Stack(const Pass& pass, std::span<const Sequence> sequences) : pass_(pass), ends_(ends_of(sequences)) {
@@ -41,6 +43,7 @@ Result Stack::run(int layers, std::int64_t width, const Embed& embed, const Laye
 
 Result run_encoder(std::span<const nn::EncoderLayer> layers, std::int64_t width, std::span<const Sequence> sequences,
                    const Pass& pass, const Stack::Embed& embed) {
+  if (repeats(pass)) return repeat_encoder(layers, pass);
   Stack stack(pass, sequences);
   const auto run = [&](int i, const Tensor& x) {
     const nn::EncoderLayer& layer = layers[static_cast<std::size_t>(i)];

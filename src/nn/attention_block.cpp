@@ -35,7 +35,15 @@ KeysValues AttentionBlock::project(const Tensor& memory) const {
 
 Tensor AttentionBlock::over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace,
                             const OutputEdit& edit) const {
-  const Tensor q = query_(x).reshape({1, x.shape()[0], shape_.heads, shape_.head_dim});
+  return mixed(queries(x), memory, spec, trace, edit);
+}
+
+Tensor AttentionBlock::queries(const Tensor& x) const {
+  return query_(x).reshape({1, x.shape()[0], shape_.heads, shape_.head_dim});
+}
+
+Tensor AttentionBlock::mixed(const Tensor& q, const KeysValues& memory, const AttentionSpec& spec,
+                             AttentionTrace* trace, const OutputEdit& edit) const {
   Attention attention = attend_recorded(q, memory.k, memory.v, spec);
   const Tensor out = attention.out;
   if (trace) *trace = {q, memory.k, memory.v, std::move(attention)};
@@ -50,7 +58,6 @@ Tensor AttentionBlock::step(const Tensor& x, KvCache& cache) const {
   return joined(attend(q, cache.keys(), cache.values(), AttentionSpec()).out);
 }
 
-/// Heads side by side, through W_O.
 Tensor AttentionBlock::joined(const Tensor& out) const {
   return output_(out.reshape({out.shape()[0] * out.shape()[1], std::int64_t{shape_.heads} * shape_.value_dim}));
 }

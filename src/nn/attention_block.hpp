@@ -62,6 +62,13 @@ class AttentionBlock {
 
   /// A memory's keys and values, for many calls of over(): the same in parts is operator().
   KeysValues project(const Tensor& memory) const;
+  /// x F32 [tokens, width] → F32 [1, tokens, heads, head_dim]
+  Tensor queries(const Tensor& x) const;
+  /// Queries attend to what was projected before; [tokens, width].
+  Tensor mixed(const Tensor& q, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
+               const OutputEdit& edit = {}) const;
+  /// Heads side by side, through W_O: out F32 [1, tokens, heads, value_dim] → [tokens, width].
+  Tensor joined(const Tensor& out) const;
   /// x attends to what was projected before; [tokens, width].
   Tensor over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
               const OutputEdit& edit = {}) const;
@@ -73,7 +80,6 @@ class AttentionBlock {
   const Tensor& output_weight() const { return output_weight_; }
 
  private:
-  Tensor joined(const Tensor& out) const;
   AttentionShape shape_;
   Linear query_, key_, value_, output_;
   Tensor output_weight_;

@@ -19,13 +19,13 @@ Tensor DecoderLayer::operator()(const Tensor& x, const Tensor& memory, const Att
                       [&](const Tensor& t) { return self_(t, self.spec, self.trace, self.edit); });
   h = residual(h, cross_norm_, order_, dropout_,
                [&](const Tensor& t) { return cross_(t, memory, cross.spec, cross.trace, cross.edit); });
-  return residual(h, feed_forward_norm_, order_, dropout_, feed_forward_);
+  return feed_forward(h);
 }
 
 Tensor DecoderLayer::step(const Tensor& x, KvCache& self, const KeysValues& memory, const AttentionSpec& cross) const {
   Tensor h = residual(x, self_norm_, order_, dropout_, [&](const Tensor& t) { return self_.step(t, self); });
   h = residual(h, cross_norm_, order_, dropout_, [&](const Tensor& t) { return cross_.over(t, memory, cross); });
-  return residual(h, feed_forward_norm_, order_, dropout_, feed_forward_);
+  return feed_forward(h);
 }
 
 }  // namespace fovea::nn

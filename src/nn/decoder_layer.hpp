@@ -3,9 +3,8 @@
 #pragma once
 #include <string_view>
 
-#include "nn/attention_block.hpp"
+#include "nn/attention_half.hpp"
 #include "nn/feed_forward.hpp"
-#include "nn/residual.hpp"
 
 namespace fovea::nn {
 
@@ -47,6 +46,10 @@ class DecoderLayer {
 
   const AttentionBlock& self_attention() const { return self_; }
   const AttentionBlock& cross_attention() const { return cross_; }
+  AttentionHalf self_half() const { return {self_, self_norm_, order_}; }
+  AttentionHalf cross_half() const { return {cross_, cross_norm_, order_}; }
+  /// The half behind them, x F32 [rows, width] → the same.
+  Tensor feed_forward(const Tensor& x) const { return residual(x, feed_forward_norm_, order_, dropout_, feed_forward_); }
 
  private:
   AttentionBlock self_, cross_;

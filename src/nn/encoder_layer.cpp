@@ -15,7 +15,7 @@ Tensor EncoderLayer::operator()(const Tensor& x, const AttentionSpec& spec, Atte
                                 const AttentionEdit& edit) const {
   const Tensor attended = residual(x, attention_norm_, order_, dropout_,
                                    [&](const Tensor& h) { return attention_(h, spec, trace, edit); });
-  return residual(attended, feed_forward_norm_, order_, dropout_, feed_forward_);
+  return feed_forward(attended);
 }
 
 }  // namespace fovea::nn

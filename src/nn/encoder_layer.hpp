@@ -2,9 +2,8 @@
 #pragma once
 #include <string_view>
 
-#include "nn/attention_block.hpp"
+#include "nn/attention_half.hpp"
 #include "nn/feed_forward.hpp"
-#include "nn/residual.hpp"
 
 namespace fovea::nn {
 
@@ -33,6 +32,9 @@ class EncoderLayer {
   Tensor operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
                     const AttentionEdit& edit = {}) const;
   const AttentionBlock& attention() const { return attention_; }
+  AttentionHalf attention_half() const { return {attention_, attention_norm_, order_}; }
+  /// The half behind it, x F32 [rows, width] → the same.
+  Tensor feed_forward(const Tensor& x) const { return residual(x, feed_forward_norm_, order_, dropout_, feed_forward_); }
 
  private:
   AttentionBlock attention_;

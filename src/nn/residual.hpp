@@ -12,12 +12,21 @@ namespace fovea::nn {
 /// arXiv 2002.04745; most models since).
 enum class NormOrder { Post, Pre };
 
+/// What a half reads of x …
+inline Tensor entering(const Tensor& x, const LayerNorm& norm, NormOrder order) {
+  return order == NormOrder::Pre ? norm(x) : x;
+}
+/// … and what goes on once it has answered: both F32 [tokens, width].
+inline Tensor leaving(Tensor answer, const Tensor& x, const LayerNorm& norm, NormOrder order) {
+  Tensor sum = add(std::move(answer), x);
+  return order == NormOrder::Pre ? sum : norm(sum);
+}
+
 /// `half` maps F32 [tokens, width] to a fresh tensor of that shape; x is left as it is: it may be somebody's record of
 /// the hidden states.
 template <class Half>
 Tensor residual(const Tensor& x, const LayerNorm& norm, NormOrder order, float dropout_rate, Half&& half) {
-  if (order == NormOrder::Pre) return add(dropout(half(norm(x)), dropout_rate), x);
-  return norm(add(dropout(half(x), dropout_rate), x));
+  return leaving(dropout(half(entering(x, norm, order)), dropout_rate), x, norm, order);
 }
 
 }  // namespace fovea::nn

@@ -79,6 +79,7 @@ PackedLinear::PackedLinear(const TensorView& weight, const Tensor& bias) {
     });
     panels_ = pack_turned(to, out, in);
   }
+  back_ = std::make_shared<WayBack>();
   if (!bias.empty())
     bias_ = bias.dtype() == DType::F32 ? bias.clone() : bias.to(DType::F32);  // not the caller's memory
 }
@@ -89,14 +90,20 @@ Tensor PackedLinear::operator()(const Tensor& x) const {
   Tensor y = Tensor::unset(DType::F32, {rows, panels_.columns});
   multiply(x.data<float>(), rows, panels_, values_or_null<float>(bias_), y.data<float>());
   if (Tape* tape = Tape::current())
-    tape->record(y, {x}, [x, panels = panels_](Tape& t, const Tensor& dy) {
+    tape->record(y, {x}, [x, panels = panels_, back = back_](Tape& t, const Tensor& dy) {
       Tensor dx = Tensor::unset(DType::F32, x.shape());
-      const Tensor weight = unpack_turned(panels);
-      multiply(dy.data<float>(), x.shape()[0], pack(weight.data<float>(), panels.columns, panels.depth), nullptr,
-               dx.data<float>());
+      multiply(dy.data<float>(), x.shape()[0], packed_back(panels, *back), nullptr, dx.data<float>());
       t.add(x, std::move(dx));
     });
   return y;
+}
+
+const Panels& PackedLinear::packed_back(const Panels& forward, WayBack& back) {
+  std::call_once(back.once, [&] {
+    const Tensor weight = unpack_turned(forward);
+    back.panels = pack(weight.data<float>(), forward.columns, forward.depth);
+  });
+  return back.panels;
 }
 
 }  // namespace fovea

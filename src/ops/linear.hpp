@@ -1,6 +1,8 @@
 // y = x · Wᵀ + b: with weights that change, and with weights packed once.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <mutex>
 
 #include <fovea/tensor.hpp>
 
@@ -13,7 +15,8 @@ namespace fovea {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
 /// A weight [out_features, in_features] in panels; keeps f32 whatever it came from. On a tape it is a constant:
-/// gradients go through it to x.
+/// gradients go through it to x. The first that does packs the weight for that way too, and it is kept: as much memory
+/// again.
 class PackedLinear {
  public:
   PackedLinear() = default;
@@ -25,8 +28,14 @@ class PackedLinear {
   Tensor operator()(const Tensor& x) const;
 
  private:
+  struct WayBack {
+    std::once_flag once;
+    Panels panels;  // of W
+  };
+  static const Panels& packed_back(const Panels& forward, WayBack& back);
   Panels panels_;  // of Wᵀ
   Tensor bias_;    // F32 [out_features] or empty
+  std::shared_ptr<WayBack> back_;
 };
 
 }  // namespace fovea
