@@ -1,6 +1,7 @@
 // One chart of a few series, twice: in characters for a terminal, and as an SVG file.
 #pragma once
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,8 @@ std::vector<std::string> chart_lines(const Chart& chart, int width, int rows = 1
 void print_chart(const Chart& chart);
 /// A whole SVG document. Nothing in it depends on colours alone: each series has a marker of its own.
 std::string chart_svg(const Chart& chart);
+/// Several in one document, one below the other.
+std::string charts_svg(std::span<const Chart> charts);
 
 /// Where the ticks of an axis stand: multiples of 1, 2 or 5 times a power of ten, `about` of them.
 struct Axis {

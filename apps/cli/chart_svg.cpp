@@ -82,10 +82,11 @@ class Drawing {
  public:
   explicit Drawing(const Chart& chart) : chart_(chart), axes_(axes_of(chart, 8, 6)) {}
 
-  std::string document() {
-    out_ = fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {:.0f}" role="img">)"
+  /// `place`: attributes that say where it stands in another document.
+  std::string document(std::string_view place = "") {
+    out_ = fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg"{} viewBox="0 0 {:.0f} {:.0f}" role="img">)"
                        "\n<title>{}</title>\n",
-                       kWidth, kHeight, escaped(chart_.title));
+                       place, kWidth, kHeight, escaped(chart_.title));
     out_ +=
         "<style>text { font: 13px sans-serif; fill: #222 } .grid { stroke: #ddd } .axis { stroke: #666 } "
         ".title { font-size: 16px; font-weight: bold } path { fill: none; stroke-width: 2 }</style>\n"
@@ -163,5 +164,18 @@ class Drawing {
 }  // namespace
 
 std::string chart_svg(const Chart& chart) { return Drawing(chart).document(); }
+
+std::string charts_svg(std::span<const Chart> charts) {
+  if (charts.size() == 1) return chart_svg(charts.front());
+  std::string out = fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:.0f} {:.0f}">)"
+                                "\n",
+                                kWidth, kHeight * static_cast<double>(charts.size()));
+  double y = 0;
+  for (const Chart& chart : charts) {
+    out += Drawing(chart).document(fmt::format(R"( y="{:.0f}" width="{:.0f}" height="{:.0f}")", y, kWidth, kHeight));
+    y += kHeight;
+  }
+  return out + "</svg>\n";
+}
 
 }  // namespace fovea::cli

@@ -107,12 +107,14 @@ Learnt learn(const std::string& name, const train::Recipe& recipe, const std::st
   return learnt;
 }
 
-void show_chart(const StudyOptions& o, const Chart& chart) {
-  if (!o.svg.empty()) io::write_file(o.svg, chart_svg(chart));
+void show_charts(const StudyOptions& o, std::span<const Chart> charts) {
+  if (!o.svg.empty()) io::write_file(o.svg, charts_svg(charts));
   if (o.common.json) return;
-  print_chart(chart);
-  fmt::print("\n");
-  if (!o.svg.empty()) say(fmt::format("the chart is in {}", o.svg));
+  for (const Chart& chart : charts) {
+    print_chart(chart);
+    fmt::print("\n");
+  }
+  if (!o.svg.empty()) say(fmt::format("{} in {}", charts.size() == 1 ? "the chart is" : "the charts are", o.svg));
 }
 
 const Command kStudy{"study", "trains models to see what attention is for", "bottleneck|learning [options]",

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "chart.hpp"
@@ -40,7 +41,7 @@ Learnt learn(const std::string& name, const train::Recipe& recipe, const std::st
              const std::filesystem::path& folder,
              const std::function<void(const train::Training&, const train::Progress&)>& after = {});
 
-/// The chart on the terminal unless --json, and as a file with -o.
-void show_chart(const StudyOptions& o, const Chart& chart);
+/// The charts on the terminal unless --json, and as one file with -o.
+void show_charts(const StudyOptions& o, std::span<const Chart> charts);
 
 }  // namespace fovea::cli

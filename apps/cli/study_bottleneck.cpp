@@ -1,5 +1,6 @@
 // fovea study bottleneck: translation by sentence length, without attention, with additive attention, and by a
 // Transformer.
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -53,16 +54,19 @@ Json to_json(const Outcome& r) {
   return model;
 }
 
-Chart chart_of(const std::vector<Outcome>& outcomes, const train::BottleneckSettings& settings) {
-  Chart chart{.title = "Exact translations by sentence length",
+double bleu_of(const train::LengthScore& s) { return s.bleu; }
+
+Chart chart_of(const std::vector<Outcome>& outcomes, const train::BottleneckSettings& settings, const char* title,
+               const char* y_label, double (*value)(const train::LengthScore&)) {
+  Chart chart{.title = title,
               .x_label = fmt::format("English words; learnt from up to {}", train::longest_trained(settings)),
-              .y_label = "sentences translated exactly, %",
+              .y_label = y_label,
               .right_label = {},
               .series = {},
               .y_range = {{0, 100}}};
   for (const Outcome& r : outcomes) {
     Series series{.name = r.contender.name, .points = {}};
-    for (const train::LengthScore& s : r.scores) series.points.emplace_back(s.words, percent(s));
+    for (const train::LengthScore& s : r.scores) series.points.emplace_back(s.words, value(s));
     chart.series.push_back(std::move(series));
   }
   return chart;
@@ -98,7 +102,9 @@ void study_bottleneck(const StudyOptions& o) {
   std::vector<Outcome> outcomes;
   for (const train::Contender& c : train::contenders(settings)) outcomes.push_back(outcome_of(o, settings, c));
   const std::int64_t steps = outcomes.front().contender.recipe.schedule.steps;
-  const Chart chart = chart_of(outcomes, settings);
+  const std::array charts{
+      chart_of(outcomes, settings, "Exact translations by sentence length", "sentences translated exactly, %", percent),
+      chart_of(outcomes, settings, "BLEU by sentence length", "BLEU", bleu_of)};
   if (o.common.json) {
     Json models = Json::array();
     for (const Outcome& r : outcomes) models.push_back(to_json(r));
@@ -110,7 +116,7 @@ void study_bottleneck(const StudyOptions& o) {
   } else {
     print_table(outcomes);
   }
-  show_chart(o, chart);
+  show_charts(o, charts);
   if (o.common.json) return;
   for (const Outcome& r : outcomes)
     say(fmt::format("{}: {}, {} parameters, {} steps{}", r.contender.key, r.contender.name, count_text(r.parameters),

@@ -1,4 +1,5 @@
 // fovea study learning: pictures of a Transformer while it learns what "it" is.
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -119,7 +120,7 @@ void study_learning(const StudyOptions& o) {
     print_json(film_json(*frames));
   else
     print_frames(*frames);
-  show_chart(o, chart_of(*frames));
+  show_charts(o, std::array{chart_of(*frames)});
 }
 
 }  // namespace fovea::cli

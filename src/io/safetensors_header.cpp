@@ -238,9 +238,10 @@ void check_layout(std::vector<TensorInfo>& tensors, std::int64_t start, std::int
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     TensorInfo& t = tensors[i];
     if (t.end > available) {
-      throw Error(fmt::format(
-          "{}: tensor {}: its data end at byte {} of {} that the file holds; the file is incomplete: fetch or make it again",
-          file, in_quotes(t.name), t.end, available));
+      throw Error(
+          fmt::format("{}: tensor {}: its data end at byte {} of {} that the file holds; the file is incomplete: fetch "
+                      "or make it again",
+                      file, in_quotes(t.name), t.end, available));
     }
     if (t.begin < covered) {
       throw Error(fmt::format("{}: tensors {} and {} overlap: one begins at data byte {} and the other ends at {}",
@@ -279,8 +280,8 @@ std::int64_t header_length(const std::string& name, std::int64_t size, const Rea
   }
   const auto json = static_cast<std::int64_t>(length);
   if (json > size - 8) {
-    throw Error(fmt::format("{}: a header of {} bytes in a file of {}; the file is incomplete: fetch or make it again", name,
-                            json, size));
+    throw Error(fmt::format("{}: a header of {} bytes in a file of {}; the file is incomplete: fetch or make it again",
+                            name, json, size));
   }
   return json;
 }

@@ -1,4 +1,5 @@
-// What a loaded model offers to the layers above: a forward pass that can be recorded and edited, and the weights that looking needs.
+// What a loaded model offers to the layers above: a forward pass that can be recorded and edited, and the weights that
+// looking needs.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -29,18 +30,19 @@ struct Summary {
 /// One text as the model reads it.
 struct Sequence {
   std::vector<int> ids, types;  // types: token type (segment) of each id
-  int first_position = 0;       // of ids[0]; training shifts it, so that later positions are learnt from short texts too
+  int first_position = 0;  // of ids[0]; training shifts it, so that later positions are learnt from short texts too
 };
 
 /// Attention of one layer as it really ran. q, k, v are what the kernel read; `attention` can be asked for any weight.
 struct LayerRecord {
-  std::string kind;     // "encoder", "decoder" or "cross"
+  std::string kind;  // "encoder", "decoder" or "cross"
   int layer = 0;
-  Tensor q, k, v;       // [1, tokens, heads, head_dim], all sequences packed along time
-  Attention attention;  // batch index = sequence index
-  TensorView output_weight;  // W_O [width, heads · value_dim], F32; borrowed from the model
+  Tensor q, k, v;                                // [1, tokens, heads, head_dim], all sequences packed along time
+  Attention attention;                           // batch index = sequence index
+  TensorView output_weight;                      // W_O [width, heads · value_dim], F32; borrowed from the model
   std::shared_ptr<const std::vector<int>> ends;  // where sequences end along time; `attention` borrows it
-  std::shared_ptr<const std::vector<int>> key_ends;  // of "cross": where the sequences that are looked at end; null: they are the same
+  std::shared_ptr<const std::vector<int>>
+      key_ends;  // of "cross": where the sequences that are looked at end; null: they are the same
 };
 
 /// A recorded pass over one sequence, to be repeated with changes: a batch of its copies in which rows that the changes
@@ -51,8 +53,9 @@ struct Repeat {
   std::string kind;                       // whose attention is changed
   /// The queries of a copy, from the first to the last, whose attention the pass changes in a layer; none: {}.
   std::function<Range(int layer, std::size_t copy)> touched;
-  std::span<const Range> read;  // [copies] rows of the result that will be read, not empty; what others hold is not said
-  bool new_sources = false;     // of a decoder: what it reads differs from what the recorded one did
+  std::span<const Range>
+      read;                  // [copies] rows of the result that will be read, not empty; what others hold is not said
+  bool new_sources = false;  // of a decoder: what it reads differs from what the recorded one did
 };
 
 /// What to keep, and what to change, in one forward pass.
@@ -60,12 +63,13 @@ struct Pass {
   bool record_attention = false, record_hidden = false;
   /// Edges to cut: the mask of a layer, over and above the model's own; null: nothing is cut.
   std::function<AnyMask(int layer)> mask;
-  /// Changes a layer's values before they are attended to, in place: v F32 [1, tokens, kv_heads, value_dim]; null: never.
+  /// Changes a layer's values before they are attended to, in place: v F32 [1, tokens, kv_heads, value_dim]; null:
+  /// never.
   std::function<void(int layer, Tensor& v)> values;
-  /// What a layer's heads put out, before W_O: F32 [1, tokens, heads, value_dim] → itself or a new tensor of that shape,
-  /// recorded where a tape stands; null: never.
+  /// What a layer's heads put out, before W_O: F32 [1, tokens, heads, value_dim] → itself or a new tensor of that
+  /// shape, recorded where a tape stands; null: never.
   std::function<Tensor(int layer, const Tensor& out)> heads;
-  int first_layer = 0;       // start here from `start` instead of from the embedding; earlier layers leave no record
+  int first_layer = 0;  // start here from `start` instead of from the embedding; earlier layers leave no record
   const Tensor* start = nullptr;  // [tokens, width], the input of first_layer
   /// The sequences are copies of one that is known: a family may leave out what repeats it, and then records nothing.
   const Repeat* repeat = nullptr;
@@ -92,11 +96,13 @@ class Encoder {
   /// Sequence-classification logits F32 [sequences, labels]; Error when the folder has no such head.
   virtual Tensor class_logits(const Result& result) const = 0;
   virtual const std::vector<std::string>& labels() const = 0;
-  /// The pooler's output F32 [sequences, width] (tanh of a linear layer on the first token); Error when the folder has none.
+  /// The pooler's output F32 [sequences, width] (tanh of a linear layer on the first token); Error when the folder has
+  /// none.
   virtual Tensor pooled(const Result& result) const = 0;
 };
 
-/// Loads a folder in Hugging Face layout by the model_type of its config.json. Error: unknown family, with those that are known.
+/// Loads a folder in Hugging Face layout by the model_type of its config.json. Error: unknown family, with those that
+/// are known.
 std::unique_ptr<Encoder> load_encoder(const std::filesystem::path& folder);
 /// The families that load_encoder knows.
 std::vector<std::string> families();

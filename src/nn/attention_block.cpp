@@ -17,7 +17,8 @@ AttentionBlock::AttentionBlock(const Weights& weights, const AttentionNames& nam
   value_ = project(names.value, shape.memory_width, kv_heads * shape.value_dim);
   const Weights output = weights / names.output.scope;
   output_weight_ = output.f32("weight", {shape.width, heads * shape.value_dim});
-  output_ = {output_weight_, names.output.bias == Bias::Present ? output.f32("bias", {shape.width}) : Tensor(), weights.purpose()};
+  output_ = {output_weight_, names.output.bias == Bias::Present ? output.f32("bias", {shape.width}) : Tensor(),
+             weights.purpose()};
 }
 
 Tensor AttentionBlock::operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec,

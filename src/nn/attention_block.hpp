@@ -1,9 +1,11 @@
-// Multi-head attention as a layer: projections around attend(). Queries come from x; keys and values from x too, or from a memory.
+// Multi-head attention as a layer: projections around attend(). Queries come from x; keys and values from x too, or
+// from a memory.
 #pragma once
 #include <cstdint>
-#include <fovea/attention.hpp>
 #include <functional>
 #include <string_view>
+
+#include <fovea/attention.hpp>
 
 #include "nn/kv_cache.hpp"
 #include "nn/linear.hpp"
@@ -23,7 +25,9 @@ struct Projection {
   std::string_view scope;
   Bias bias = Bias::Present;
 };
-struct AttentionNames { Projection query, key, value, output; };
+struct AttentionNames {
+  Projection query, key, value, output;
+};
 
 /// What one pass leaves behind to be looked at; q, k, v are what the kernel read, and what `attention` borrows.
 struct AttentionTrace {
@@ -32,12 +36,14 @@ struct AttentionTrace {
 };
 
 /// What queries attend to: k F32 [1, keys, kv_heads, head_dim], v F32 [1, keys, kv_heads, value_dim].
-struct KeysValues { Tensor k, v; };
+struct KeysValues {
+  Tensor k, v;
+};
 
 /// Changes the values before they are attended to, in place: v F32 [1, keys, kv_heads, value_dim].
 using ValueEdit = std::function<void(Tensor& v)>;
-/// What goes on in place of what the heads put out, before W_O joins them: F32 [1, tokens, heads, value_dim], out itself or a tensor
-/// of its own (the trace keeps what attention gave). Under a tape it records how to go back.
+/// What goes on in place of what the heads put out, before W_O joins them: F32 [1, tokens, heads, value_dim], out
+/// itself or a tensor of its own (the trace keeps what attention gave). Under a tape it records how to go back.
 using OutputEdit = std::function<Tensor(const Tensor& out)>;
 /// What one pass changes in a block; null: nothing.
 struct AttentionEdit {
@@ -50,8 +56,9 @@ class AttentionBlock {
   AttentionBlock() = default;
   AttentionBlock(const Weights& weights, const AttentionNames& names, const AttentionShape& shape);
 
-  /// x F32 [tokens, width], memory F32 [keys, memory_width] → F32 [tokens, width]. `spec` says what is visible: sequences packed
-  /// along time, a mask on top. With a trace, the pass can be asked for its weights afterwards, as long as what `spec` borrows lives.
+  /// x F32 [tokens, width], memory F32 [keys, memory_width] → F32 [tokens, width]. `spec` says what is visible:
+  /// sequences packed along time, a mask on top. With a trace, the pass can be asked for its weights afterwards, as
+  /// long as what `spec` borrows lives.
   Tensor operator()(const Tensor& x, const Tensor& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
                     const AttentionEdit& edit = {}) const;
   /// Self-attention: x is its own memory.
@@ -72,7 +79,8 @@ class AttentionBlock {
   /// x attends to what was projected before; [tokens, width].
   Tensor over(const Tensor& x, const KeysValues& memory, const AttentionSpec& spec, AttentionTrace* trace = nullptr,
               const OutputEdit& edit = {}) const;
-  /// One more token for every row of a cache: x F32 [rows, width] joins it and attends to all that its row holds; [rows, width].
+  /// One more token for every row of a cache: x F32 [rows, width] joins it and attends to all that its row holds;
+  /// [rows, width].
   Tensor step(const Tensor& x, KvCache& cache) const;
 
   const AttentionShape& shape() const { return shape_; }

@@ -49,7 +49,9 @@ class DecoderLayer {
   AttentionHalf self_half() const { return {self_, self_norm_, order_}; }
   AttentionHalf cross_half() const { return {cross_, cross_norm_, order_}; }
   /// The half behind them, x F32 [rows, width] → the same.
-  Tensor feed_forward(const Tensor& x) const { return residual(x, feed_forward_norm_, order_, dropout_, feed_forward_); }
+  Tensor feed_forward(const Tensor& x) const {
+    return residual(x, feed_forward_norm_, order_, dropout_, feed_forward_);
+  }
 
  private:
   AttentionBlock self_, cross_;

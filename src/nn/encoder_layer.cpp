@@ -13,8 +13,8 @@ EncoderLayer::EncoderLayer(const Weights& weights, const EncoderLayerNames& name
 
 Tensor EncoderLayer::operator()(const Tensor& x, const AttentionSpec& spec, AttentionTrace* trace,
                                 const AttentionEdit& edit) const {
-  const Tensor attended = residual(x, attention_norm_, order_, dropout_,
-                                   [&](const Tensor& h) { return attention_(h, spec, trace, edit); });
+  const Tensor attended =
+      residual(x, attention_norm_, order_, dropout_, [&](const Tensor& h) { return attention_(h, spec, trace, edit); });
   return feed_forward(attended);
 }
 

@@ -16,7 +16,8 @@ struct EncoderLayerShape {
   float dropout = 0, activation_dropout = 0;  // in training: of what a half adds, and inside the feed-forward half
 };
 
-/// Scopes of the parts below the layer's. The first norm belongs to the attention half, the second to the feed-forward half.
+/// Scopes of the parts below the layer's. The first norm belongs to the attention half, the second to the feed-forward
+/// half.
 struct EncoderLayerNames {
   AttentionNames attention;
   std::string_view attention_norm;
@@ -34,7 +35,9 @@ class EncoderLayer {
   const AttentionBlock& attention() const { return attention_; }
   AttentionHalf attention_half() const { return {attention_, attention_norm_, order_}; }
   /// The half behind it, x F32 [rows, width] → the same.
-  Tensor feed_forward(const Tensor& x) const { return residual(x, feed_forward_norm_, order_, dropout_, feed_forward_); }
+  Tensor feed_forward(const Tensor& x) const {
+    return residual(x, feed_forward_norm_, order_, dropout_, feed_forward_);
+  }
 
  private:
   AttentionBlock attention_;

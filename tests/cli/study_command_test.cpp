@@ -53,8 +53,10 @@ TEST(StudyCommand, TheBottleneckIsScoredByLengthAndNothingIsLearntTwice) {
   }
   const std::string svg = bytes_of((folder / "chart.svg").string());
   EXPECT_EQ(svg.rfind("<svg xmlns=", 0), 0u);
-  EXPECT_EQ(count_of(svg, "<path "), 3u);
-  EXPECT_EQ(count_of(svg, "<g"), count_of(svg, "</g")) << "well-formed";
+  EXPECT_EQ(count_of(svg, "<path "), 6u) << "three models, exact translations and BLEU";
+  EXPECT_EQ(count_of(svg, "<svg"), count_of(svg, "</svg")) << "well-formed";
+  for (const char* title : {"Exact translations by sentence length", "BLEU by sentence length"})
+    EXPECT_EQ(count_of(svg, std::string("<title>") + title + "<"), 1u) << title;
   for (const char* name : {"GRU without attention", "GRU with additive attention", "Transformer"})
     EXPECT_GE(count_of(svg, std::string(">") + name + "<"), 1u) << name;
 
