@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -29,10 +30,12 @@ Tensor sinusoids(std::int64_t positions, std::int64_t width) {
   Tensor table(DType::F32, {positions, width});
   float* to = table.data<float>();
   const std::int64_t sines = (width + 1) / 2;
+  std::vector<double> wavelength(static_cast<std::size_t>(sines));  // over 2π
+  for (std::size_t pair = 0; pair < wavelength.size(); ++pair)
+    wavelength[pair] = std::pow(10000.0, 2 * static_cast<double>(pair) / static_cast<double>(width));
   for (std::int64_t p = 0; p < positions; ++p)
     for (std::int64_t c = 0; c < width; ++c) {
-      const auto pair = static_cast<double>(c < sines ? c : c - sines);
-      const double angle = static_cast<double>(p) / std::pow(10000.0, 2 * pair / static_cast<double>(width));
+      const double angle = static_cast<double>(p) / wavelength[static_cast<std::size_t>(c < sines ? c : c - sines)];
       *to++ = static_cast<float>(c < sines ? std::sin(angle) : std::cos(angle));
     }
   return table;
