@@ -1,10 +1,9 @@
-// Between float dtypes: one element at a time, by way of double, for the reference, tests and conversions; and rows as
-// float, for loading.
+// One element at a time, between any float dtype and double. For the reference, tests and conversions, not for hot
+// loops.
 #pragma once
 #include <bit>
 #include <cmath>
 #include <cstdint>
-
 #include <fovea/dtype.hpp>
 
 namespace fovea {
@@ -30,25 +29,6 @@ inline float round_to_odd(double x) {
   const auto f = static_cast<float>(x);
   if (static_cast<double>(f) == x || x != x || (std::bit_cast<std::uint32_t>(f) & 1u)) return f;
   return std::nextafter(f, x > static_cast<double>(f) ? HUGE_VALF : -HUGE_VALF);
-}
-
-/// to [n] = the elements first, first + stride, … of t, a float dtype, as float.
-inline void load_row(DType t, const void* data, std::int64_t first, std::int64_t stride, std::int64_t n, float* to) {
-  const auto load = [=]<class T>(const T* from) {
-    for (std::int64_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[first + i * stride]);
-  };
-  switch (t) {
-    case DType::F64:
-      return load(static_cast<const double*>(data));
-    case DType::F32:
-      return load(static_cast<const float*>(data));
-    case DType::BF16:
-      return load(static_cast<const bf16*>(data));
-    case DType::F16:
-      return load(static_cast<const f16*>(data));
-    default:
-      return;  // callers admit floats only
-  }
 }
 
 inline void store_element(DType t, void* data, std::int64_t i, double x) {

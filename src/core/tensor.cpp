@@ -82,12 +82,9 @@ Tensor Tensor::to(DType dtype) const {
   if (dtype == this->dtype()) return *this;
   if (!is_float(dtype) || !is_float(this->dtype()))
     throw Error(fmt::format("no conversion from {} to {}", name_of(this->dtype()), name_of(dtype)));
-  Tensor t = unset(dtype, shape());
-  if (dtype == DType::F32)
-    load_row(this->dtype(), raw(), 0, 1, elements(), t.data<float>());
-  else
-    for (std::int64_t i = 0, n = elements(); i < n; ++i)
-      store_element(dtype, t.raw(), i, load_element(this->dtype(), raw(), i));
+  Tensor t(dtype, shape());
+  for (std::int64_t i = 0, n = elements(); i < n; ++i)
+    store_element(dtype, t.raw(), i, load_element(this->dtype(), raw(), i));
   return t;
 }
 

@@ -73,7 +73,9 @@ PackedLinear::PackedLinear(const TensorView& weight, const Tensor& bias) {
     float* to = widened.data<float>();
     for_rows(out, in, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t o = first; o < last; ++o)
-        load_row(weight.dtype, weight.data, o * weight.strides[0], weight.strides[1], in, to + o * in);
+        for (std::int64_t i = 0; i < in; ++i)
+          to[o * in + i] = static_cast<float>(
+              load_element(weight.dtype, weight.data, o * weight.strides[0] + i * weight.strides[1]));
     });
     panels_ = pack_turned(to, out, in);
   }
