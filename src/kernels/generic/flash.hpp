@@ -138,8 +138,11 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
-  if (weighs_in_registers(p) && !p.probes && block.finite(tile)) {
-    weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, between);
+  if (weighs_in_registers(p) && block.finite(tile)) {
+    const auto weigh = [&](const auto& probes) {
+      weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, between, probes);
+    };
+    p.probes ? weigh(TileProbes{p, s, block.keys_of(tile).begin}) : weigh(NoProbes());
     return add_values(s, block, tile, row, round_up(rows, kTileRows), padded, bits);
   }
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
@@ -170,7 +173,9 @@ inline Plan plan(const Problem& p) noexcept {
   const int rows = at_most(most, at_least(at_most(384, most), fair));
   const int blocks = at_least(1, (longest + rows - 1) / rows);
   plan.query_rows = at_least(kStrip, round_up((longest + blocks - 1) / blocks, kStrip));
+  plan.stride = at_least(1, (p.batches + Plan::kMarks - 1) / Plan::kMarks);
   for (int b = 0; b < p.batches; ++b) {
+    if (b % plan.stride == 0) plan.marks[plan.marked++] = {plan.items, plan.partial_floats};
     const BatchCut cut = cut_of(p, plan, b);
     plan.items += cut.all_items();
     plan.partial_floats += cut.partial * cut.all_items();
