@@ -93,12 +93,13 @@ Json bench_statistics(const ShapeFlags::Problem& shape, int rounds, bool json) {
   const Tensor output_weight = random_tensor(DType::F32, {width, width}, 4);
   const auto linked = [&](bool all_keys) {
     return [&, all_keys] {
-      models::LayerRecord layer{.kind = "encoder", .q = q, .k = k, .v = v};
+      models::LayerRecord layer;
+      layer.q = q, layer.k = k, layer.v = v, layer.output_weight = output_weight.view();
       layer.attention = attend(q.view(), k.view(), v.view(), AttentionSpec());
-      layer.output_weight = output_weight.view();
-      look::Field field{{&layer}, look::all_below(shape.heads), look::all_below(shape.queries)};
-      field.left_out.assign(static_cast<std::size_t>(all_keys ? 0 : shape.keys), false);
-      if (!all_keys) field.left_out.front() = field.left_out.back() = true;  // where special tokens stand
+      look::Field field{{&layer}, look::all_below(shape.heads), look::all_below(shape.queries), {}};
+      // Where special tokens stand.
+      if (!all_keys) field.left_out.resize(static_cast<std::size_t>(shape.keys));
+      if (!all_keys) field.left_out.front() = field.left_out.back() = true;
       look::strongest_links(field, 0, 20);
     };
   };
