@@ -77,14 +77,14 @@ struct f16 {
       bits = static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
     }
   }
+  // All three kinds are made and one is chosen: without branches a loop over it becomes vector code.
   [[gnu::always_inline]] constexpr operator float() const {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16, rest = bits & 0x7fffu;
-    if (rest >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | ((rest & 0x3ffu) << 13));
-    if (rest < 0x400u) {  // subnormal: rest · 2⁻²⁴, exact in float
-      const float f = static_cast<float>(rest) * 0x1p-24f;
-      return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(f));
-    }
-    return std::bit_cast<float>(sign | ((rest << 13) + 0x38000000u));
+    const auto subnormal =
+        std::bit_cast<std::uint32_t>(static_cast<float>(static_cast<int>(rest)) * 0x1p-24f);  // exact
+    const std::uint32_t normal = (rest << 13) + 0x38000000u;
+    const std::uint32_t finite = rest < 0x400u ? subnormal : normal;
+    return std::bit_cast<float>(sign | (rest >= 0x7c00u ? normal | 0x7f800000u : finite));
   }
 };
 

@@ -82,7 +82,11 @@ Tensor Tensor::to(DType dtype) const {
   if (dtype == this->dtype()) return *this;
   if (!is_float(dtype) || !is_float(this->dtype()))
     throw Error(fmt::format("no conversion from {} to {}", name_of(this->dtype()), name_of(dtype)));
-  Tensor t(dtype, shape());
+  Tensor t = unset(dtype, shape());
+  if (dtype == DType::F32) {
+    widen(this->dtype(), raw(), 0, 1, elements(), t.data<float>());
+    return t;
+  }
   for (std::int64_t i = 0, n = elements(); i < n; ++i)
     store_element(dtype, t.raw(), i, load_element(this->dtype(), raw(), i));
   return t;
@@ -95,6 +99,7 @@ Tensor Tensor::clone() const {
 }
 
 double element(const TensorView& t, std::span<const std::int64_t> index) {
+  if (!is_float(t.dtype)) throw Error(fmt::format("element: {} is no tensor of floats", t.str()));
   std::int64_t at = 0;
   for (std::size_t i = 0; i < index.size(); ++i) at += index[i] * t.strides[static_cast<int>(i)];
   return load_element(t.dtype, t.data, at);

@@ -27,17 +27,17 @@ constexpr nn::DecoderLayerNames kDecoderLayer{kSelf,        "self_attn_layer_nor
 
 /// Vaswani et al. 2017, §3.5, with all sines before all cosines: F32 [positions, width].
 Tensor sinusoids(std::int64_t positions, std::int64_t width) {
-  Tensor table(DType::F32, {positions, width});
-  float* to = table.data<float>();
+  Tensor table = Tensor::unset(DType::F32, {positions, width});
   const std::int64_t sines = (width + 1) / 2;
-  std::vector<double> wavelength(static_cast<std::size_t>(sines));  // over 2π
-  for (std::size_t pair = 0; pair < wavelength.size(); ++pair)
-    wavelength[pair] = std::pow(10000.0, 2 * static_cast<double>(pair) / static_cast<double>(width));
-  for (std::int64_t p = 0; p < positions; ++p)
-    for (std::int64_t c = 0; c < width; ++c) {
-      const double angle = static_cast<double>(p) / wavelength[static_cast<std::size_t>(c < sines ? c : c - sines)];
-      *to++ = static_cast<float>(c < sines ? std::sin(angle) : std::cos(angle));
+  for (std::int64_t pair = 0; pair < sines; ++pair) {
+    const double wavelength = std::pow(10000.0, 2 * static_cast<double>(pair) / static_cast<double>(width));  // over 2π
+    float* to = table.data<float>() + pair;
+    for (std::int64_t p = 0; p < positions; ++p, to += width) {
+      const double angle = static_cast<double>(p) / wavelength;
+      to[0] = static_cast<float>(std::sin(angle));
+      if (sines + pair < width) to[sines] = static_cast<float>(std::cos(angle));
     }
+  }
   return table;
 }
 
@@ -71,6 +71,7 @@ Marian::Marian(const MarianConfig& config, const nn::Weights& weights) : config_
   words_ = {shared ? base / "shared" : decoder / "embed_tokens", c.vocabulary, c.width};
   encoder_entrance_ = load_entrance(encoder);
   decoder_entrance_ = load_entrance(decoder);
+  if (!c.learned_positions) encoder_entrance_.positions = decoder_entrance_.positions = sinusoids(c.positions, c.width);
   const nn::EncoderLayerShape encoder_shape{.attention = attention_shape(c.width, c.encoder.heads),
                                             .feed_forward = c.encoder.feed_forward,
                                             .activation = c.activation,
@@ -97,8 +98,6 @@ Marian::Entrance Marian::load_entrance(const nn::Weights& weights) const {
   if (config_.learned_positions)
     e.positions =
         (weights / "embed_positions").f32("weight", {config_.positions + MarianConfig::kPositionOffset, config_.width});
-  else
-    e.positions = sinusoids(config_.positions, config_.width);
   if (config_.embedding_norm) e.norm = {weights / "layernorm_embedding", config_.width, MarianConfig::kEps};
   return e;
 }

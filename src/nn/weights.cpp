@@ -5,11 +5,14 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
-#include <fovea/threads.hpp>
 #include <limits>
 #include <numeric>
 
 #include <fmt/format.h>
+
+#include <fovea/threads.hpp>
+
+#include "core/convert.hpp"
 
 namespace fovea::nn {
 namespace {
@@ -20,13 +23,15 @@ bool finite(f16 x) { return (x.bits & 0x7c00u) != 0x7c00u; }
 bool finite(double x) { return std::abs(x) <= double{std::numeric_limits<float>::max()}; }
 
 // Integer tests without an early exit: a loop that vectorises reads the file at the speed of memory.
-template <class T> bool run_finite(const T* x, std::int64_t n) {
+template <class T>
+bool run_finite(const T* x, std::int64_t n) {
   bool all = true;
   for (std::int64_t i = 0; i < n; ++i) all &= finite(x[i]);
   return all;
 }
 
-template <class T> bool all_finite(const T* x, std::int64_t n) {
+template <class T>
+bool all_finite(const T* x, std::int64_t n) {
   constexpr std::int64_t kRun = 1 << 18;
   std::atomic<bool> all = true;
   parallel_for((n + kRun - 1) / kRun, [&](std::int64_t i) {
@@ -36,13 +41,7 @@ template <class T> bool all_finite(const T* x, std::int64_t n) {
 }
 
 bool all_finite(const Tensor& t) {
-  switch (t.dtype()) {
-    case DType::F64: return all_finite(t.data<double>(), t.elements());
-    case DType::F32: return all_finite(t.data<float>(), t.elements());
-    case DType::BF16: return all_finite(t.data<bf16>(), t.elements());
-    case DType::F16: return all_finite(t.data<f16>(), t.elements());
-    default: return true;
-  }
+  return by_float(t.dtype(), [&]<class T>(const T*) { return all_finite(t.data<T>(), t.elements()); });
 }
 
 }  // namespace
@@ -92,8 +91,10 @@ int Weights::numbered() const {
 StoredTensor Weights::find(std::string_view name, const std::string& expected) const {
   const std::string full = full_name(name);
   if (!source_->contains(full)) {
-    throw Error(fmt::format("{}: tensor \"{}\" is missing: expected {}; the file is incomplete or of another architecture than "
-                            "its config.json says", where(), full, expected));
+    throw Error(
+        fmt::format("{}: tensor \"{}\" is missing: expected {}; the file is incomplete or of another architecture than "
+                    "its config.json says",
+                    where(), full, expected));
   }
   return source_->info(full);
 }
@@ -102,9 +103,11 @@ Tensor Weights::read(std::string_view name, const Shape& shape) const {
   const StoredTensor found = find(name, fmt::format("shape {}", shape.str()));
   const std::string full = full_name(name);
   const auto fail = [&](std::string_view expected) {
-    throw Error(fmt::format("{}: tensor \"{}\" is {} {}: expected {}", where(), full, found.stored_as, found.shape.str(), expected));
+    throw Error(fmt::format("{}: tensor \"{}\" is {} {}: expected {}", where(), full, found.stored_as,
+                            found.shape.str(), expected));
   };
-  if (!(found.shape == shape)) fail(fmt::format("shape {} from config.json; the two do not belong together", shape.str()));
+  if (!(found.shape == shape))
+    fail(fmt::format("shape {} from config.json; the two do not belong together", shape.str()));
   if (!found.dtype || !is_float(*found.dtype)) fail("F32, BF16, F16 or F64; quantised weights are not supported");
   const Tensor t = source_->tensor(full);
   if (ledger_->used.insert(full).second) {
@@ -135,7 +138,8 @@ Tensor Weights::buffer(std::string_view name, const Shape& shape) const {
 std::int64_t Weights::dimension(std::string_view name, int rank, int index) const {
   const StoredTensor found = find(name, fmt::format("a tensor of rank {}", rank));
   if (found.shape.rank() != rank) {
-    throw Error(fmt::format("{}: tensor \"{}\" has shape {}: expected rank {}", where(), full_name(name), found.shape.str(), rank));
+    throw Error(fmt::format("{}: tensor \"{}\" has shape {}: expected rank {}", where(), full_name(name),
+                            found.shape.str(), rank));
   }
   return found.shape[index];
 }

@@ -69,13 +69,11 @@ PackedLinear::PackedLinear(const TensorView& weight, const Tensor& bias) {
   if (weight.dtype == DType::F32 && weight.contiguous()) {
     panels_ = pack_turned(static_cast<const float*>(weight.data), out, in);
   } else {
-    Tensor widened(DType::F32, weight.shape);
+    Tensor widened = Tensor::unset(DType::F32, weight.shape);
     float* to = widened.data<float>();
     for_rows(out, in, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t o = first; o < last; ++o)
-        for (std::int64_t i = 0; i < in; ++i)
-          to[o * in + i] = static_cast<float>(
-              load_element(weight.dtype, weight.data, o * weight.strides[0] + i * weight.strides[1]));
+        widen(weight.dtype, weight.data, o * weight.strides[0], weight.strides[1], in, to + o * in);
     });
     panels_ = pack_turned(to, out, in);
   }

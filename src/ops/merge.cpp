@@ -45,21 +45,6 @@ PartialRows check_parts(std::span<const Partial> parts) {
   return {s[0], s[1], s[2], s[3]};
 }
 
-/// Calls f with a null pointer of the dtype's own type.
-template <class F>
-void by_float(DType t, const F& f) {
-  switch (t) {
-    case DType::F64:
-      return f(static_cast<const double*>(nullptr));
-    case DType::F32:
-      return f(static_cast<const float*>(nullptr));
-    case DType::BF16:
-      return f(static_cast<const bf16*>(nullptr));
-    default:
-      return f(static_cast<const f16*>(nullptr));
-  }
-}
-
 /// The parts' shares of row i, which add up to 1, and the row's LSE. One part that has all of it has exactly 1.
 double set_shares(std::span<const Partial> parts, std::int64_t at, std::span<double> shares) {
   const auto lse = [&](std::size_t p) { return static_cast<double>(parts[p].lse.data<float>()[at]); };

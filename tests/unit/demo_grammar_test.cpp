@@ -304,7 +304,8 @@ TEST(DemoCorpus, IsTheSameEverywhere) {
   for (std::size_t i = 0; i < 2000; ++i) add(small_corpus().pairs[i]);
   for (const EvaluationSet& set : evaluation_sets())
     for (const SentencePair& p : set.pairs) add(p);
-  EXPECT_EQ(hash, 14455950684100873642u) << "the lexicon or the grammar has changed: the shipped model was trained on other sentences";
+  EXPECT_EQ(hash, 14455950684100873642u)
+      << "the lexicon or the grammar has changed: the shipped model was trained on other sentences";
   const Corpus shorter = make_corpus(1, 500), other = make_corpus(2, 500);
   int same = 0;
   for (std::size_t i = 0; i < 500; ++i) {
@@ -363,6 +364,10 @@ TEST_F(DemoTokenizer, ReadsAndWritesWhatTheGrammarSays) {
       ASSERT_EQ(tokenizer_.encode(sentence).ids, ids) << sentence;
       if (french) { ASSERT_EQ(tokenizer_.decode(ids), sentence); }
     }
+}
+
+TEST_F(DemoTokenizer, IsTheOneThatTheModelCarries) {
+  EXPECT_EQ(testing::bytes_of(FOVEA_SOURCE "/demo/model/tokenizer.json"), tokenizer_json());
 }
 
 TEST_F(DemoTokenizer, KnowsEveryWordOfTheTextbook) {
