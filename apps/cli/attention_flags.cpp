@@ -186,14 +186,19 @@ std::vector<int> ShapeFlags::sizes(const char* expected, std::size_t count) cons
   return sizes;
 }
 
-std::array<int, 3> ShapeFlags::layer() const {
+ShapeFlags::Layer ShapeFlags::layer() const {
   for (const Flag* o : options_)
-    if (o->given() && o != options_.front())
+    if (o->given() && o != options_.front() && o != options_.back())
       throw UsageError(
-          "bench gemm takes --shape alone: rows, inputs and outputs of a linear layer, as in 256x1024x4096");
-  if (!options_.front()->given()) return {1024, 1024, 1024};
+          "bench gemm takes --shape and --dtype: rows, inputs and outputs of a linear layer, as in 256x1024x4096");
+  Layer layer;
+  layer.dtype = dtype_of_flag("--dtype", dtype_);
+  if (layer.dtype != DType::F32 && layer.dtype != DType::BF16)
+    throw UsageError(fmt::format("--dtype {}: linear layers multiply f32 or bf16", dtype_));
+  if (!options_.front()->given()) return layer;
   const std::vector<int> n = sizes("three sizes RxIxO (rows, inputs, outputs), as in 256x1024x4096", 3);
-  return {n[0], n[1], n[2]};
+  layer.rows = n[0], layer.in = n[1], layer.out = n[2];
+  return layer;
 }
 
 ShapeFlags::Problem ShapeFlags::problem() const {

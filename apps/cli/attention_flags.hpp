@@ -49,8 +49,12 @@ class ShapeFlags {
     Shape v() const { return {batch, keys, kv_heads, value_dim}; }
   };
   Problem problem() const;
-  /// The same flag as three sizes, RxIxO: rows, inputs and outputs of a linear layer; 1024x1024x1024 when not given.
-  std::array<int, 3> layer() const;
+  struct Layer {
+    std::int64_t rows = 1024, in = 1024, out = 1024;
+    DType dtype = DType::F32;  // or BF16
+  };
+  /// --shape as three sizes, RxIxO: rows, inputs and outputs of a linear layer, and its --dtype.
+  Layer layer() const;
 
  private:
   std::vector<int> sizes(const char* expected, std::size_t count) const;

@@ -247,9 +247,8 @@ void run(const BenchOptions& o) {
     return bench_look(o.shape.problem(), o.common.json);
   }
   if (o.subject == "gemm") {
-    if (attention) throw UsageError("bench gemm takes --shape alone, not the flags of attention");
-    const auto [rows, in, out] = o.shape.layer();
-    return bench_gemm({rows, in, out}, o.common.json);
+    if (attention) throw UsageError("bench gemm takes --shape and --dtype alone, not the flags of attention");
+    return bench_gemm(o.shape.layer(), o.common.json);
   }
   if (o.subject != "attention")
     throw UsageError(fmt::format("{}: unknown subject; there are attention, gemm, model and look", o.subject));
@@ -309,6 +308,7 @@ const Command kBench{"bench", "speed, beside the ceilings probed in the same run
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"
+                     "  fovea bench gemm --shape 256x384x1536 --dtype bf16\n"
                      "  fovea bench model --model build/models/minilm --tokens 256\n"
                      "  fovea bench look --shape 1x4x2048x64\n",
                      declare_bench};

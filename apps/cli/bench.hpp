@@ -47,10 +47,7 @@ Isa table_isa();
 void refuse_beyond_memory(const char* what, double bytes);
 
 /// x [rows, in] times a weight [out, in].
-struct GemmSizes {
-  std::int64_t rows = 1024, in = 1024, out = 1024;
-};
-void bench_gemm(const GemmSizes& sizes, bool json);
+void bench_gemm(const ShapeFlags::Layer& layer, bool json);
 void bench_model(const std::string& model, int tokens, bool json);
 void bench_look(const ShapeFlags::Problem& shape, bool json);
 

@@ -10,6 +10,7 @@
 #include "demo/corpus.hpp"
 #include "io/hub.hpp"
 #include "io/json.hpp"
+#include "kernels/registry.hpp"
 #include "look/demo_model.hpp"
 #include "progress.hpp"
 #include "table.hpp"
@@ -147,6 +148,8 @@ void run(const TrainOptions& o) {
     training.resume();
     warn(fmt::format("goes on after step {} of {}; --fresh starts anew", training.step(), folder.string()));
   }
+  if (recipe.step.products == Products::Bf16 && !active_bf16_products().table)
+    warn("bf16 products: this CPU has none, so rounded numbers meet in those of f32; no faster than \"f32\"");
   keep_memory_for_training();
   defer_interrupts();
   train::Hooks hooks;

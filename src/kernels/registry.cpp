@@ -19,15 +19,17 @@ KernelTable with_bf16(const KernelTable& base, const Bf16Table& bf16) {
 
 /// The façade that emulations stand beside.
 const KernelTable& emulation_base() { return cpu_has(Isa::Avx512) ? kAvx512Table : kScalarTable; }
+const Bf16Table& emulation_of(Isa isa) {
+  if (isa == Isa::Amx) return cpu_has(Isa::Avx512) ? kTilesOnAvx512Table : kTilesOnScalarTable;
+  return cpu_has(Isa::Avx512) ? kPairsOnAvx512Table : kPairsOnScalarTable;
+}
 
 }  // namespace
 
 const std::vector<ForwardKernel>& forward_kernels() {
-  static const bool wide = cpu_has(Isa::Avx512);
   static const KernelTable amx = with_bf16(kAvx512Table, kAmxTable), pairs = with_bf16(kAvx512Table, kAvx512Bf16Table),
-                           emulated_amx = with_bf16(emulation_base(), wide ? kTilesOnAvx512Table : kTilesOnScalarTable),
-                           emulated_pairs =
-                               with_bf16(emulation_base(), wide ? kPairsOnAvx512Table : kPairsOnScalarTable);
+                           emulated_amx = with_bf16(emulation_base(), emulation_of(Isa::Amx)),
+                           emulated_pairs = with_bf16(emulation_base(), emulation_of(Isa::Avx512Bf16));
   using K = ForwardKernel;
   static const std::vector<ForwardKernel> list = {
       {"flash_amx", "fused tiles, bf16 products on AMX", Isa::Amx, &amx, K::Bf16Products},
@@ -93,5 +95,13 @@ const KernelTable& table_of(Isa isa) {
 }
 
 const KernelTable& active_table() { return table_of(active_isa()); }
+
+Bf16Products active_bf16_products() {
+  if (const std::optional<Isa> emulated = emulated_isa()) return {&emulation_of(*emulated), *emulated, true};
+  const Isa most = active_isa();
+  if (most >= Isa::Amx) return {&kAmxTable, Isa::Amx};
+  if (most >= Isa::Avx512Bf16 && bf16_pairs_pay()) return {&kAvx512Bf16Table, Isa::Avx512Bf16};
+  return {};
+}
 
 }  // namespace fovea

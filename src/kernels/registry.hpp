@@ -31,4 +31,13 @@ const ForwardKernel& choose_kernel(const Problem& p, const std::string& name = {
 const KernelTable& table_of(Isa isa);
 const KernelTable& active_table();
 
+/// Products of bf16 numbers for linear layers: the best that the machine and FOVEA_ISA allow. No table: none, or none
+/// that beats widening to f32.
+struct Bf16Products {
+  const Bf16Table* table = nullptr;
+  Isa isa = Isa::Scalar;
+  bool emulated = false;
+};
+Bf16Products active_bf16_products();
+
 }  // namespace fovea

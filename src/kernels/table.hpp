@@ -124,10 +124,20 @@ struct KernelTable {
 
 extern const KernelTable kScalarTable, kAvx2Table, kAvx512Table;
 
-/// A forward pass on products of bf16 numbers, which stands on the table of the same machine for all else.
+/// A forward pass and linear layers on products of bf16 numbers, which stand on the table of the same machine for all
+/// else.
 struct Bf16Table {
   Plan (*plan)(const Problem&) noexcept;
   void (*forward)(const Problem&, const Plan&, std::int64_t item, std::byte* scratch) noexcept;
+  /// y [rows, ldy], its first `columns`, = x [rows, depth] · panel [depth / 2, width, 2] + bias [width]. depth is a
+  /// multiple of depth_unit, and rows of x follow up to a multiple of row_unit.
+  void (*linear)(int rows, int depth, const bf16* x, const bf16* panel, const float* bias, float* y, std::ptrdiff_t ldy,
+                 int columns) noexcept;
+  /// to [rows, padded] = from [rows, n], rows `stride` apart, rounded, zeros behind.
+  void (*round_rows)(const float* from, std::ptrdiff_t stride, int rows, int n, bf16* to, int padded) noexcept;
+  /// to [padded, 2]: pairs of two rows [n], rounded, zeros behind; a null `odd` is a row of zeros.
+  void (*round_pairs)(const float* even, const float* odd, int n, bf16* to, int padded) noexcept;
+  int width, depth_unit, row_unit;
   float (*spin)(std::int64_t rounds) noexcept;  // products on registers alone, as spin_fma
   int flops_per_round;
 };

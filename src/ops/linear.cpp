@@ -26,12 +26,13 @@ void backward(Tape& tape, const Tensor& dy, const Tensor& x, const Tensor& weigh
   const T* d = dy.data<T>();
   if (tape.tracks(x)) {
     Tensor dx = Tensor::unset(x.dtype(), x.shape());
-    multiply(d, rows, pack(weight.data<T>(), out, in), static_cast<const T*>(nullptr), dx.template data<T>());
+    multiply(d, rows, pack(weight.data<T>(), out, in, tape.products()), static_cast<const T*>(nullptr),
+             dx.template data<T>());
     tape.add(x, std::move(dx));
   }
   if (tape.tracks(weight)) {
     Tensor dw = Tensor::unset(x.dtype(), weight.shape());
-    multiply_turned(d, x.data<T>(), rows, out, in, dw.template data<T>());
+    multiply_turned(d, x.data<T>(), rows, out, in, dw.template data<T>(), tape.products());
     tape.add(weight, std::move(dw));
   }
   if (tape.tracks(bias)) {
@@ -53,7 +54,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   return by_precision("linear", x, [&]<class T>(T) {
     const std::int64_t rows = x.shape()[0];
     Tensor y = Tensor::unset(x.dtype(), {rows, out});
-    multiply(x.data<T>(), rows, pack_turned(weight.data<T>(), out, in), values_or_null<T>(bias), y.template data<T>());
+    const Panels panels = pack_turned(weight.data<T>(), out, in, Tape::current_products());
+    multiply(x.data<T>(), rows, panels, values_or_null<T>(bias), y.template data<T>());
     if (Tape* tape = Tape::current())
       tape->record(y, {x, weight, bias}, [=](Tape& t, const Tensor& dy) { backward<T>(t, dy, x, weight, bias); });
     return y;

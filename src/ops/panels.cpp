@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/registry.hpp"
+#include "ops/bf16_panels.hpp"
 #include "ops/cut.hpp"
 
 namespace fovea {
@@ -36,8 +37,24 @@ Tensor transposed(const T* from, std::int64_t rows, std::int64_t columns) {
   return to;
 }
 
+/// What numbers become in Products::Bf16 where the machine has no such products.
+Tensor rounded(const float* x, std::int64_t n) {
+  Tensor to = Tensor::unset(DType::F32, {n});
+  float* data = to.data<float>();
+  for_runs(n, kElementsAtOnce, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) data[i] = static_cast<float>(bf16(x[i]));
+  });
+  return to;
+}
+
+/// `packed` of numbers that were rounded.
+Panels of_rounded(Panels packed) {
+  packed.products = Products::Bf16;
+  return packed;
+}
+
 Panels empty_panels(std::int64_t depth, std::int64_t columns) {
-  Panels b{depth, columns, {}};
+  Panels b{depth, columns, {}, {}, {}};
   const Shape shape{b.count(), depth, kWidth};
   b.data = columns % kWidth == 0 ? Tensor::unset(DType::F32, shape) : Tensor(DType::F32, shape);
   return b;
@@ -49,7 +66,12 @@ std::int64_t rows_at_once(std::int64_t rows) { return rows >= 768 ? 192 : 48; }
 
 }  // namespace
 
-Panels pack(const float* b, std::int64_t depth, std::int64_t columns) {
+Panels pack(const float* b, std::int64_t depth, std::int64_t columns, Products products) {
+  if (products == Products::Bf16) {
+    const Bf16Products by = active_bf16_products();
+    return by.table ? pack_bf16(by, b, false, depth, columns)
+                    : of_rounded(pack(rounded(b, depth * columns).data<float>(), depth, columns));
+  }
   Panels panels = empty_panels(depth, columns);
   float* to = panels.data.data<float>();
   for_rows(depth, columns, [&](std::int64_t first, std::int64_t last) {
@@ -62,7 +84,12 @@ Panels pack(const float* b, std::int64_t depth, std::int64_t columns) {
   return panels;
 }
 
-Panels pack_turned(const float* w, std::int64_t columns, std::int64_t depth) {
+Panels pack_turned(const float* w, std::int64_t columns, std::int64_t depth, Products products) {
+  if (products == Products::Bf16) {
+    const Bf16Products by = active_bf16_products();
+    return by.table ? pack_bf16(by, w, true, depth, columns)
+                    : of_rounded(pack_turned(rounded(w, depth * columns).data<float>(), columns, depth));
+  }
   Panels panels = empty_panels(depth, columns);
   float* to = panels.data.data<float>();
   constexpr std::int64_t kDepth = 256;  // of one piece
@@ -75,14 +102,14 @@ Panels pack_turned(const float* w, std::int64_t columns, std::int64_t depth) {
   return panels;
 }
 
-Panels pack(const double* b, std::int64_t depth, std::int64_t columns) {
-  Panels panels{depth, columns, Tensor(DType::F64, {depth, columns})};
+Panels pack(const double* b, std::int64_t depth, std::int64_t columns, Products) {
+  Panels panels{depth, columns, Tensor(DType::F64, {depth, columns}), {}, {}};
   std::copy_n(b, depth * columns, panels.data.data<double>());
   return panels;
 }
 
-Panels pack_turned(const double* w, std::int64_t columns, std::int64_t depth) {
-  return {depth, columns, transposed(w, columns, depth)};
+Panels pack_turned(const double* w, std::int64_t columns, std::int64_t depth, Products) {
+  return {depth, columns, transposed(w, columns, depth), {}, {}};
 }
 
 Tensor unpack_turned(const Panels& b) {
@@ -95,6 +122,9 @@ Tensor unpack_turned(const Panels& b) {
 }
 
 void multiply(const float* a, std::int64_t rows, const Panels& b, const float* bias, float* c) {
+  if (b.by.table) return multiply_bf16(a, false, rows, b, bias, c);
+  const Tensor left = b.products == Products::Bf16 ? rounded(a, rows * b.depth) : Tensor();
+  if (!left.empty()) a = left.data<float>();
   std::vector<float> padded(static_cast<std::size_t>(b.count() * kWidth));  // the bias, zeros beyond it or without it
   if (bias) std::copy_n(bias, b.columns, padded.begin());
   const std::int64_t run = rows_at_once(rows), blocks = (rows + run - 1) / run;
@@ -125,7 +155,13 @@ void multiply(const double* a, std::int64_t rows, const Panels& b, const double*
 }
 
 void multiply_turned(const float* a, const float* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
-                     float* c) {
+                     float* c, Products products) {
+  if (products == Products::Bf16) {
+    const Bf16Products by = active_bf16_products();
+    if (by.table) return multiply_bf16(a, true, depth, pack_bf16(by, b, false, rows, columns), nullptr, c);
+    return multiply_turned(rounded(a, rows * depth).data<float>(), rounded(b, rows * columns).data<float>(), rows,
+                           depth, columns, c);
+  }
   constexpr std::int64_t kRun = 192;  // rows of C at once
   const KernelTable& kernels = active_table();
   const std::int64_t runs = (depth + kRun - 1) / kRun;
@@ -138,7 +174,7 @@ void multiply_turned(const float* a, const float* b, std::int64_t rows, std::int
   });
 }
 void multiply_turned(const double* a, const double* b, std::int64_t rows, std::int64_t depth, std::int64_t columns,
-                     double* c) {
+                     double* c, Products) {
   multiply(transposed(a, rows, depth).data<double>(), depth, pack(b, rows, columns), nullptr, c);
 }
 

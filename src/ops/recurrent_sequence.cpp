@@ -115,14 +115,15 @@ Tensor gru_sequence(const Tensor& from_input, const Tensor& weight, const Tensor
   return by_precision("gru_sequence", from_input, [&]<class T>(T) {
     const std::int64_t wide = 3 * s.width, rows = s.time * s.batch;
     Kept kept;
-    Tensor states = forward<T>(s, from_input.data<T>(), pack_turned(weight.data<T>(), wide, s.width), bias.data<T>(),
-                               initial, kept);
+    const Panels across = pack_turned(weight.data<T>(), wide, s.width, Tape::current_products());
+    Tensor states = forward<T>(s, from_input.data<T>(), across, bias.data<T>(), initial, kept);
     if (Tape* tape = Tape::current())
       tape->record(states, {from_input, weight, bias, initial}, [=](Tape& t, const Tensor& dstates) {
-        SequenceGradients g = backward<T>(s, kept, pack(weight.data<T>(), wide, s.width), dstates.data<T>());
+        SequenceGradients g =
+            backward<T>(s, kept, pack(weight.data<T>(), wide, s.width, t.products()), dstates.data<T>());
         const T* ds = g.from_state.template data<T>();
         Tensor dweight(weight.dtype(), weight.shape()), dbias(bias.dtype(), bias.shape());
-        multiply_turned(ds, kept.previous.data<T>(), rows, wide, s.width, dweight.data<T>());
+        multiply_turned(ds, kept.previous.data<T>(), rows, wide, s.width, dweight.data<T>(), t.products());
         sum_all_rows(ds, rows, wide, dbias.data<T>());
         t.add(from_input, std::move(g.from_input));
         t.add(weight, std::move(dweight));

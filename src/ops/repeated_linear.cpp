@@ -44,7 +44,7 @@ void RepeatedLinear::Steps::add_gradients(Tape& tape) {
   const T* d = all_dy.data<T>();
   if (tape.tracks(weight)) {
     Tensor dw = Tensor::unset(weight.dtype(), weight.shape());
-    multiply_turned(d, all_x.data<T>(), rows, out, in, dw.template data<T>());
+    multiply_turned(d, all_x.data<T>(), rows, out, in, dw.template data<T>(), tape.products());
     tape.add(weight, std::move(dw));
   }
   if (!tape.tracks(bias)) return;
@@ -60,7 +60,7 @@ RepeatedLinear::RepeatedLinear(const Tensor& weight, const Tensor& bias) : steps
   if (!bias.empty()) check_like("linear", "bias", bias, weight.dtype(), {out});
   steps_->weight = weight, steps_->bias = bias;
   by_precision("linear", weight, [&]<class T>(T) {
-    steps_->across = pack_turned(weight.data<T>(), out, in);
+    steps_->across = pack_turned(weight.data<T>(), out, in, Tape::current_products());
     if (Tape* tape = Tape::current()) {
       steps_->anchor = Tensor(weight.dtype(), {1});
       tape->record(steps_->anchor, {weight, bias},
@@ -82,7 +82,7 @@ Tensor RepeatedLinear::operator()(const Tensor& x) const {
     if (Tape* tape = Tape::current())
       tape->record(y, {x, steps_->anchor}, [x, out, in, steps = steps_](Tape& t, const Tensor& dy) {
         if (t.tracks(x)) {
-          if (steps->back.data.empty()) steps->back = pack(steps->weight.data<T>(), out, in);
+          if (steps->back.data.empty()) steps->back = pack(steps->weight.data<T>(), out, in, t.products());
           Tensor dx = Tensor::unset(x.dtype(), x.shape());
           multiply(dy.data<T>(), x.shape()[0], steps->back, static_cast<const T*>(nullptr), dx.template data<T>());
           t.add(x, std::move(dx));

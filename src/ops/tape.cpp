@@ -22,7 +22,7 @@ void add_values(Tensor& to, const Tensor& from) {
 
 }  // namespace
 
-Tape::Tape(std::uint64_t seed) : seed_(seed) {
+Tape::Tape(std::uint64_t seed, Products products) : seed_(seed), products_(products) {
   if (standing) throw Error("a tape already stands in this thread; let it end before another one begins");
   standing = this;
 }

@@ -12,6 +12,8 @@
 
 #include <fovea/tensor.hpp>
 
+#include "ops/panels.hpp"
+
 namespace fovea {
 
 /// Reverse-mode differentiation (Linnainmaa 1970; Griewank & Walther 2008). From its construction to its end a tape is
@@ -30,8 +32,10 @@ class Tape {
   /// What an operator does on the way back: reads the gradient of its output, adds to those of its inputs by add().
   using Step = std::function<void(Tape& tape, const Tensor& dout)>;
 
-  /// `seed` drives whatever is random in training (dropout). Error when a tape already stands in this thread.
-  explicit Tape(std::uint64_t seed = 0);
+  /// `seed` drives whatever is random in training (dropout); `products` are those of linear layers in F32, there and
+  /// back: with Bf16 training is of mixed precision (Micikevicius et al. 2018). Error when a tape already stands in
+  /// this thread.
+  explicit Tape(std::uint64_t seed = 0, Products products = Products::F32);
   /// A tape of the model as it is when it is used: nothing random (dropout) happens under it.
   struct Still {};
   explicit Tape(Still) : Tape() { still_ = true; }
@@ -41,6 +45,8 @@ class Tape {
 
   /// The tape of this thread, or null: then nobody will ask for gradients.
   static Tape* current();
+  /// Those of the current tape; F32 without one.
+  static Products current_products() { return current() ? current()->products_ : Products::F32; }
 
   void watch(const Tensor& leaf);      ///< its gradient is wanted
   bool tracks(const Tensor& t) const;  ///< whether t is watched, or was made from something that is
@@ -67,6 +73,7 @@ class Tape {
   /// A number of its own for each operator that draws random numbers, in order of recording.
   std::uint64_t next_stream() { return streams_++; }
   std::uint64_t seed() const { return seed_; }
+  Products products() const { return products_; }
   bool still() const { return still_; }
 
  private:
@@ -80,6 +87,7 @@ class Tape {
   std::vector<Tensor> leaves_;                         // keeps their memory, so that no address is used twice
   std::vector<std::shared_ptr<const void>> kept_;
   std::uint64_t seed_, streams_ = 0;
+  Products products_;
   bool still_ = false;
 };
 

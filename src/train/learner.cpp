@@ -40,7 +40,7 @@ double Learner::add_gradients(std::int64_t index, const std::vector<Pair>& batch
   };
   const int source_shift = shift_of(&Pair::source), target_shift = shift_of(&Pair::target);
   const Lesson lesson = lesson_of(batch, model_->target_tokens().start, source_shift, target_shift);
-  Tape tape(draw.next());
+  Tape tape(draw.next(), settings_.products);
   for (const auto& [name, p] : parameters_) tape.watch(p);
   const models::Result read = model_->encode(lesson.sources);
   const Tensor logits = model_->vocabulary_logits(model_->decode(read, lesson.targets).hidden);  // [tokens, vocabulary]

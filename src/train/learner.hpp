@@ -5,6 +5,7 @@
 #include <span>
 
 #include "models/encoder_decoder.hpp"
+#include "ops/panels.hpp"
 #include "train/adamw.hpp"
 #include "train/batches.hpp"
 
@@ -17,8 +18,9 @@ struct StepSettings {
   // learns places beyond its longest text.
   int shift = 24;
   double shift_chance = 0.45;
-  int accumulate = 1;      // batches whose gradients are added up before an update
-  std::uint64_t seed = 1;  // of dropout and of shifts
+  int accumulate = 1;                 // batches whose gradients are added up before an update
+  std::uint64_t seed = 1;             // of dropout and of shifts
+  Products products = Products::F32;  // of linear layers; all else stays in f32, weights and moments too
 };
 
 struct StepReport {

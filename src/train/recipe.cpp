@@ -130,11 +130,34 @@ Fall fall_of(const std::string& name, const std::filesystem::path& file) {
                           io::in_quotes(name)));
 }
 
+Products products_of(const std::string& name, const std::filesystem::path& file) {
+  if (name == "f32") return Products::F32;
+  if (name == "bf16") return Products::Bf16;
+  throw Error(fmt::format("{}: products is {}; expected \"f32\" or \"bf16\"", file.string(), io::in_quotes(name)));
+}
+
 void read_training(const json& recipe, const std::filesystem::path& file, Recipe& r) {
   const Section t(recipe, "training", file,
-                  {"seed", "steps", "tokens_per_batch", "accumulate", "learning_rate", "schedule", "warmup", "hold",
-                   "beta1", "beta2", "eps", "weight_decay", "clip", "label_smoothing", "shift", "shift_chance",
-                   "report_every", "checkpoint_every", "evaluate_every"});
+                  {"seed",
+                   "steps",
+                   "tokens_per_batch",
+                   "accumulate",
+                   "learning_rate",
+                   "schedule",
+                   "warmup",
+                   "hold",
+                   "beta1",
+                   "beta2",
+                   "eps",
+                   "weight_decay",
+                   "clip",
+                   "label_smoothing",
+                   "shift",
+                   "shift_chance",
+                   "products",
+                   "report_every",
+                   "checkpoint_every",
+                   "evaluate_every"});
   constexpr std::int64_t kMost = 1'000'000'000;
   t.read_seed(r.seed);
   r.step.seed = r.seed;
@@ -153,6 +176,7 @@ void read_training(const json& recipe, const std::filesystem::path& file, Recipe
   t.read("label_smoothing", r.step.label_smoothing, {0, 0.99f});
   t.read("shift", r.step.shift, {0, 1 << 20});
   t.read("shift_chance", r.step.shift_chance, {0, 1});
+  r.step.products = products_of(t.text_or("products", "f32"), file);
   t.read("report_every", r.report_every, {1, kMost});
   t.read("checkpoint_every", r.checkpoint_every, {1, kMost});
   t.read("evaluate_every", r.evaluate_every, {0, kMost});

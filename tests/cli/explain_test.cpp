@@ -167,8 +167,15 @@ TEST(Bench, GemmIsMeasuredBesideBothCeilings) {
   EXPECT_NEAR(b["read_gbps"].get<double>(), 4.0 * 96 * 130 / seconds * 1e-9, 1e-6);
   EXPECT_GT(b["ceiling"]["gflops"], 0);
   EXPECT_GT(b["fraction"], 0);
+  const Json rounded = json_of(fovea({"bench", "gemm", "--shape", "40x96x130", "--dtype", "bf16", "--json"},
+                                     {"", {{"FOVEA_ISA", "amx-emulated"}}}));
+  EXPECT_EQ(rounded["kernel"], "linear_amx_emulated");
+  EXPECT_EQ(rounded["dtype"], "BF16");
+  EXPECT_NEAR(rounded["read_gbps"].get<double>(), 2.0 * 96 * 130 / rounded["seconds"]["min"].get<double>() * 1e-9,
+              1e-6);
   expect_error(fovea({"bench", "gemm", "--shape", "1x2x3x4"}), 2, {"--shape", "RxIxO"});
-  expect_error(fovea({"bench", "gemm", "--kv", "3"}), 2, {"bench gemm", "--shape alone"});
+  expect_error(fovea({"bench", "gemm", "--kv", "3"}), 2, {"bench gemm", "--shape and --dtype"});
+  expect_error(fovea({"bench", "gemm", "--dtype", "f16"}), 2, {"--dtype f16", "f32 or bf16"});
 }
 
 TEST(Bench, BadProblemsAreOneLine) {
@@ -177,7 +184,7 @@ TEST(Bench, BadProblemsAreOneLine) {
   expect_error(fovea({"bench", "model"}), 2, {"--model"});
   expect_error(fovea({"bench", "attention", "--model", "x"}), 2, {"--model"});
   expect_error(fovea({"bench", "attention", "--tokens", "5"}), 2, {"--tokens"});
-  expect_error(fovea({"bench", "gemm", "--causal"}), 2, {"bench gemm", "--shape alone"});
+  expect_error(fovea({"bench", "gemm", "--causal"}), 2, {"bench gemm", "--shape and --dtype alone"});
   expect_error(fovea({"bench", "model", "--model", "x", "--decode"}), 2, {"bench model"});
   expect_error(fovea({"bench", "attention", "--shape", "64x64x1000000x4096"}), 1,
                {"would take 268.4 TB", "smaller --shape"});

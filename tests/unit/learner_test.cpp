@@ -1,4 +1,5 @@
-// One step of learning: what it makes of a batch, of several at a time, and of gradients too large or no numbers at all.
+// One step of learning: what it makes of a batch, of several at a time, and of gradients too large or no numbers at
+// all.
 #include <cmath>
 #include <memory>
 #include <vector>
@@ -7,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/marian.hpp"
+#include "support/isa.hpp"
 #include "support/random.hpp"
 #include "train/training.hpp"
 
@@ -56,6 +58,53 @@ TEST(Learner, LearnsABatchByHeart) {
   for (int step = 1; step < 300 && after >= 0.1; ++step) after = small.learner->step(step, batches, 3e-3).loss;
   EXPECT_GT(before, 2);
   EXPECT_LT(after, 0.1);
+}
+
+/// Gradients of one step from the same start, one after another.
+std::vector<double> gradients_of(Products products, const std::vector<Pair>& batch) {
+  StepSettings settings = kPlain;
+  settings.products = products;
+  Small small(settings);
+  small.learner->step(0, std::vector<std::vector<Pair>>{batch}, 1e-3);
+  std::vector<double> all;
+  for (const auto& [name, moment] : small.learner->optimiser().first())  // a tenth of the gradient
+    for (const float x : moment.values<float>()) all.push_back(double{x});
+  return all;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double off = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) off += (a[i] - b[i]) * (a[i] - b[i]), size += b[i] * b[i];
+  return std::sqrt(off / size);
+}
+
+TEST(Learner, Bf16ProductsRoundWhatTheyMultiplyAndNothingElse) {
+  const std::vector<Pair> batch = backwards(8, 7);
+  const std::vector<double> exact = gradients_of(Products::F32, batch);
+  std::vector<double> widened;
+  {
+    const testing::UseIsa use("scalar");
+    widened = gradients_of(Products::Bf16, batch);
+  }
+  EXPECT_GT(distance(widened, exact), 1e-4);  // 2⁻⁹ of each factor, through ten layers there and back
+  EXPECT_LT(distance(widened, exact), 0.02);
+  for (const char* isa : {"avx512bf16-emulated", "amx-emulated"}) {
+    const testing::UseIsa use(isa);
+    EXPECT_LT(distance(gradients_of(Products::Bf16, batch), widened), 5e-3)
+        << isa;  // a sum's last bit may round otherwise
+  }
+}
+
+TEST(Learner, LearnsABatchByHeartOfBf16Products) {
+  Small small(StepSettings{.label_smoothing = 0, .shift = 0, .products = Products::Bf16});
+  const std::vector<std::vector<Pair>> batches{backwards(8, 2)};
+  double after = 10;
+  for (int step = 0; step < 300 && after >= 0.1; ++step) after = small.learner->step(step, batches, 3e-3).loss;
+  EXPECT_LT(after, 0.1);
+  bool finer = false;  // weights themselves keep what bf16 cannot hold
+  for (const auto& [name, weight] : small.parameters)
+    for (const float w : weight.values<float>()) finer = finer || w != static_cast<float>(bf16(w));
+  EXPECT_TRUE(finer);
 }
 
 TEST(Learner, BatchesAddedUpAreOneLargeBatch) {

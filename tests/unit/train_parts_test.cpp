@@ -298,6 +298,7 @@ TEST(Recipe, EveryComplaintNamesFileAndKey) {
       {R"({"model": {"width": 30, "heads": 4}})", {"width is 30", "heads is 4", "multiple"}},
       {R"({"training": {"schedule": "step"}})", {"schedule", "\"step\"", "\"linear\", \"cosine\" or \"inverse_root\""}},
       {R"({"training": {"schedule": 1}})", {"\"schedule\"", "a string"}},
+      {R"({"training": {"products": "fp8"}})", {"products", "\"fp8\"", "\"f32\" or \"bf16\""}},
       {R"({"data": {"language": "Latin"}})", {"language", "\"Latin\"", "\"demo\""}},
       {R"({"data": {"source": "a.en", "tokenizer": "t.json"}})", {"\"target\""}},
       {R"({"data": {"source": "a.en", "target": "a.fr", "tokenizer": "t.json", "vocabulary": 9}})", {"\"tokenizer\""}},
@@ -318,7 +319,7 @@ TEST(Recipe, SaysWhatItSays) {
     "model": {"width": 48, "heads": 3, "feed_forward": 96, "encoder_layers": 2, "decoder_layers": 3, "positions": 40, "dropout": 0.2},
     "training": {"seed": 5, "steps": 7, "tokens_per_batch": 99, "accumulate": 2, "learning_rate": 0.5, "schedule": "cosine",
                  "warmup": 3, "beta1": 0.8, "beta2": 0.7, "eps": 1e-6, "weight_decay": 0.25, "clip": 0, "label_smoothing": 0.125,
-                 "shift": 4, "shift_chance": 0.75, "report_every": 6, "checkpoint_every": 8}})");
+                 "shift": 4, "shift_chance": 0.75, "products": "bf16", "report_every": 6, "checkpoint_every": 8}})");
   ASSERT_TRUE(r.files.has_value());
   EXPECT_EQ(r.files->source, "folder/a.en");
   EXPECT_EQ(r.files->target, "/b.fr");
@@ -343,6 +344,7 @@ TEST(Recipe, SaysWhatItSays) {
   EXPECT_EQ(r.optimiser.weight_decay, 0.25);
   EXPECT_EQ(r.step.clip, 0);
   EXPECT_EQ(r.step.label_smoothing, 0.125f);
+  EXPECT_EQ(r.step.products, Products::Bf16);
   EXPECT_EQ(r.step.shift, 4);
   EXPECT_EQ(r.step.shift_chance, 0.75);
   EXPECT_EQ(r.report_every, 6);

@@ -1,4 +1,4 @@
-// Attention on bf16 products, instantiated for bf16 tiles of AMX. Flags: src/kernels/CMakeLists.txt.
+// Attention and linear layers on bf16 products, instantiated for bf16 tiles of AMX. Flags: src/kernels/CMakeLists.txt.
 #define FOVEA_ISA amx
 #include "kernels/simd/avx512.hpp"
 #include "kernels/table.hpp"
@@ -14,9 +14,9 @@ inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
 #include "kernels/generic/tile_product.hpp"
-static_assert(fovea::amx::kColumns % fovea::amx::kLanes == 0 && fovea::amx::kColumns <= fovea::kTileQueries);
-#include "kernels/generic/flash_bf16.hpp"
+static_assert(fovea::amx::kColumns % fovea::amx::kLanes == 0);
+#include "kernels/generic/bf16_kernels.hpp"
 
 namespace fovea {
-const Bf16Table kAmxTable = {amx::plan_bf16, amx::forward_bf16, amx::spin_bf16, amx::kBf16FlopsPerRound};
+const Bf16Table kAmxTable = amx::bf16_table();
 }

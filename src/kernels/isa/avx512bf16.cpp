@@ -1,4 +1,5 @@
-// Attention on bf16 products, instantiated for bf16 dot products of AVX512-BF16. Flags: src/kernels/CMakeLists.txt.
+// Attention and linear layers on bf16 products, instantiated for bf16 dot products of AVX512-BF16. Flags:
+// src/kernels/CMakeLists.txt.
 #define FOVEA_ISA avx512bf16
 #include "kernels/simd/avx512.hpp"
 #include "kernels/table.hpp"
@@ -14,11 +15,9 @@ inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
 #include "kernels/generic/pair_product.hpp"
-static_assert(fovea::avx512bf16::kColumns % fovea::avx512bf16::kLanes == 0 &&
-              fovea::avx512bf16::kColumns <= fovea::kTileQueries);
-#include "kernels/generic/flash_bf16.hpp"
+static_assert(fovea::avx512bf16::kColumns % fovea::avx512bf16::kLanes == 0);
+#include "kernels/generic/bf16_kernels.hpp"
 
 namespace fovea {
-const Bf16Table kAvx512Bf16Table = {avx512bf16::plan_bf16, avx512bf16::forward_bf16, avx512bf16::spin_bf16,
-                                    avx512bf16::kBf16FlopsPerRound};
+const Bf16Table kAvx512Bf16Table = avx512bf16::bf16_table();
 }

@@ -1,4 +1,4 @@
-// Attention on bf16 products, instantiated for bf16 dot products emulated on AVX-512. Flags:
+// Attention and linear layers on bf16 products, instantiated for bf16 dot products emulated on AVX-512. Flags:
 // src/kernels/CMakeLists.txt.
 #define FOVEA_ISA pairs_on_avx512
 #include "kernels/simd/avx512.hpp"
@@ -15,11 +15,9 @@ inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
 #include "kernels/generic/pair_product.hpp"
-static_assert(fovea::pairs_on_avx512::kColumns % fovea::pairs_on_avx512::kLanes == 0 &&
-              fovea::pairs_on_avx512::kColumns <= fovea::kTileQueries);
-#include "kernels/generic/flash_bf16.hpp"
+static_assert(fovea::pairs_on_avx512::kColumns % fovea::pairs_on_avx512::kLanes == 0);
+#include "kernels/generic/bf16_kernels.hpp"
 
 namespace fovea {
-const Bf16Table kPairsOnAvx512Table = {pairs_on_avx512::plan_bf16, pairs_on_avx512::forward_bf16,
-                                       pairs_on_avx512::spin_bf16, pairs_on_avx512::kBf16FlopsPerRound};
+const Bf16Table kPairsOnAvx512Table = pairs_on_avx512::bf16_table();
 }

@@ -1,4 +1,4 @@
-// Attention on bf16 products, instantiated for bf16 dot products emulated on any machine. Flags:
+// Attention and linear layers on bf16 products, instantiated for bf16 dot products emulated on any machine. Flags:
 // src/kernels/CMakeLists.txt.
 #define FOVEA_ISA pairs_on_scalar
 #include "kernels/simd/scalar.hpp"
@@ -15,11 +15,9 @@ inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
 #include "kernels/generic/pair_product.hpp"
-static_assert(fovea::pairs_on_scalar::kColumns % fovea::pairs_on_scalar::kLanes == 0 &&
-              fovea::pairs_on_scalar::kColumns <= fovea::kTileQueries);
-#include "kernels/generic/flash_bf16.hpp"
+static_assert(fovea::pairs_on_scalar::kColumns % fovea::pairs_on_scalar::kLanes == 0);
+#include "kernels/generic/bf16_kernels.hpp"
 
 namespace fovea {
-const Bf16Table kPairsOnScalarTable = {pairs_on_scalar::plan_bf16, pairs_on_scalar::forward_bf16,
-                                       pairs_on_scalar::spin_bf16, pairs_on_scalar::kBf16FlopsPerRound};
+const Bf16Table kPairsOnScalarTable = pairs_on_scalar::bf16_table();
 }

@@ -1,4 +1,5 @@
-// Attention on bf16 products, instantiated for bf16 tiles emulated beside AVX-512. Flags: src/kernels/CMakeLists.txt.
+// Attention and linear layers on bf16 products, instantiated for bf16 tiles emulated beside AVX-512. Flags:
+// src/kernels/CMakeLists.txt.
 #define FOVEA_ISA tiles_on_avx512
 #include "kernels/simd/avx512.hpp"
 #include "kernels/table.hpp"
@@ -14,11 +15,9 @@ inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
 #include "kernels/generic/tile_product.hpp"
-static_assert(fovea::tiles_on_avx512::kColumns % fovea::tiles_on_avx512::kLanes == 0 &&
-              fovea::tiles_on_avx512::kColumns <= fovea::kTileQueries);
-#include "kernels/generic/flash_bf16.hpp"
+static_assert(fovea::tiles_on_avx512::kColumns % fovea::tiles_on_avx512::kLanes == 0);
+#include "kernels/generic/bf16_kernels.hpp"
 
 namespace fovea {
-const Bf16Table kTilesOnAvx512Table = {tiles_on_avx512::plan_bf16, tiles_on_avx512::forward_bf16,
-                                       tiles_on_avx512::spin_bf16, tiles_on_avx512::kBf16FlopsPerRound};
+const Bf16Table kTilesOnAvx512Table = tiles_on_avx512::bf16_table();
 }

@@ -1,4 +1,5 @@
-// Attention on bf16 products, instantiated for bf16 tiles emulated on any machine. Flags: src/kernels/CMakeLists.txt.
+// Attention and linear layers on bf16 products, instantiated for bf16 tiles emulated on any machine. Flags:
+// src/kernels/CMakeLists.txt.
 #define FOVEA_ISA tiles_on_scalar
 #include "kernels/simd/scalar.hpp"
 #include "kernels/table.hpp"
@@ -14,11 +15,9 @@ inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
 #include "kernels/generic/tile_product.hpp"
-static_assert(fovea::tiles_on_scalar::kColumns % fovea::tiles_on_scalar::kLanes == 0 &&
-              fovea::tiles_on_scalar::kColumns <= fovea::kTileQueries);
-#include "kernels/generic/flash_bf16.hpp"
+static_assert(fovea::tiles_on_scalar::kColumns % fovea::tiles_on_scalar::kLanes == 0);
+#include "kernels/generic/bf16_kernels.hpp"
 
 namespace fovea {
-const Bf16Table kTilesOnScalarTable = {tiles_on_scalar::plan_bf16, tiles_on_scalar::forward_bf16,
-                                       tiles_on_scalar::spin_bf16, tiles_on_scalar::kBf16FlopsPerRound};
+const Bf16Table kTilesOnScalarTable = tiles_on_scalar::bf16_table();
 }

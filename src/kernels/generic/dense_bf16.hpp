@@ -1,0 +1,57 @@
+// Linear layers on products of bf16 numbers, and how f32 numbers become their operands.
+//
+// X [rows, depth] lies in rows of bf16 with zeros behind its last number and row, up to kDepthUnit and kRowUnit; W in
+// panels of kColumns columns, row r of a panel holding numbers 2r and 2r + 1 of each column.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include <fovea/dtype.hpp>
+
+#include "kernels/generic/piece.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+/// to [rows, padded] = from [rows, n] rounded to bf16, zeros behind.
+inline void round_rows(const float* from, std::ptrdiff_t stride, int rows, int n, bf16* to, int padded) noexcept {
+  for (int r = 0; r < rows; ++r, from += stride, to += padded) {
+    for (int i = 0; i < n; ++i) to[i] = bf16(from[i]);
+    for (int i = n; i < padded; ++i) to[i].bits = 0;
+  }
+}
+
+/// to [padded, 2]: pairs of two rows [n] rounded to bf16, zeros behind; without an `odd` row, zeros stand for it.
+inline void round_pairs(const float* even, const float* odd, int n, bf16* to, int padded) noexcept {
+  if (odd)
+    for (int i = 0; i < n; ++i) to[2 * i] = bf16(even[i]), to[2 * i + 1] = bf16(odd[i]);
+  else
+    for (int i = 0; i < n; ++i) to[2 * i] = bf16(even[i]), to[2 * i + 1].bits = 0;
+  for (int i = 2 * n; i < 2 * padded; ++i) to[i].bits = 0;
+}
+
+/// A strip of rows meets 256 rows of the panel at a time: 32 KB for 64 columns of pairs, so that it is read from L2
+/// once for the rows of a register tile, and with tiles of 32 columns from L1. Sums of a strip stay in a block, as in
+/// dense.hpp.
+inline void linear_bf16(int rows, int depth, const bf16* x, const bf16* panel, const float* bias, float* y,
+                        std::ptrdiff_t ldy, int columns) noexcept {
+  constexpr int kRows = 96, kDepthOfBf16 = 256;
+  static_assert(kRows % kRowUnit == 0 && kRows % kTileRows == 0 && kDepthOfBf16 % kDepthUnit == 0);
+  alignas(64) float block[kRows * kColumns];  // [96, kColumns]
+  Bf16Unit unit;
+  for (int r = 0; r < rows; r += kRows) {
+    const int n = at_most(kRows, rows - r), padded = round_up(n, kRowUnit);
+    for (int d = 0; d == 0 || d < depth; d += kDepthOfBf16) {
+      const auto product = d == 0 ? bf16_product<false> : bf16_product<true>;
+      product(unit, padded, at_most(kDepthOfBf16, depth - d), x + std::ptrdiff_t{r} * depth + d, depth,
+              panel + std::ptrdiff_t{d} * kColumns, block);
+    }
+    for (int i = 0; i < n; ++i) {
+      float* to = y + (r + i) * ldy;
+      int j = 0;
+      for (; j + kLanes <= columns; j += kLanes) store(to + j, load(block + i * kColumns + j) + load(bias + j));
+      for (; j < columns; ++j) to[j] = block[i * kColumns + j] + bias[j];
+    }
+  }
+}
+
+}  // namespace fovea::FOVEA_ISA
