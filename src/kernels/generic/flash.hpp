@@ -138,8 +138,11 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
-  if (weighs_in_registers(p) && !p.probes && block.finite(tile)) {
-    weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, between);
+  if (weighs_in_registers(p) && block.finite(tile)) {
+    const auto weigh = [&](const auto& probes) {
+      weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, between, probes);
+    };
+    p.probes ? weigh(TileProbes{p, s, block.keys_of(tile).begin}) : weigh(NoProbes());
     return add_values(s, block, tile, row, round_up(rows, kTileRows), padded, bits);
   }
   score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);

@@ -121,6 +121,12 @@ inline float reached_by_top(const float* x, int top) {
   kept.save(probe);
 }
 
+/// A row's scores x [64] of keys from `first` on, before they become weights: what is kept of scores themselves.
+inline void note_scores(const RowProbes& ask, const RowProbe& probe, const float* x, Vec most, int first) {
+  if (first == 0) probe.first() = x[0];
+  if (ask.top > 0 && any(Vec(probe.kept()[ask.top - 1]) < most)) keep_greatest(probe, ask.top, x, first);
+}
+
 /// 0, 1, 2, …
 inline Vec lane_numbers() {
   float numbers[kLanes];
@@ -128,42 +134,66 @@ inline Vec lane_numbers() {
   return load(numbers);
 }
 
-/// A row's scores x [64], from key `first` on, become weights e^(x − base), which join its probe; what they add up to.
-/// Σ e·|i − j| of a tile that lies on one side of the query is ±(Σ e·(j − first) + (first − i)·Σ e): one FMA a vector.
-inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec lanes, int first) {
-  constexpr int kVecs = kTileKeys / kLanes;
-  const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
-  const float ahead = static_cast<float>(first) - probe.place();
-  const bool aside = ahead >= 0 || ahead <= 1 - kTileKeys;
-  Vec total = 0.0f, surprise = 0.0f, moved = 0.0f;
-  if (first == 0) probe.first() = x[0];
-#pragma GCC unroll 16
-  for (int j = 0; j < kVecs; ++j) {
-    const Vec y = load(x + j * kLanes) - base, e = exp2(y * kLog2E);
-    store(x + j * kLanes, e);
+/// What 64 weights e^y of a row come to, a lane each, of scores y that are less the base: Σ e, Σ e·y, and the sums of
+/// the first vector, of the first two, …, all but the last, added up: how far weights lie before the tile's end costs
+/// no product.
+struct TileSums {
+  Vec total = 0.0f, surprise = 0.0f, passed = 0.0f;
+  /// e^y of the next vector, counted.
+  [[gnu::always_inline]] Vec weigh(Vec y) {
+    const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
+    const Vec e = exp2(y * kLog2E);
+    passed = passed + total;
     total = total + e;
     surprise = fma(e, max(unreached, y), surprise);
-    moved = fma(e, lanes + static_cast<float>(j * kLanes), moved);
+    return e;
   }
-  if (ask.sums) {
-    Vec travelled = (total * ahead + moved) * (ahead < 0 ? -1.0f : 1.0f);
-    if (!aside) {
-      travelled = 0.0f;
-      for (int j = 0; j < kVecs; ++j) {
-        const Vec gap = lanes + (ahead + static_cast<float>(j * kLanes));
-        travelled = fma(load(x + j * kLanes), max(gap, Vec(0.0f) - gap), travelled);
-      }
-    }
-    store(probe.surprise(), load(probe.surprise()) + surprise);
-    store(probe.travelled(), load(probe.travelled()) + travelled);
+};
+
+/// Σ e·|i − j| of a tile's weights [64] that lie on both sides of the query, which is `ahead` before the first.
+[[gnu::noinline]] inline Vec travelled_around(const float* weights, Vec lanes, float ahead) {
+  Vec travelled = 0.0f;
+  for (int j = 0; j < kTileKeys; j += kLanes) {
+    const Vec gap = lanes + (ahead + static_cast<float>(j));
+    travelled = fma(load(weights + j), max(gap, Vec(0.0f) - gap), travelled);
   }
+  return travelled;
+}
+[[gnu::noinline]] inline void add_segments(const RowProbes& ask, const RowProbe& probe, const float* weights,
+                                           int first) {
   for (int i = 0; i < ask.segments; ++i) {
     const float* shares = ask.share + i * ask.share_stride + first;
     Vec mass = load(probe.segment(i));
-    for (int j = 0; j < kTileKeys; j += kLanes) mass = fma(load(x + j), load(shares + j), mass);
+    for (int j = 0; j < kTileKeys; j += kLanes) mass = fma(load(weights + j), load(shares + j), mass);
     store(probe.segment(i), mass);
   }
-  return total;
+}
+
+/// A row's weights [64] of keys from `first` on join its probe. On one side of the query Σ e·|i − j| is
+/// ±(Σ e·(last − i) − Σ e·(last − j)), the latter from TileSums: two products a tile and no weight read again.
+[[gnu::always_inline]] inline void add_tile_sums(const RowProbes& ask, const RowProbe& probe, const TileSums& m,
+                                                 const float* weights, Vec lanes, int first) {
+  if (ask.sums) {
+    const float ahead = static_cast<float>(first) - probe.place();
+    constexpr float kLast = kTileKeys - kLanes;
+    const bool aside = ahead >= 0 || ahead <= 1 - kTileKeys;
+    const Vec travelled =
+        __builtin_expect(aside, true)
+            ? (m.total * (lanes + (ahead + kLast)) - m.passed * static_cast<float>(kLanes)) * (ahead < 0 ? -1.0f : 1.0f)
+            : travelled_around(weights, lanes, ahead);
+    store(probe.surprise(), load(probe.surprise()) + m.surprise);
+    store(probe.travelled(), load(probe.travelled()) + travelled);
+  }
+  if (__builtin_expect(ask.segments > 0, false)) add_segments(ask, probe, weights, first);
+}
+
+/// A row's scores x [64], from key `first` on, become weights e^(x − base), which join its probe; what they add up to.
+inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec lanes, int first) {
+  TileSums m;
+#pragma GCC unroll 16
+  for (int j = 0; j < kTileKeys; j += kLanes) store(x + j, m.weigh(load(x + j) - base));
+  add_tile_sums(ask, probe, m, x, lanes, first);
+  return m.total;
 }
 
 // ------------------------------------------------------------------------------------------------- ends of the sums

@@ -87,23 +87,29 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
   }
 }
 
+/// raise_bases(), and what probes keep of scores [rows, 64] of keys from `first` on; their sums shrink as the row's do.
+[[gnu::noinline]] inline void raise_bases_probed(const Problem& p, const Scratch& s, const float* scores, int row,
+                                                 int rows, int padded, int first) {
+  for (int i = 0; i < rows; ++i) {
+    const int r = row + i;
+    const RowProbe probe = probe_of(p, s, r);
+    const Vec most = greatest(scores + i * kTileKeys);
+    note_scores(*p.probes, probe, scores + i * kTileKeys, most, first);
+    note_most(s, r, most);
+    if (!any(Vec(s.bound[r]) < most)) continue;
+    const float base = reduce_max(most);
+    shrink_probe(p, probe, s.base[r], base, load(s.sum + r * kLanes));
+    raise_base(s, r, padded, base);
+  }
+}
+
 /// softmax_strip(), and the probes: the same bits in what both compute.
-[[gnu::noinline]] inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded,
-                                                   Range keys) {
-  const RowProbes& ask = *p.probes;
+inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded, Range keys) {
+  raise_bases_probed(p, s, s.scores, row, rows, padded, keys.begin);
   const Vec lanes = lane_numbers();
   for (int r = row; r < row + rows; ++r) {
-    float* x = s.scores + (r - row) * kTileKeys;
-    const RowProbe probe = probe_of(p, s, r);
-    const Vec most = greatest(x);
-    if (ask.top > 0 && any(Vec(probe.kept()[ask.top - 1]) < most)) keep_greatest(probe, ask.top, x, keys.begin);
-    note_most(s, r, most);
-    if (any(Vec(s.bound[r]) < most)) {
-      const float base = reduce_max(most);
-      shrink_probe(p, probe, s.base[r], base, load(s.sum + r * kLanes));
-      raise_base(s, r, padded, base);
-    }
-    const Vec total = weigh_row(ask, probe, x, s.shift[r], lanes, keys.begin);
+    const Vec total =
+        weigh_row(*p.probes, probe_of(p, s, r), s.scores + (r - row) * kTileKeys, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }
@@ -111,15 +117,58 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
 /// Whether a register tile spans all 64 keys, so that scores can become weights before they leave the registers.
 inline constexpr bool kWeighsInRegisters = kTileVecs * kLanes == kTileKeys;
 
+/// What weigh_tile() does beside making weights: nothing, or what the problem's probes ask of keys from `first` on.
+struct NoProbes {
+  bool want() const { return false; }
+  void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
+    raise_bases(s, scores, row, rows, padded);
+  }
+  /// Scores x of row r become weights [64]; what they add up to.
+  [[gnu::always_inline]] Vec weigh(int, const Vec (&x)[kTileVecs], Vec shift, float* weights) const {
+    Vec total;
+#pragma GCC unroll 8
+    for (int j = 0; j < kTileVecs; ++j) {
+      const Vec e = exp2((x[j] - shift) * kLog2E);
+      store(weights + j * kLanes, e);
+      total = j == 0 ? e : total + e;
+    }
+    return total;
+  }
+};
+class TileProbes {
+ public:
+  TileProbes(const Problem& p, const Scratch& s, int first)
+      : p_(p), probes_(s.probes), stride_(probe_floats(p)), first_(first), lanes_(lane_numbers()) {}
+  /// The first key's score is kept. (Nor are the greatest found here: see weighs_in_registers().)
+  bool want() const { return first_ == 0; }
+  void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
+    raise_bases_probed(p_, s, scores, row, rows, padded, first_);
+  }
+  [[gnu::always_inline]] Vec weigh(int r, const Vec (&x)[kTileVecs], Vec shift, float* weights) const {
+    TileSums m;
+#pragma GCC unroll 8
+    for (int j = 0; j < kTileVecs; ++j) store(weights + j * kLanes, m.weigh(x[j] - shift));
+    add_tile_sums(*p_.probes, {probes_ + r * stride_}, m, weights, lanes_, first_);
+    return m.total;
+  }
+
+ private:
+  const Problem& p_;
+  float* probes_;
+  std::ptrdiff_t stride_;
+  int first_;
+  Vec lanes_;
+};
+
 /// Scores of kTileRows rows from `row` on, then weights [kTileRows, 64], the same bits as through memory. It saves 24
 /// loads and 24 stores a tile, and the next tile's products fill what the exponentials leave of the ports: from 10 to
 /// 7.7 cycles for 16 scores.
-template <bool Masked>
+template <bool Masked, class Probes>
 inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const float* keys, const std::uint64_t* bits,
-                       float* weights, int padded) {
+                       float* weights, int padded, const Probes& probes) {
   Vec x[kTileRows][kTileVecs];
   accumulate<Left::Upright>(s.queries + row * dims, dims, keys, kTileKeys, depth, x);
-  bool exceeds = false;
+  bool exceeds = probes.want();
 #pragma GCC unroll 8
   for (int i = 0; i < kTileRows; ++i) {
     if constexpr (Masked)
@@ -136,7 +185,7 @@ inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const flo
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 8
       for (int j = 0; j < kTileVecs; ++j) store(weights + i * kTileKeys + j * kLanes, x[i][j]);
-    raise_bases(s, weights, row, kTileRows, padded);
+    probes.raise(s, weights, row, kTileRows, padded);
 #pragma GCC unroll 8
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 8
@@ -144,31 +193,27 @@ inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const flo
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kTileRows; ++i) {
-    const Vec shift = s.shift[row + i];
-    Vec total;
-#pragma GCC unroll 8
-    for (int j = 0; j < kTileVecs; ++j) {
-      const Vec e = exp2((x[i][j] - shift) * kLog2E);
-      store(weights + i * kTileKeys + j * kLanes, e);
-      total = j == 0 ? e : total + e;
-    }
+    const Vec total = probes.weigh(row + i, x[i], s.shift[row + i], weights + i * kTileKeys);
     store(s.sum + (row + i) * kLanes, load(s.sum + (row + i) * kLanes) + total);
   }
 }
 
-inline bool weighs_in_registers(const Problem& p) { return kWeighsInRegisters && !p.score.self; }
+/// Of some 40 tiles of a row most hold one of its greatest scores so far, which are found in memory.
+inline bool weighs_in_registers(const Problem& p) {
+  return kWeighsInRegisters && !p.score.self && !(p.probes && p.probes->top > 0);
+}
 
 /// Weights [rows, 64] of a strip and a packed tile of keys; bits [kStrip] of its mask, whose cover is known.
 /// between(i) is called after the i-th register tile.
-template <class F>
+template <class F, class Probes>
 inline void weigh_in_registers(const Problem& p, const Scratch& s, const float* keys, int row, int rows, Cover cover,
-                               std::uint64_t* bits, int padded, F between) {
+                               std::uint64_t* bits, int padded, F between, const Probes& probes) {
   if constexpr (kWeighsInRegisters) {
     const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
     for (int i = rows; i < whole; ++i) bits[i] = 0;
-    const auto weigh = cover == Cover::Full ? weigh_tile<false> : weigh_tile<true>;
+    const auto weigh = cover == Cover::Full ? weigh_tile<false, Probes> : weigh_tile<true, Probes>;
     for (int i = 0; i < whole; i += kTileRows) {
-      weigh(s, row + i, dims, p.head_dim, keys, bits + i, s.scores + i * kTileKeys, padded);
+      weigh(s, row + i, dims, p.head_dim, keys, bits + i, s.scores + i * kTileKeys, padded, probes);
       between(i / kTileRows);
     }
   }

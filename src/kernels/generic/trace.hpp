@@ -93,8 +93,11 @@ inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, 
       for (int j = 0; j < kTileKeys; j += kLanes) store(x + j, exp2((load(x + j) - s.shift[r]) * kLog2E));
       continue;
     }
-    note_most(s, r, greatest(x));
-    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), x, s.shift[r], lanes, keys.begin);
+    const RowProbe probe = probe_of(p, s, r);
+    const Vec most = greatest(x);
+    note_most(s, r, most);
+    note_scores(*p.probes, probe, x, most, keys.begin);
+    const Vec total = weigh_row(*p.probes, probe, x, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }
@@ -123,7 +126,8 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (cover == Cover::Empty) continue;
         for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (in_registers) {
-          weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, [](int) {});
+          weigh_in_registers(
+              p, s, block.keys(tile), row, rows, cover, bits, padded, [](int) {}, NoProbes());
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);
