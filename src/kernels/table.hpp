@@ -18,6 +18,13 @@ struct Plan {
   int key_tiles = 0;                // tiles of keys that are packed at a time
   std::int64_t partial_floats = 0;  // what runs of keys of one row leave to be merged; 0: nothing is cut along keys
   float* partials = nullptr;        // [partial_floats], given by the caller
+  // Items, and floats of partials, before every stride-th batch row: an item's own row is found from there. Thousands
+  // of short sequences lie in one problem, each a batch row.
+  static constexpr int kMarks = 64;
+  struct Mark {
+    std::int64_t item = 0, partial = 0;
+  } marks[kMarks];
+  int marked = 0, stride = 1;
 };
 
 /// How a backward kernel cuts one: the rows of a KV head's group into `splits` runs, each with its own sums for dk and

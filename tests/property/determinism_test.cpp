@@ -131,6 +131,44 @@ TEST(Bits, OfAPackedSequenceAreThoseOfTheSequenceAlone) {
   });
 }
 
+// So many that a piece of work finds its batch row from marks between which there are several; some rows are empty, and
+// the keys of some are cut into runs.
+TEST(Bits, OfHundredsOfPackedSequencesAreThoseOfEachAlone) {
+  for_cases(6, [](Rng& rng) {
+    Choice choice = small();
+    choice.batches = 1, choice.masks = choice.scores = choice.lengths = choice.layouts = false;
+    Case c = random_case(rng, choice);
+    c.q_ends.clear(), c.kv_ends.clear();
+    const int sequences = rng.in(130, 300);
+    for (int i = 0, q = 0, k = 0; i < sequences; ++i) {
+      c.q_ends.push_back(q += rng.below(4)), c.kv_ends.push_back(k += rng.chance(0.01) ? 2000 : rng.below(12));
+    }
+    const auto longer = [&](const Input& x, int time) {
+      Input to(x.view.dtype, {1, time, x.view.shape[2], x.view.shape[3]});
+      to.fill([&](auto, auto, auto, auto) { return rng.normal(); });
+      return to;
+    };
+    c.q = longer(c.q, c.q_ends.back()), c.k = longer(c.k, c.kv_ends.back()), c.v = longer(c.v, c.kv_ends.back());
+    on_every_isa([&] {
+      const Attention whole = c.attend();
+      for (int n = 0; n < 20; ++n) {
+        const auto i = static_cast<std::size_t>(n == 0 ? sequences - 1 : rng.below(sequences));
+        const int q = i ? c.q_ends[i - 1] : 0, k = i ? c.kv_ends[i - 1] : 0;
+        Case alone = c;
+        alone.q = slice(c.q, 0, q, c.q_ends[i], 0, c.heads());
+        alone.k = slice(c.k, 0, k, c.kv_ends[i], 0, c.kv_heads());
+        alone.v = slice(c.v, 0, k, c.kv_ends[i], 0, c.kv_heads());
+        alone.q_ends.clear(), alone.kv_ends.clear();
+        ASSERT_TRUE(same_bits(alone.attend(), whole,
+                              [&](auto, auto t, auto h) {
+                                return RowAt{0, q + t, h};
+                              }))
+            << "sequence " << i << " of " << sequences;
+      }
+    });
+  });
+}
+
 TEST(Bits, OfPackedSequencesAreThoseOfPaddedRows) {
   for_cases(kCases, [](Rng& rng) {
     Choice choice = small();

@@ -173,7 +173,9 @@ inline Plan plan(const Problem& p) noexcept {
   const int rows = at_most(most, at_least(at_most(384, most), fair));
   const int blocks = at_least(1, (longest + rows - 1) / rows);
   plan.query_rows = at_least(kStrip, round_up((longest + blocks - 1) / blocks, kStrip));
+  plan.stride = at_least(1, (p.batches + Plan::kMarks - 1) / Plan::kMarks);
   for (int b = 0; b < p.batches; ++b) {
+    if (b % plan.stride == 0) plan.marks[plan.marked++] = {plan.items, plan.partial_floats};
     const BatchCut cut = cut_of(p, plan, b);
     plan.items += cut.all_items();
     plan.partial_floats += cut.partial * cut.all_items();

@@ -135,8 +135,12 @@ struct Item {
   float* partials;
 };
 inline Item item_of(const Problem& p, const Plan& plan, std::int64_t item) {
-  std::int64_t at = 0;  // in plan.partials
-  for (int b = 0;; ++b) {
+  int mark = 0;
+  for (int step = Plan::kMarks / 2; step > 0; step /= 2)  // the last that is not behind the item
+    if (mark + step < plan.marked && plan.marks[mark + step].item <= item) mark += step;
+  std::int64_t at = plan.marks[mark].partial;  // in plan.partials
+  item -= plan.marks[mark].item;
+  for (int b = mark * plan.stride;; ++b) {
     const BatchCut cut = cut_of(p, plan, b);
     if (item < cut.all_items()) {
       const int group = static_cast<int>(item / cut.items), index = static_cast<int>(item % cut.items);
