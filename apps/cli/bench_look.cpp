@@ -14,6 +14,7 @@
 #include "bench.hpp"
 #include "look/choice.hpp"
 #include "look/demo_model.hpp"
+#include "look/links.hpp"
 #include "look/measure.hpp"
 #include "look/writing.hpp"
 #include "table.hpp"
@@ -88,6 +89,20 @@ Json bench_statistics(const ShapeFlags::Problem& shape, int rounds, bool json) {
         a.weights(0, h, {begin, std::min(begin + kBand, shape.queries)});
       });
   };
+  const std::int64_t width = std::int64_t{shape.heads} * shape.head_dim;
+  const Tensor output_weight = random_tensor(DType::F32, {width, width}, 4);
+  const auto linked = [&](bool all_keys) {
+    return [&, all_keys] {
+      models::LayerRecord layer;
+      layer.q = q, layer.k = k, layer.v = v, layer.output_weight = output_weight.view();
+      layer.attention = attend(q.view(), k.view(), v.view(), AttentionSpec());
+      look::Field field{{&layer}, look::all_below(shape.heads), look::all_below(shape.queries), {}};
+      // Where special tokens stand.
+      if (!all_keys) field.left_out.resize(static_cast<std::size_t>(shape.keys));
+      if (!all_keys) field.left_out.front() = field.left_out.back() = true;
+      look::strongest_links(field, 0, 20);
+    };
+  };
   note(fmt::format("timing statistics of {} × {} …", q.shape().str(), k.shape().str()));
   std::vector<LookWork> all{
       {"plain", "out, LSE and greatest score", with()},
@@ -96,6 +111,10 @@ Json bench_statistics(const ShapeFlags::Problem& shape, int rounds, bool json) {
       {"column mass", "+ a second pass over the scores: what each key received", traced(false)},
       {"all of look", "+ a second pass: every statistic, the columns, and the proof", traced(true)},
       {"written down", "+ every weight of every row, a band at a time", written}};
+  if (shape.batch == 1) {
+    all.push_back({"strongest", "+ the 20 strongest links of all heads, exactly", linked(true)});
+    all.push_back({"words alone", "+ those that leave the first and the last key out", linked(false)});
+  }
   time_in_turn(all, rounds);
   return report_in_turn(all, json);
 }

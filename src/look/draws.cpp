@@ -176,10 +176,7 @@ bool Draws::fill(const Target& target, int query, std::vector<Removal>& removed)
   const double slack = weight_tolerance(target.weight);
   Candidates& all = candidates(target, query);
   constexpr double kRounding = 1e-9;
-  if (all.weight + kRounding < target.weight - slack) {  // in no order enough: the next draw is the same for that
-    random_.discard(all.all.empty() ? 0 : all.all.size() - 1);
-    return false;
-  }
+  if (all.weight + kRounding < target.weight - slack) return false;  // in no order enough
   double weight = 0, travelled = 0;
   std::vector<int> left(all.visible.size(), -1);  // [heads] keys that the row still sees
   for (const std::size_t i : shuffled(all)) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "models/repeat.hpp"
+
 namespace fovea::look {
 
 int lowest_layer(const Variant& variant) {
@@ -100,7 +102,7 @@ models::Repeat repeat_of(const models::Result& original, std::span<const models:
       if (r.layer != layer) continue;
       Range here{r.query, r.query + 1};
       if (r.query == kEveryQuery) here = {causal ? r.key : 0, of.queries};
-      all = all.begin == all.end ? here : Range{std::min(all.begin, here.begin), std::max(all.end, here.end)};
+      all = models::hull(all, here);
     }
     return all;
   };

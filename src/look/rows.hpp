@@ -28,6 +28,9 @@ class HeadRows {
   std::vector<float> weights(Range rows) const;  // [rows, keys]
   /// What its rows add up to; `along` [keys] as in TraceQuery.
   Trace trace(std::span<const float> along) const;
+  /// Of each of these queries a number that none of its weights exceeds, keys left out ([keys], empty:
+  /// none) apart. Costs no row: greatest scores and LSE are known, and of keys left out a column each is asked.
+  std::vector<double> ceilings(std::span<const int> queries, const std::vector<bool>& left_out) const;
   /// o_i [value_dim] as the kernel put it out; empty where that was rounded to fewer bits than F32 has.
   std::span<const float> output(int query) const;
   /// What a learned sink took from a row: the virtual column. 0 without sinks.
@@ -50,6 +53,12 @@ class HeadRows {
   std::vector<double> gram() const;
 
  private:
+  double longest_key() const;                       // max_j |k_j|
+  double inexactness(int query, double key) const;  // of a weight, relative; key: longest_key()
+  /// What a row's keys that are left out have of its weight, [last − first query + 1].
+  std::vector<double> left_out_share(Range queries, const std::vector<bool>& left_out) const;
+  /// Of Attention's lse and max, F32 [1, heads, time].
+  double of_row(const Tensor& x, int query) const;
   const models::LayerRecord* record_;
   int sequence_, head_, kv_head_;
   Range queries_, keys_;  // of this sequence, along the packed time

@@ -14,10 +14,15 @@ using Ranges = std::vector<Range>;  // one a copy
 
 bool is_none(Range r) { return r.begin >= r.end; }
 int count_of(Range r) { return is_none(r) ? 0 : r.end - r.begin; }
+}  // namespace
+
 Range hull(Range a, Range b) {
   if (is_none(a) || is_none(b)) return is_none(a) ? b : a;
   return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
 }
+
+namespace {
+
 bool same(const Ranges& a, const Ranges& b) {
   return std::ranges::equal(a, b, [](Range x, Range y) { return x.begin == y.begin && x.end == y.end; });
 }

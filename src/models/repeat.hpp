@@ -8,6 +8,9 @@
 
 namespace fovea::models {
 
+/// From the first of both to the last; an empty one adds nothing.
+Range hull(Range a, Range b);
+
 /// Whether a pass can be repeated in part: its heads, edited as a whole, would have to be there as a whole.
 bool repeats(const Pass& pass);
 

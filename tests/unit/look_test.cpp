@@ -218,11 +218,13 @@ TEST(Statistics, SameBitsForAnyNumberOfThreads) {
 TEST(Links, AreTheDenseTopK) {
   for_cases(200, [](Rng& rng) {
     std::vector<Layer> layers(static_cast<std::size_t>(rng.in(1, 3)));
-    make_layer(rng, layers[0], 40, 1);
+    const double spread = rng.pick({0.0, 1.0, 1.0, 8.0});  // 0: all of a row's edges are ties
+    make_layer(rng, layers[0], rng.chance(0.2) ? 150 : 40, spread);
     for (std::size_t i = 1; i < layers.size(); ++i) {  // same shape, other numbers
       Layer& l = layers[i];
       l = layers[0];
-      l.record.q = random_tensor(rng, l.record.q.shape(), 1), l.record.k = random_tensor(rng, l.record.k.shape(), 1);
+      l.record.q = random_tensor(rng, l.record.q.shape(), spread);
+      l.record.k = random_tensor(rng, l.record.k.shape(), spread);
       l.record.layer = layers[0].record.layer + static_cast<int>(i);
       l.attend_now();
     }
@@ -254,6 +256,38 @@ TEST(Links, AreTheDenseTopK) {
     ASSERT_EQ(links.size(), all.size());
     for (std::size_t i = 0; i < all.size(); ++i)
       EXPECT_EQ(std::tuple(-links[i].weight, links[i].layer, links[i].head, links[i].query, links[i].key), all[i]);
+  });
+}
+
+/// What lets strongest_links pass rows over: nothing in a row is above its ceiling, which is little above what is
+/// there.
+TEST(Links, CeilingsHoldAndAreNear) {
+  for_cases(200, [](Rng& rng) {
+    Layer l;
+    const double spread = rng.pick({0.0, 1.0, 8.0, 60.0});
+    make_layer(rng, l, rng.chance(0.2) ? 150 : 40, spread);
+    const int sequence = rng.below(static_cast<int>(l.ends.size())), head = rng.below(l.heads), n = l.length(sequence);
+    std::vector<bool> left_out(static_cast<std::size_t>(n));
+    const bool some = rng.chance(0.7);
+    for (int i = rng.in(1, 3); some && i > 0; --i) left_out[static_cast<std::size_t>(rng.below(n))] = true;
+    std::vector<int> queries;
+    for (int q = 0; q < n; ++q)
+      if (rng.chance(0.7)) queries.push_back(q);
+    const HeadRows rows(l.record, sequence, head);
+    const std::vector<double> ceilings = rows.ceilings(queries, some ? left_out : std::vector<bool>());
+    ASSERT_EQ(ceilings.size(), queries.size());
+    for (std::size_t i = 0; i < queries.size(); ++i) {
+      const std::vector<float> row = rows.weights({queries[i], queries[i] + 1});
+      double most = 0, most_left_out = 0, share = 0;
+      for (std::size_t k = 0; k < row.size(); ++k) {
+        const auto a = static_cast<double>(row[k]);
+        (left_out[k] ? most_left_out : most) = std::max(left_out[k] ? most_left_out : most, a);
+        share += left_out[k] ? a : 0;
+      }
+      EXPECT_LE(most, ceilings[i]);
+      const double near = 1e-5 * (1 + 4 * spread * spread * l.head_dim);  // great logits are off by their last digits
+      EXPECT_LE(ceilings[i], std::min(std::max(most, most_left_out), 1 - share) + near);
+    }
   });
 }
 

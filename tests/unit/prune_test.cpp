@@ -208,6 +208,9 @@ std::vector<double> guesses(const std::filesystem::path& folder) {
   return p;
 }
 
+// By hand, once: transformers 4.57.1 read MiniLM without 32 of its 72 heads (layers of 3 to 12) as BertModel, missing
+// and unused tensors none, and in double its hidden states were within 1.1e-6 of what fovea look --export wrote, its
+// weights within 4e-7.
 TEST(PrunedFolder, IsTheModelWithoutTheHeadsHoweverOftenItIsPruned) {
   const Masked c;
   const std::filesystem::path once = c.folder / "once", twice = c.folder / "twice";
