@@ -1,12 +1,9 @@
 // All kernels on products of bf16 numbers, and the table that exports them. Included once by each isa/*.cpp that has
-// such products, after its façade, kTier, kBase, and pair_product.hpp or tile_product.hpp.
+// such products, after its façade, kTier, kBase, and flash_pairs.hpp or flash_tiles.hpp.
 #pragma once
 #include "kernels/generic/dense_bf16.hpp"
-#include "kernels/generic/flash_bf16.hpp"
 
 namespace fovea::FOVEA_ISA {
-
-static_assert(kColumns <= kTileQueries);
 
 constexpr Bf16Table bf16_table() {
   return {plan_bf16, forward_bf16, linear_bf16, round_rows, round_pairs,

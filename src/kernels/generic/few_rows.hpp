@@ -280,7 +280,7 @@ inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int
 
 /// Run `split` of a piece of few rows of some heads; `partials` null when it is the only one.
 inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int padded, int split, float* partials) {
-  begin_rows(p, w, s, padded, 0, w.rows);
+  begin_rows<F32Operands>(p, w, s, padded, 0, w.rows);
   begin_probes(p, w, s, 0, w.rows);
   if (split > 0)
     for (int i = 0; i < w.rows; ++i) {  // the sink joins the first run alone

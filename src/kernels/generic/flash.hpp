@@ -9,6 +9,7 @@
 //   product  O += P·V             [48, value_dim]
 //
 // With a functor S goes through memory (12 KB, in L1): the functor in place, −∞ where the mask hides, then the softmax.
+// Written once on operands (operands.hpp): f32, or pairs of bf16, whose products take half the slots.
 // The sink is the seed (base = sink, l = 1, O = 0).
 //
 // Slots of the two FMA ports for 16 scores: 2·head_dim for the products, some 14 for the softmax (softmax.hpp), so at
@@ -21,33 +22,22 @@
 
 namespace fovea::FOVEA_ISA {
 
-/// O += P·V where V holds NaN or infinity behind some row's mask: 0 · NaN must not leak, so hidden keys are stepped
-/// over. The same sums in the same order as product(): other rows keep their bits.
-inline void add_values_around_mask(const Scratch& s, const float* values, int row, int rows, int padded,
-                                   const std::uint64_t* bits) {
-  for (int i = 0; i < rows; ++i) {
-    float* o = s.out + (row + i) * padded;
-    for (int d = 0; d < padded; d += kLanes) {
-      Vec sum = 0.0f;
-      for (int j = 0; j < kTileKeys; ++j)
-        if (bits[i] >> j & 1) sum = fma(s.scores[i * kTileKeys + j], load(values + j * padded + d), sum);
-      store(o + d, load(o + d) + sum);
-    }
-  }
-}
+inline constexpr int kMostKeyTiles = 8;
+enum class Wanted { Keys, KeysAndValues };
 
-/// Up to key_tiles tiles of keys and values as f32, packed kLanes keys at a time: a unit.
+/// Up to key_tiles tiles of keys and values as operands, packed kLanes keys at a time: a unit.
+template <class O>
 class KeyBlock {
  public:
-  static constexpr int kMost = 8, kUnits = kTileKeys / kLanes;
-  enum Wanted { Keys, KeysAndValues };
+  using Number = typename O::Number;
+  static constexpr int kUnits = kTileKeys / kLanes;
 
   KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, int half, Wanted wanted)
-      : p_(p), w_(w), rows_(s.rows), padded_(plan.padded_value_dim), with_values_(wanted == KeysAndValues) {
-    key_floats_ = std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, kLanes);
-    value_floats_ = std::ptrdiff_t{kTileKeys} * padded_;
-    keys_ = s.keys + half * plan.key_tiles * key_floats_;
-    values_ = s.values + half * plan.key_tiles * value_floats_;
+      : p_(p), w_(w), s_(s), with_values_(wanted == Wanted::KeysAndValues) {
+    key_numbers_ = std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, O::kDims);
+    value_numbers_ = std::ptrdiff_t{kTileKeys} * plan.padded_value_dim;
+    keys_ = O::keys(s) + half * plan.key_tiles * key_numbers_;
+    values_ = O::values(s) + half * plan.key_tiles * value_numbers_;
   }
   /// Holds keys [range.begin, range.end) from now on, of which none is packed yet.
   void begin(Range range) {
@@ -61,8 +51,8 @@ class KeyBlock {
     const int key = range_.begin + tile * kTileKeys;
     return {key, at_most(key + kTileKeys, w_.keys)};
   }
-  const float* keys(int tile) const { return keys_ + tile * key_floats_; }
-  const float* values(int tile) const { return values_ + tile * value_floats_; }
+  const Number* keys(int tile) const { return keys_ + tile * key_numbers_; }
+  const Number* values(int tile) const { return values_ + tile * value_numbers_; }
 
   /// This block is to be packed while `moments` moments pass.
   void spread(std::int64_t moments) { rows_per_moment_ = (std::int64_t{rows_in_all()} << 16) / moments; }
@@ -98,60 +88,61 @@ class KeyBlock {
       const int n = at_most(kLanes, w_.keys - key);
       std::int64_t at[kLanes];
       find_rows(p_, w_, p_.k, key, n, at);
-      pack_turned(p_.k, at, n, p_.head_dim, rows_, keys_ + tile * key_floats_, first);
+      O::pack_keys(p_, at, n, s_, keys_ + tile * key_numbers_, first);
       if (!with_values_) continue;
       find_rows(p_, w_, p_.v, key, n, at);
-      const bool finite = pack_rows(p_.v, at, n, p_.value_dim, values_ + tile * value_floats_, first);
+      const bool finite = O::pack_values(p_, at, n, s_, values_ + tile * value_numbers_, first);
       finite_[tile] = finite_[tile] && finite;
     }
   }
 
   const Problem& p_;
   const Piece& w_;
-  float* rows_;
-  int padded_;
+  const Scratch& s_;
   bool with_values_;
-  std::ptrdiff_t key_floats_, value_floats_;  // of a tile
-  float* keys_;                               // [key_tiles, padded head_dim, 64]
-  float* values_;                             // [key_tiles, 64, padded]
+  std::ptrdiff_t key_numbers_, value_numbers_;  // of a tile
+  Number* keys_;                                // [key_tiles, a tile as O::pack_keys leaves it]
+  Number* values_;                              // [key_tiles, as O::pack_values]
   Range range_;
   std::int64_t rows_per_moment_ = 0;  // in 2^-16
   int asked_ = 0;                     // rows
   int packed_ = 0;                    // units
-  bool wanted_[kMost], finite_[kMost];
+  bool wanted_[kMostKeyTiles], finite_[kMostKeyTiles];
 };
 
 /// O += P·V of a strip and a packed tile.
-inline void add_values(const Scratch& s, const KeyBlock& block, int tile, int row, int rows, int padded,
-                       const std::uint64_t* bits) {
+template <class O>
+inline void add_values(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock<O>& block, int tile, int row,
+                       int rows, int padded, const std::uint64_t* bits) {
   if (block.finite(tile))
-    product<true>(rows, padded, kTileKeys, s.scores, kTileKeys, block.values(tile), padded, s.out + row * padded,
+    product<true>(rows, padded, kTileKeys, O::weights(s), kTileKeys, block.values(tile), padded, s.out + row * padded,
                   padded);
   else
-    add_values_around_mask(s, block.values(tile), row, rows, padded, bits);
+    O::add_values_around_mask(p, w, s, block.keys_of(tile), block.values(tile), row, rows, padded, bits);
 }
 
 /// Folds one tile of keys into the rows of a strip. between(i) is called after the i-th register tile of scores.
-template <class F>
-inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock& block, int tile, int row, int rows,
-                 int padded, F between) {
+template <class O, class F>
+inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock<O>& block, int tile, int row,
+                 int rows, int padded, F between) {
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
   if (weighs_in_registers(p) && block.finite(tile)) {
     const auto weigh = [&](const auto& probes) {
-      weigh_in_registers(p, s, block.keys(tile), row, rows, cover, bits, padded, between, probes);
+      weigh_in_registers<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, between, probes);
     };
     p.probes ? weigh(TileProbes{p, s, block.keys_of(tile).begin}) : weigh(NoProbes());
-    return add_values(s, block, tile, row, round_up(rows, kTileRows), padded, bits);
+    return add_values(p, w, s, block, tile, row, round_up(rows, kTileRows), padded, bits);
   }
-  score_strip(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
+  score_strip<O>(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
   if (p.probes)
     softmax_strip_probed(p, s, row, rows, padded, block.keys_of(tile));
   else
     softmax_strip(s, row, rows, padded);
-  add_values(s, block, tile, row, rows, padded, bits);
+  O::finish_weights(s, rows);
+  add_values(p, w, s, block, tile, row, rows, padded, bits);
 }
 
 inline Plan plan(const Problem& p) noexcept {
@@ -159,7 +150,7 @@ inline Plan plan(const Problem& p) noexcept {
   plan.padded_value_dim = round_up(p.value_dim, kLanes);
   const int row_bytes = 4 * (p.head_dim + plan.padded_value_dim);
   // Two blocks of K and V take less than half of a 1 MB L2; the state of a piece streams past them once a block.
-  plan.key_tiles = at_least(1, at_most(KeyBlock::kMost, (192 << 10) / (kTileKeys * row_bytes)));
+  plan.key_tiles = at_least(1, at_most(kMostKeyTiles, (192 << 10) / (kTileKeys * row_bytes)));
   int longest = 0;
   std::int64_t all = 0;
   for (int b = 0; b < p.batches; ++b) {
@@ -185,21 +176,18 @@ inline Plan plan(const Problem& p) noexcept {
   return plan;
 }
 
-inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
-  const FlushDenormals guard;
-  const auto [w, split, partials] = item_of(p, plan, item);
+/// A piece of more than a few rows.
+template <class O>
+inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, const Scratch& s) {
   const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
-  Scratch s;
-  lay_out(p, plan, plan.query_rows, memory, &s);
-  if (few_rows(p, w.batch)) return forward_few(p, w, s, padded, split, partials);
   const Range span = visible_span(p, w);
   const auto keys_from = [&](int key) { return Range{key, at_least(key, at_most(key + block_keys, span.end))}; };
-  KeyBlock blocks[2] = {{p, w, s, plan, 0, KeyBlock::KeysAndValues}, {p, w, s, plan, 1, KeyBlock::KeysAndValues}};
+  KeyBlock<O> blocks[2] = {{p, w, s, plan, 0, Wanted::KeysAndValues}, {p, w, s, plan, 1, Wanted::KeysAndValues}};
   blocks[0].begin(keys_from(span.begin));
   blocks[0].pack_all();
   int now = 0, key = span.begin;
   do {  // once even when no key is visible: rows begin and end
-    KeyBlock &block = blocks[now], &next = blocks[1 - now];
+    KeyBlock<O>&block = blocks[now], &next = blocks[1 - now];
     next.begin(keys_from(key + block_keys));
     const int tiles = block.tiles();
     constexpr int kMoments = kStrip / kTileRows;  // of a strip and a tile: between register tiles
@@ -208,7 +196,7 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
     std::int64_t moment = 0;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
-      if (first) begin_rows(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
+      if (first) begin_rows<O>(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
       for (int tile = 0; tile < tiles; ++tile, moment += kMoments) {
         const auto between = [&](int i) { next.ask(moment + i + 1); };
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded, between);
@@ -220,6 +208,15 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
     next.pack_all();
     now = 1 - now, key += block_keys;
   } while (key < span.end);
+}
+
+inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
+  const FlushDenormals guard;
+  const auto [w, split, partials] = item_of(p, plan, item);
+  Scratch s;
+  lay_out(p, plan, plan.query_rows, memory, &s);
+  if (few_rows(p, w.batch)) return forward_few(p, w, s, plan.padded_value_dim, split, partials);
+  forward_piece<F32Operands>(p, plan, w, s);
 }
 
 /// After all items: joins what runs of keys have left.

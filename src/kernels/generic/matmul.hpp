@@ -1,5 +1,6 @@
-// The one matrix product: C = A·B, or C += A·B, with B in rows of contiguous panel columns. Attention's QKᵀ
-// and PV and the linear layers are all calls of it.
+// The one matrix product: C = A·B, or C += A·B, sums in f32, with B in rows of contiguous panel columns. Attention's
+// QKᵀ and PV, their gradients and the linear layers are all calls of it. Numbers are f32, or bf16, of which two lie
+// side by side along the depth (pair_product.hpp): a `Step` says how many, and what one step along the depth does.
 //
 // A register tile holds kTileRows rows of A against kTileVecs vectors of B. One step along the depth loads kTileVecs
 // vectors of B and broadcasts kTileRows numbers of A for kTileRows·kTileVecs FMAs: on AVX-512 10 loads for 24 FMAs,
@@ -17,29 +18,43 @@ namespace fovea::FOVEA_ISA {
 /// How A lies in memory: rows of [depth] as usual, or turned, rows of A being columns of memory.
 enum class Left { Upright, Turned };
 
-template <Left A>
-inline const float* row_of_left(const float* a, std::ptrdiff_t lda, int i) {
-  return A == Left::Upright ? a + i * lda : a + i;
+/// One step along the depth: kNumbers of A meet as many of each column of B.
+template <class T>
+struct Step;
+template <>
+struct Step<float> {
+  static constexpr int kNumbers = 1;
+  using Right = Vec;  // of kLanes columns
+  static Vec left(const float* a) { return *a; }
+  static Vec right(const float* b) { return load(b); }
+  static Vec add(Vec sum, Vec left, Vec right) { return fma(left, right, sum); }
+};
+
+template <Left A, class T>
+inline const T* row_of_left(const T* a, std::ptrdiff_t lda, int i) {
+  return A == Left::Upright ? a + i * lda : a + i * Step<T>::kNumbers;
 }
 
-/// sum [Rows, Vecs·kLanes] = A [Rows, depth] · B [depth, Vecs·kLanes], in registers.
-template <Left A, int Rows, int Vecs>
-[[gnu::always_inline]] inline void accumulate(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
-                                              int depth, Vec (&sum)[Rows][Vecs]) {
+/// sum [Rows, Vecs·kLanes] = A [Rows, depth] · B [depth, Vecs·kLanes], in registers. lda counts numbers of an upright
+/// A, and as ldb columns where numbers of a step lie side by side: [depth / kNumbers, columns, kNumbers].
+template <Left A, int Rows, int Vecs, class T>
+[[gnu::always_inline]] inline void accumulate(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, int depth,
+                                              Vec (&sum)[Rows][Vecs]) {
+  constexpr int k = Step<T>::kNumbers;
 #pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < Vecs; ++j) sum[i][j] = 0.0f;
 #pragma GCC unroll 2
-  for (int d = 0; d < depth; ++d) {
-    Vec right[Vecs];
+  for (int d = 0; d < depth / k; ++d) {
+    typename Step<T>::Right right[Vecs];
 #pragma GCC unroll 8
-    for (int j = 0; j < Vecs; ++j) right[j] = load(b + d * ldb + j * kLanes);
+    for (int j = 0; j < Vecs; ++j) right[j] = Step<T>::right(b + (d * ldb + j * kLanes) * k);
 #pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i) {
-      const Vec left = A == Left::Upright ? a[i * lda + d] : a[d * lda + i];
+      const auto left = Step<T>::left(A == Left::Upright ? a + i * lda + d * k : a + (d * lda + i) * k);
 #pragma GCC unroll 8
-      for (int j = 0; j < Vecs; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+      for (int j = 0; j < Vecs; ++j) sum[i][j] = Step<T>::add(sum[i][j], left, right[j]);
     }
   }
 }
@@ -59,17 +74,17 @@ template <bool Add, int Rows, int Vecs>
 }
 
 /// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes].
-template <bool Add, Left A, int Rows, int Vecs>
-inline void register_tile(const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
-                          std::ptrdiff_t ldc, int depth) {
+template <bool Add, Left A, int Rows, int Vecs, class T>
+inline void register_tile(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc,
+                          int depth) {
   Vec sum[Rows][Vecs];
   accumulate<A>(a, lda, b, ldb, depth, sum);
   store_tile<Add>(sum, c, ldc);
 }
 
 /// The last rows of a product: fewer than kTileRows.
-template <bool Add, Left A, int Vecs, int Rows = kTileRows - 1>
-inline void remaining_rows(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
+template <bool Add, Left A, int Vecs, int Rows = kTileRows - 1, class T>
+inline void remaining_rows(int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
                            std::ptrdiff_t ldc, int depth) {
   if constexpr (Rows > 0) {
     if (rows == Rows)
@@ -79,8 +94,8 @@ inline void remaining_rows(int rows, const float* a, std::ptrdiff_t lda, const f
   }
 }
 
-template <bool Add, Left A, int Vecs>
-inline void column_of_tiles(int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb, float* c,
+template <bool Add, Left A, int Vecs, class T>
+inline void column_of_tiles(int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
                             std::ptrdiff_t ldc, int depth) {
   constexpr int kRows = kTileRows * kTileVecs / Vecs;
   int i = 0;
@@ -93,9 +108,9 @@ inline void column_of_tiles(int rows, const float* a, std::ptrdiff_t lda, const 
 }
 
 /// The next columns of a product, Vecs vectors of them or fewer; returns how many vectors.
-template <bool Add, Left A, int Vecs = kTileVecs>
-inline int next_columns(int vecs, int rows, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
-                        float* c, std::ptrdiff_t ldc, int depth) {
+template <bool Add, Left A, int Vecs = kTileVecs, class T>
+inline int next_columns(int vecs, int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
+                        std::ptrdiff_t ldc, int depth) {
   if constexpr (Vecs > 1)
     if (vecs < Vecs || vecs == Vecs + 1)  // five are 3 and 2: one alone asks for more loads than there are FMAs
       return next_columns<Add, A, Vecs - 1>(vecs < Vecs ? vecs : Vecs - 1, rows, a, lda, b, ldb, c, ldc, depth);
@@ -103,12 +118,13 @@ inline int next_columns(int vecs, int rows, const float* a, std::ptrdiff_t lda, 
   return Vecs;
 }
 
-/// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes.
-template <bool Add, Left A = Left::Upright>
-inline void product(int rows, int columns, int depth, const float* a, std::ptrdiff_t lda, const float* b,
-                    std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc) {
+/// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes, depth of kNumbers.
+template <bool Add, Left A = Left::Upright, class T>
+inline void product(int rows, int columns, int depth, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb,
+                    float* c, std::ptrdiff_t ldc) {
   for (int j = 0; j < columns;)
-    j += kLanes * next_columns<Add, A>((columns - j) / kLanes, rows, a, lda, b + j, ldb, c + j, ldc, depth);
+    j += kLanes *
+         next_columns<Add, A>((columns - j) / kLanes, rows, a, lda, b + j * Step<T>::kNumbers, ldb, c + j, ldc, depth);
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -1,4 +1,4 @@
-// Bringing the caller's strided rows of any dtype into the f32 panels that the products read.
+// Bringing the caller's strided rows of any dtype into the panels that the products read.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,6 +28,17 @@ inline void widen_row(const Operand& x, std::int64_t offset, int n, float* to) {
       return;  // refused before
   }
 }
+
+/// to [padded] = the row of x that starts at `offset`, zeros after its n numbers.
+inline void copy_row(const Operand& x, std::int64_t offset, int n, bf16* to, int padded) {
+  const bf16* from = static_cast<const bf16*>(x.data) + offset;
+  if (x.dim == 1 && n > 0)
+    __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(bf16));
+  else
+    for (int d = 0; d < n; ++d) to[d] = from[d * x.dim];
+  for (int d = n; d < padded; ++d) to[d].bits = 0;
+}
+constexpr bool finite(bf16 x) { return (x.bits & 0x7f80u) != 0x7f80u; }
 
 /// Asks for the row of x that starts at `offset` ahead of its use: as far as L2, so that what L1 holds stays. A hint,
 /// of use where the row's numbers lie side by side.
@@ -62,6 +73,18 @@ inline void narrow_row(const float* from, float factor, int n, const Operand& x,
   }
 }
 
+/// Columns [first, first + kLanes) of to [padded, kTileKeys] = the transpose of rows [kLanes, padded].
+inline void turn_rows(const float* rows, int padded, float* to, int first) {
+  for (int d = 0; d < padded; d += kLanes) {
+    Vec square[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) square[i] = load(rows + i * padded + d);
+    transpose(square);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) store(to + (d + i) * kTileKeys + first, square[i]);
+  }
+}
+
 /// Columns [first, first + kLanes) of to [padded dims, kTileKeys] = the transpose of n rows of x [dims], which start at
 /// the offsets `at`, zeros beyond them. `rows` [kLanes, padded dims] is scratch.
 inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, float* to, int first) {
@@ -71,14 +94,7 @@ inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dim
     for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
     if (j < n) widen_row(x, at[j], dims, row);
   }
-  for (int d = 0; d < padded; d += kLanes) {
-    Vec square[kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) square[i] = load(rows + i * padded + d);
-    transpose(square);
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) store(to + (d + i) * kTileKeys + first, square[i]);
-  }
+  turn_rows(rows, padded, to, first);
 }
 
 /// Rows [first, first + kLanes) of to [kTileKeys, padded dims] = n rows of x [dims], which start at the offsets `at`,

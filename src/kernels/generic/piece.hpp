@@ -26,6 +26,7 @@ struct Scratch {
   float* keys;     // [2, key_tiles, padded head_dim, 64]
   float* values;   // [2, key_tiles, 64, padded]
   float* scores;   // [kStrip, 64]
+  bf16* rounded;   // [kStrip, 64] weights, where they meet values as bf16
   float* most;     // [rows, kLanes] greatest scores
   float* probes;   // [rows, probe_floats(p)] where they are asked for, see probes.hpp
 };
@@ -55,6 +56,7 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
         take(2 * plan.key_tiles * kTileKeys * d),
         take(2 * plan.key_tiles * kTileKeys * v),
         take(kStrip * kTileKeys),
+        reinterpret_cast<bf16*>(take(kStrip * kTileKeys / 2)),
         take(r * kLanes),
         take(r * probe_floats(p))};
   return used;
@@ -205,9 +207,8 @@ inline Range visible_span(const Problem& p, const Piece& w) {
   return {all.begin / kTileKeys * kTileKeys, all.end};
 }
 
-/// Rows [row, row + rows): their scaled queries, and the state of having seen nothing but the sink. The rest of the
-/// last register tile are rows of zeros.
-inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
+/// Rows [row, row + rows): their scaled queries as f32; zeros in the rest of the last register tile.
+inline void widen_queries(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   const Vec scale = static_cast<float>(p.scale);
   const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
   for (int i = (row + rows) * dims; i < (row + whole) * dims; ++i) s.queries[i] = 0;
@@ -219,6 +220,11 @@ inline void begin_rows(const Problem& p, const Piece& w, const Scratch& s, int p
       for (int d = 0; d < dims; d += kLanes) store(q + d, load(q + d) * scale);
     }
   });
+}
+
+/// Rows [row, row + rows), and the rest of the last register tile: the state of having seen nothing but the sink.
+inline void begin_state(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
+  const int whole = round_up(rows, kTileRows);
   for (int r = row; r < row + whole; ++r) {
     const float sink = p.sinks && r < row + rows ? p.sinks[head_of(p, w, r)] : minus_infinity();
     set_base(s, r, sink);

@@ -10,6 +10,7 @@
 // rounding of base·log2 e in the weight of the greatest score, which should be 1 exactly: a row that sees one key
 // copies its value.
 #pragma once
+#include "kernels/generic/operands.hpp"
 #include "kernels/generic/probes.hpp"
 
 namespace fovea::FOVEA_ISA {
@@ -30,10 +31,13 @@ inline void finish_scores(const Problem& p, const Piece& w, const Scratch& s, in
 }
 
 /// scores [rows, 64] of a strip and a packed tile of keys.
-inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, const float* keys, int row, int rows,
-                        Range range, const std::uint64_t* bits) {
-  const int dims = round_up(p.head_dim, kLanes);
-  product<false>(rows, kTileKeys, p.head_dim, s.queries + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys);
+template <class O>
+inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, const typename O::Number* keys, int row,
+                        int rows, Range range, const std::uint64_t* bits) {
+  const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
+  product<false>(rows, kTileKeys, depth, O::queries(s) + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys);
+  if (const float factor = O::factor(p); factor != 1)
+    for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
   finish_scores(p, w, s, row, rows, range, bits);
 }
 
@@ -124,12 +128,13 @@ struct NoProbes {
     raise_bases(s, scores, row, rows, padded);
   }
   /// Scores x of row r become weights [64]; what they add up to.
-  [[gnu::always_inline]] Vec weigh(int, const Vec (&x)[kTileVecs], Vec shift, float* weights) const {
+  template <class Row>
+  [[gnu::always_inline]] Vec weigh(int, const Vec (&x)[kTileVecs], Vec shift, float*, Row weights) const {
     Vec total;
 #pragma GCC unroll 8
     for (int j = 0; j < kTileVecs; ++j) {
       const Vec e = exp2((x[j] - shift) * kLog2E);
-      store(weights + j * kLanes, e);
+      weights.put(j, e);
       total = j == 0 ? e : total + e;
     }
     return total;
@@ -144,11 +149,16 @@ class TileProbes {
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases_probed(p_, s, scores, row, rows, padded, first_);
   }
-  [[gnu::always_inline]] Vec weigh(int r, const Vec (&x)[kTileVecs], Vec shift, float* weights) const {
+  template <class Row>
+  [[gnu::always_inline]] Vec weigh(int r, const Vec (&x)[kTileVecs], Vec shift, float* unrounded, Row weights) const {
     TileSums m;
 #pragma GCC unroll 8
-    for (int j = 0; j < kTileVecs; ++j) store(weights + j * kLanes, m.weigh(x[j] - shift));
-    add_tile_sums(*p_.probes, {probes_ + r * stride_}, m, weights, lanes_, first_);
+    for (int j = 0; j < kTileVecs; ++j) {
+      const Vec e = m.weigh(x[j] - shift);
+      store(unrounded + j * kLanes, e);
+      if constexpr (Row::kRounds) weights.put(j, e);
+    }
+    add_tile_sums(*p_.probes, {probes_ + r * stride_}, m, unrounded, lanes_, first_);
     return m.total;
   }
 
@@ -162,12 +172,19 @@ class TileProbes {
 
 /// Scores of kTileRows rows from `row` on, then weights [kTileRows, 64], the same bits as through memory. It saves 24
 /// loads and 24 stores a tile, and the next tile's products fill what the exponentials leave of the ports: from 10 to
-/// 7.7 cycles for 16 scores.
-template <bool Masked, class Probes>
-inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const float* keys, const std::uint64_t* bits,
-                       float* weights, int padded, const Probes& probes) {
+/// 7.7 cycles for 16 scores. `scratch` [kTileRows, 64] is where scores lie when they exceed.
+template <class O, bool Masked, class Probes>
+inline void weigh_tile(const Problem& p, const Scratch& s, int row, const typename O::Number* keys,
+                       const std::uint64_t* bits, float* scratch, typename O::Number* weights, int padded,
+                       const Probes& probes) {
+  const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
   Vec x[kTileRows][kTileVecs];
-  accumulate<Left::Upright>(s.queries + row * dims, dims, keys, kTileKeys, depth, x);
+  accumulate<Left::Upright>(O::queries(s) + row * dims, dims, keys, kTileKeys, depth, x);
+  if (const float factor = O::factor(p); factor != 1)
+#pragma GCC unroll 8
+    for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kTileVecs; ++j) x[i][j] = x[i][j] * factor;
   bool exceeds = probes.want();
 #pragma GCC unroll 8
   for (int i = 0; i < kTileRows; ++i) {
@@ -184,16 +201,17 @@ inline void weigh_tile(const Scratch& s, int row, int dims, int depth, const flo
 #pragma GCC unroll 8
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < kTileVecs; ++j) store(weights + i * kTileKeys + j * kLanes, x[i][j]);
-    probes.raise(s, weights, row, kTileRows, padded);
+      for (int j = 0; j < kTileVecs; ++j) store(scratch + i * kTileKeys + j * kLanes, x[i][j]);
+    probes.raise(s, scratch, row, kTileRows, padded);
 #pragma GCC unroll 8
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < kTileVecs; ++j) x[i][j] = load(weights + i * kTileKeys + j * kLanes);
+      for (int j = 0; j < kTileVecs; ++j) x[i][j] = load(scratch + i * kTileKeys + j * kLanes);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kTileRows; ++i) {
-    const Vec total = probes.weigh(row + i, x[i], s.shift[row + i], weights + i * kTileKeys);
+    const Vec total = probes.weigh(row + i, x[i], s.shift[row + i], scratch + i * kTileKeys,
+                                   typename O::RowOfWeights{weights + i * kTileKeys});
     store(s.sum + (row + i) * kLanes, load(s.sum + (row + i) * kLanes) + total);
   }
 }
@@ -205,15 +223,15 @@ inline bool weighs_in_registers(const Problem& p) {
 
 /// Weights [rows, 64] of a strip and a packed tile of keys; bits [kStrip] of its mask, whose cover is known.
 /// between(i) is called after the i-th register tile.
-template <class F, class Probes>
-inline void weigh_in_registers(const Problem& p, const Scratch& s, const float* keys, int row, int rows, Cover cover,
-                               std::uint64_t* bits, int padded, F between, const Probes& probes) {
+template <class O, class F, class Probes>
+inline void weigh_in_registers(const Problem& p, const Scratch& s, const typename O::Number* keys, int row, int rows,
+                               Cover cover, std::uint64_t* bits, int padded, F between, const Probes& probes) {
   if constexpr (kWeighsInRegisters) {
-    const int dims = round_up(p.head_dim, kLanes), whole = round_up(rows, kTileRows);
+    const int whole = round_up(rows, kTileRows);
     for (int i = rows; i < whole; ++i) bits[i] = 0;
-    const auto weigh = cover == Cover::Full ? weigh_tile<false, Probes> : weigh_tile<true, Probes>;
+    const auto weigh = cover == Cover::Full ? weigh_tile<O, false, Probes> : weigh_tile<O, true, Probes>;
     for (int i = 0; i < whole; i += kTileRows) {
-      weigh(s, row + i, dims, p.head_dim, keys, bits + i, s.scores + i * kTileKeys, padded, probes);
+      weigh(p, s, row + i, keys, bits + i, s.scores + i * kTileKeys, O::weights(s) + i * kTileKeys, padded, probes);
       between(i / kTileRows);
     }
   }

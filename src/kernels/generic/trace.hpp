@@ -72,7 +72,7 @@ inline void finish_trace_row(const Problem& p, const HeadTrace& t, const Scratch
 
 /// Rows whose base is their LSE and stays so; of a row that sees nothing every weight is 0.
 inline void begin_known_rows(const Problem& p, const Piece& w, const HeadTrace& t, const Scratch& s, int padded) {
-  begin_rows(p, w, s, padded, 0, w.rows);
+  begin_rows<F32Operands>(p, w, s, padded, 0, w.rows);
   if (t.rows) begin_probes(p, w, s, 0, w.rows);
   for (int i = 0; i < w.rows; ++i) {
     const float lse = p.lse[p.lse_offset(t.batch, t.head, t.queries.begin + i)];
@@ -111,7 +111,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
   begin_known_rows(p, w, t, s, padded);
-  KeyBlock block(p, w, s, plan, 0, t.rows ? KeyBlock::KeysAndValues : KeyBlock::Keys);
+  KeyBlock<F32Operands> block(p, w, s, plan, 0, t.rows ? Wanted::KeysAndValues : Wanted::Keys);
   const Range span = visible_span(p, w);
   for (int key = span.begin; key < span.end; key += block_keys) {
     block.begin({key, at_most(key + block_keys, span.end)});
@@ -126,18 +126,18 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (cover == Cover::Empty) continue;
         for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (in_registers) {
-          weigh_in_registers(
+          weigh_in_registers<F32Operands>(
               p, s, block.keys(tile), row, rows, cover, bits, padded, [](int) {}, NoProbes());
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);
           else
-            score_strip(p, w, s, block.keys(tile), row, rows, keys, bits);
+            score_strip<F32Operands>(p, w, s, block.keys(tile), row, rows, keys, bits);
           if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
           weigh_known(p, t, s, row, rows, keys);
         }
         trace_tile(t, s.scores, row, rows, keys);
-        if (t.rows) add_values(s, block, tile, row, rows, padded, bits);
+        if (t.rows) add_values(p, w, s, block, tile, row, rows, padded, bits);
       }
     }
   }

@@ -23,7 +23,7 @@ inline void divide_by_sum(float* row, int n, float sink_weight, float lse) {
 
 inline void score_as_run(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
                          const std::uint64_t* bits) {
-  score_strip(p, w, s, s.keys, row, rows, range, bits);
+  score_strip<F32Operands>(p, w, s, s.keys, row, rows, range, bits);
 }
 
 /// The same scores [rows, 64], but closer: as one sum of 32 terms, scores of 69, which MiniLM has, put weights off by
@@ -60,7 +60,7 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
   const bool few = few_rows(p, batch);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
-  begin_rows(p, w, s, plan.padded_value_dim, 0, count);
+  begin_rows<F32Operands>(p, w, s, plan.padded_value_dim, 0, count);
   const std::int64_t width = wanted.end - wanted.begin;
   for (int key = wanted.begin / kTileKeys * kTileKeys; key < wanted.end; key += kTileKeys) {
     const Range keys{key, at_most(key + kTileKeys, n)};

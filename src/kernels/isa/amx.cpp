@@ -13,9 +13,8 @@ namespace fovea::amx {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/tile_product.hpp"
-static_assert(fovea::amx::kColumns % fovea::amx::kLanes == 0);
 #include "kernels/generic/bf16_kernels.hpp"
+#include "kernels/generic/flash_tiles.hpp"
 
 namespace fovea {
 const Bf16Table kAmxTable = amx::bf16_table();

@@ -14,9 +14,8 @@ namespace fovea::avx512bf16 {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/pair_product.hpp"
-static_assert(fovea::avx512bf16::kColumns % fovea::avx512bf16::kLanes == 0);
 #include "kernels/generic/bf16_kernels.hpp"
+#include "kernels/generic/flash_pairs.hpp"
 
 namespace fovea {
 const Bf16Table kAvx512Bf16Table = avx512bf16::bf16_table();

@@ -14,9 +14,8 @@ namespace fovea::pairs_on_avx512 {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/pair_product.hpp"
-static_assert(fovea::pairs_on_avx512::kColumns % fovea::pairs_on_avx512::kLanes == 0);
 #include "kernels/generic/bf16_kernels.hpp"
+#include "kernels/generic/flash_pairs.hpp"
 
 namespace fovea {
 const Bf16Table kPairsOnAvx512Table = pairs_on_avx512::bf16_table();

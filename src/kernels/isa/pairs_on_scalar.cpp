@@ -14,9 +14,8 @@ namespace fovea::pairs_on_scalar {
 inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
-#include "kernels/generic/pair_product.hpp"
-static_assert(fovea::pairs_on_scalar::kColumns % fovea::pairs_on_scalar::kLanes == 0);
 #include "kernels/generic/bf16_kernels.hpp"
+#include "kernels/generic/flash_pairs.hpp"
 
 namespace fovea {
 const Bf16Table kPairsOnScalarTable = pairs_on_scalar::bf16_table();

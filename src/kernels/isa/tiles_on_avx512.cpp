@@ -14,9 +14,8 @@ namespace fovea::tiles_on_avx512 {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/tile_product.hpp"
-static_assert(fovea::tiles_on_avx512::kColumns % fovea::tiles_on_avx512::kLanes == 0);
 #include "kernels/generic/bf16_kernels.hpp"
+#include "kernels/generic/flash_tiles.hpp"
 
 namespace fovea {
 const Bf16Table kTilesOnAvx512Table = tiles_on_avx512::bf16_table();

@@ -14,9 +14,8 @@ namespace fovea::tiles_on_scalar {
 inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
-#include "kernels/generic/tile_product.hpp"
-static_assert(fovea::tiles_on_scalar::kColumns % fovea::tiles_on_scalar::kLanes == 0);
 #include "kernels/generic/bf16_kernels.hpp"
+#include "kernels/generic/flash_tiles.hpp"
 
 namespace fovea {
 const Bf16Table kTilesOnScalarTable = tiles_on_scalar::bf16_table();

@@ -1,4 +1,4 @@
-// Fused attention on products of bf16 numbers: the forward pass of flash.hpp, transposed.
+// Fused attention on tiles of bf16 numbers: the forward pass of flash.hpp, transposed.
 //
 //   product  Sᵀ = K·Qᵀ         [64, kColumns]         A: keys, row by row as they come; B: queries in pairs
 //   score    scale, the composed functor, the mask's bits turned
@@ -13,12 +13,14 @@
 // and added apart to the queries that see it.
 #pragma once
 #include "kernels/generic/denormals.hpp"
+#include "kernels/generic/tile_product.hpp"
 #include "kernels/generic/transposed_softmax.hpp"
 
 namespace fovea::FOVEA_ISA {
 
 inline constexpr int kValueRows = 16;  // value_dim is filled up to a multiple of it: a tile's rows, a turn's lanes
 inline constexpr int kMostKeyTiles = 8;
+static_assert(kColumns % kLanes == 0 && kColumns <= kTileQueries);
 static_assert(kTileKeys % kRowUnit == 0 && kValueRows % kRowUnit == 0 && kTileKeys % kDepthUnit == 0);
 
 /// Scratch of one piece, beside kBase's own layout (they are never in use together).
@@ -71,18 +73,6 @@ inline std::size_t lay_out(const Bf16Sizes& n, std::byte* memory, Bf16Scratch* s
   s->result = static_cast<float*>(take(v * 4));
   return used;
 }
-
-/// to [padded] = the row of x that starts at `offset`, zeros after its n numbers.
-inline void copy_row(const Operand& x, std::int64_t offset, int n, bf16* to, int padded) {
-  const bf16* from = static_cast<const bf16*>(x.data) + offset;
-  if (x.dim == 1 && n > 0)
-    __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(bf16));
-  else
-    for (int d = 0; d < n; ++d) to[d] = from[d * x.dim];
-  for (int d = n; d < padded; ++d) to[d].bits = 0;
-}
-
-constexpr bool finite(bf16 x) { return (x.bits & 0x7f80u) != 0x7f80u; }
 
 /// One piece: its strips of queries, and the block of keys at hand.
 struct Bf16Piece {
