@@ -13,7 +13,6 @@ namespace fovea::amx {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/bf16_kernels.hpp"
 #include "kernels/generic/flash_tiles.hpp"
 
 namespace fovea {

@@ -14,7 +14,6 @@ namespace fovea::avx512bf16 {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/bf16_kernels.hpp"
 #include "kernels/generic/flash_pairs.hpp"
 
 namespace fovea {

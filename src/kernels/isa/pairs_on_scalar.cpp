@@ -14,7 +14,6 @@ namespace fovea::pairs_on_scalar {
 inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
-#include "kernels/generic/bf16_kernels.hpp"
 #include "kernels/generic/flash_pairs.hpp"
 
 namespace fovea {

@@ -14,7 +14,6 @@ namespace fovea::tiles_on_avx512 {
 inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
-#include "kernels/generic/bf16_kernels.hpp"
 #include "kernels/generic/flash_tiles.hpp"
 
 namespace fovea {

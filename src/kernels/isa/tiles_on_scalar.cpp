@@ -14,7 +14,6 @@ namespace fovea::tiles_on_scalar {
 inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
-#include "kernels/generic/bf16_kernels.hpp"
 #include "kernels/generic/flash_tiles.hpp"
 
 namespace fovea {
