@@ -1,5 +1,5 @@
 // All kernels on products of bf16 numbers, and the table that exports them. Included once by each isa/*.cpp that has
-// such products, after its façade, kTier, kBase, and flash_pairs.hpp or flash_tiles.hpp.
+// such products, after its façade, kTier, kBase, and flash_pairs.hpp or flash_tiles.hpp (whose names come first).
 #pragma once
 #include "kernels/generic/dense_bf16.hpp"
 

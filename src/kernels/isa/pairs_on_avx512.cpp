@@ -15,6 +15,7 @@ inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
 #include "kernels/generic/flash_pairs.hpp"
+#include "kernels/generic/table_bf16.hpp"
 
 namespace fovea {
 const Bf16Table kPairsOnAvx512Table = pairs_on_avx512::bf16_table();

@@ -15,6 +15,7 @@ inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
 #include "kernels/generic/flash_tiles.hpp"
+#include "kernels/generic/table_bf16.hpp"
 
 namespace fovea {
 const Bf16Table kTilesOnScalarTable = tiles_on_scalar::bf16_table();
