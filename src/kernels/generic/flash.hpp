@@ -25,24 +25,26 @@ namespace fovea::FOVEA_ISA {
 inline constexpr int kMostKeyTiles = 8;
 enum class Wanted { Keys, KeysAndValues };
 
-/// Up to key_tiles tiles of keys and values as operands, packed kLanes keys at a time: a unit.
+/// Up to key_tiles tiles of keys and values as operands.
 template <class O>
 class KeyBlock {
  public:
   using Number = typename O::Number;
-  static constexpr int kUnits = kTileKeys / kLanes;
 
   KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, int half, Wanted wanted)
-      : p_(p), w_(w), s_(s), with_values_(wanted == Wanted::KeysAndValues) {
-    key_numbers_ = std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, O::kDims);
-    value_numbers_ = std::ptrdiff_t{kTileKeys} * plan.padded_value_dim;
-    keys_ = O::keys(s) + half * plan.key_tiles * key_numbers_;
-    values_ = O::values(s) + half * plan.key_tiles * value_numbers_;
-  }
-  /// Holds keys [range.begin, range.end) from now on, of which none is packed yet.
-  void begin(Range range) {
-    range_ = range, packed_ = asked_ = 0;
-    for (int t = 0; t < tiles(); ++t) finite_[t] = true, wanted_[t] = seen(keys_of(t));
+      : p_(p),
+        w_(w),
+        s_(s),
+        with_values_(wanted == Wanted::KeysAndValues),
+        key_numbers_(std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, O::kDims)),
+        value_numbers_(std::ptrdiff_t{kTileKeys} * plan.padded_value_dim),
+        keys_(O::keys(s) + half * plan.key_tiles * key_numbers_),
+        values_(O::values(s) + half * plan.key_tiles * value_numbers_) {}
+  /// Holds keys [range.begin, range.end) from now on.
+  void pack(Range range) {
+    range_ = range;
+    for (int t = 0; t < tiles(); ++t)
+      if ((wanted_[t] = seen(keys_of(t)))) pack_tile(t);
   }
   int tiles() const { return (range_.end - range_.begin + kTileKeys - 1) / kTileKeys; }
   bool wanted(int tile) const { return wanted_[tile]; }
@@ -54,17 +56,6 @@ class KeyBlock {
   const Number* keys(int tile) const { return keys_ + tile * key_numbers_; }
   const Number* values(int tile) const { return values_ + tile * value_numbers_; }
 
-  /// This block is to be packed while `moments` moments pass.
-  void spread(std::int64_t moments) { rows_per_moment_ = (std::int64_t{rows_in_all()} << 16) / moments; }
-  /// Between two register tiles of other work, at moment `now`: asks for the rows that are due, a row or two.
-  void ask(std::int64_t now) {
-    for (const int due = at_most(rows_in_all(), static_cast<int>(now * rows_per_moment_ >> 16)); asked_ < due; ++asked_)
-      ask_for(asked_);
-  }
-  /// Packs what memory has had time to answer.
-  void pack_asked() { pack_until(asked_ / (2 * kLanes) - 1); }
-  void pack_all() { pack_until(tiles() * kUnits); }
-
  private:
   bool seen(Range keys) const {
     std::uint64_t bits[kStrip];
@@ -72,25 +63,16 @@ class KeyBlock {
       if (look_up_mask(p_, w_, row, at_most(kStrip, w_.rows - row), keys, bits) != Cover::Empty) return true;
     return false;
   }
-  int rows_in_all() const { return tiles() * kTileKeys * 2; }  // of k and v
-  void ask_for(int i) const {
-    const int key = range_.begin + i / 2;
-    if (key >= range_.end || !wanted_[i / (2 * kTileKeys)]) return;
-    if (i % 2 == 0)
-      prefetch_row<0>(p_.k, p_.k_offset(w_.batch, w_.kv_head, key), p_.head_dim);
-    else
-      prefetch_row<0>(p_.v, p_.v_offset(w_.batch, w_.kv_head, key), p_.value_dim);
-  }
-  void pack_until(int unit) {
-    for (; packed_ < unit; ++packed_) {
-      const int tile = packed_ / kUnits, first = packed_ % kUnits * kLanes, key = keys_of(tile).begin + first;
-      if (!wanted_[tile]) continue;
-      const int n = at_most(kLanes, w_.keys - key);
+  void pack_tile(int tile) {
+    const int key = keys_of(tile).begin;
+    finite_[tile] = true;
+    for (int first = 0; first < kTileKeys; first += kLanes) {
+      const int n = at_most(kLanes, w_.keys - key - first);
       std::int64_t at[kLanes];
-      find_rows(p_, w_, p_.k, key, n, at);
+      find_rows(p_, w_, p_.k, key + first, n, at);
       O::pack_keys(p_, at, n, s_, keys_ + tile * key_numbers_, first);
       if (!with_values_) continue;
-      find_rows(p_, w_, p_.v, key, n, at);
+      find_rows(p_, w_, p_.v, key + first, n, at);
       const bool finite = O::pack_values(p_, at, n, s_, values_ + tile * value_numbers_, first);
       finite_[tile] = finite_[tile] && finite;
     }
@@ -104,9 +86,6 @@ class KeyBlock {
   Number* keys_;                                // [key_tiles, a tile as O::pack_keys leaves it]
   Number* values_;                              // [key_tiles, as O::pack_values]
   Range range_;
-  std::int64_t rows_per_moment_ = 0;  // in 2^-16
-  int asked_ = 0;                     // rows
-  int packed_ = 0;                    // units
   bool wanted_[kMostKeyTiles], finite_[kMostKeyTiles];
 };
 
@@ -121,16 +100,16 @@ inline void add_values(const Problem& p, const Piece& w, const Scratch& s, const
     O::add_values_around_mask(p, w, s, block.keys_of(tile), block.values(tile), row, rows, padded, bits);
 }
 
-/// Folds one tile of keys into the rows of a strip. between(i) is called after the i-th register tile of scores.
-template <class O, class F>
+/// Folds one tile of keys into the rows of a strip.
+template <class O>
 inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock<O>& block, int tile, int row,
-                 int rows, int padded, F between) {
+                 int rows, int padded) {
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
   if (weighs_in_registers(p) && block.finite(tile)) {
     const auto weigh = [&](const auto& probes) {
-      weigh_in_registers<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, between, probes);
+      weigh_in_registers<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
     };
     p.probes ? weigh(TileProbes{p, s, block.keys_of(tile).begin}) : weigh(NoProbes());
     return add_values(p, w, s, block, tile, row, round_up(rows, kTileRows), padded, bits);
@@ -181,31 +160,20 @@ template <class O>
 inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, const Scratch& s) {
   const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
   const Range span = visible_span(p, w);
-  const auto keys_from = [&](int key) { return Range{key, at_least(key, at_most(key + block_keys, span.end))}; };
+  // Two in turn: packed where the last one was just read, the next costs 4% of the pass (Zen 5).
   KeyBlock<O> blocks[2] = {{p, w, s, plan, 0, Wanted::KeysAndValues}, {p, w, s, plan, 1, Wanted::KeysAndValues}};
-  blocks[0].begin(keys_from(span.begin));
-  blocks[0].pack_all();
   int now = 0, key = span.begin;
   do {  // once even when no key is visible: rows begin and end
-    KeyBlock<O>&block = blocks[now], &next = blocks[1 - now];
-    next.begin(keys_from(key + block_keys));
-    const int tiles = block.tiles();
-    constexpr int kMoments = kStrip / kTileRows;  // of a strip and a tile: between register tiles
-    next.spread(std::int64_t{(w.rows + kStrip - 1) / kStrip} * at_least(1, tiles) * kMoments);
+    KeyBlock<O>& block = blocks[now];
+    block.pack({key, at_least(key, at_most(key + block_keys, span.end))});
     const bool first = key == span.begin, last = key + block_keys >= span.end;
-    std::int64_t moment = 0;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
       if (first) begin_rows<O>(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
-      for (int tile = 0; tile < tiles; ++tile, moment += kMoments) {
-        const auto between = [&](int i) { next.ask(moment + i + 1); };
-        if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded, between);
-        next.ask(moment + kMoments);
-        next.pack_asked();
-      }
+      for (int tile = 0; tile < block.tiles(); ++tile)
+        if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
       if (last) finish_rows(p, w, s, padded, row, rows), finish_probes(p, w, s, row, rows);
     }
-    next.pack_all();
     now = 1 - now, key += block_keys;
   } while (key < span.end);
 }

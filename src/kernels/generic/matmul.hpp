@@ -35,28 +35,54 @@ inline const T* row_of_left(const T* a, std::ptrdiff_t lda, int i) {
   return A == Left::Upright ? a + i * lda : a + i * Step<T>::kNumbers;
 }
 
+/// sum [Rows, Vecs·kLanes] += numbers of one step of A [Rows] and B [Vecs·kLanes].
+template <Left A, int Rows, int Vecs, class T>
+[[gnu::always_inline]] inline void add_step(const T* a, std::ptrdiff_t lda, const T* b, Vec (&sum)[Rows][Vecs]) {
+  constexpr int k = Step<T>::kNumbers;
+  typename Step<T>::Right right[Vecs];
+#pragma GCC unroll 8
+  for (int j = 0; j < Vecs; ++j) right[j] = Step<T>::right(b + j * kLanes * k);
+#pragma GCC unroll 24
+  for (int i = 0; i < Rows; ++i) {
+    const auto left = Step<T>::left(A == Left::Upright ? a + i * lda : a + i * k);
+#pragma GCC unroll 8
+    for (int j = 0; j < Vecs; ++j) sum[i][j] = Step<T>::add(sum[i][j], left, right[j]);
+  }
+}
+
+/// Nothing beside a product.
+struct Alone {
+  static constexpr int kTimes = 0, kParts = 1;
+  void operator()(int, int) const {}
+};
+
 /// sum [Rows, Vecs·kLanes] = A [Rows, depth] · B [depth, Vecs·kLanes], in registers. lda counts numbers of an upright
 /// A, and as ldb columns where numbers of a step lie side by side: [depth / kNumbers, columns, kNumbers].
-template <Left A, int Rows, int Vecs, class T>
+/// beside(i, part) is called for kTimes · kParts small pieces of other work, spread along the depth: for the ports that
+/// products leave idle.
+template <Left A, int Rows, int Vecs, class T, class F = Alone>
 [[gnu::always_inline]] inline void accumulate(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, int depth,
-                                              Vec (&sum)[Rows][Vecs]) {
+                                              Vec (&sum)[Rows][Vecs], const F& beside = {}) {
   constexpr int k = Step<T>::kNumbers;
 #pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int j = 0; j < Vecs; ++j) sum[i][j] = 0.0f;
+  const std::ptrdiff_t next = A == Left::Upright ? k : lda * k;
+  int left = depth / k;
+  if constexpr (F::kTimes > 0) {
+    const int each = left / (F::kTimes * F::kParts);
+    for (int i = 0; i < F::kTimes; ++i)
+#pragma GCC unroll 8
+      for (int part = 0; part < F::kParts; ++part) {
+        beside(i, part);
 #pragma GCC unroll 2
-  for (int d = 0; d < depth / k; ++d) {
-    typename Step<T>::Right right[Vecs];
-#pragma GCC unroll 8
-    for (int j = 0; j < Vecs; ++j) right[j] = Step<T>::right(b + (d * ldb + j * kLanes) * k);
-#pragma GCC unroll 24
-    for (int i = 0; i < Rows; ++i) {
-      const auto left = Step<T>::left(A == Left::Upright ? a + i * lda + d * k : a + (d * lda + i) * k);
-#pragma GCC unroll 8
-      for (int j = 0; j < Vecs; ++j) sum[i][j] = Step<T>::add(sum[i][j], left, right[j]);
-    }
+        for (int d = 0; d < each; ++d, a += next, b += ldb * k) add_step<A>(a, lda, b, sum);
+      }
+    left -= each * F::kTimes * F::kParts;
   }
+#pragma GCC unroll 2
+  for (int d = 0; d < left; ++d, a += next, b += ldb * k) add_step<A>(a, lda, b, sum);
 }
 
 /// A tile leaves the registers: added to what C holds, or written over it.

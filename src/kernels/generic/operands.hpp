@@ -30,12 +30,8 @@ struct F32Operands {
     return pack_rows(p.v, at, n, p.value_dim, to, first);
   }
 
-  /// Weights of a row [64], vector by vector as they are made.
-  struct RowOfWeights {
-    static constexpr bool kRounds = false;
-    float* to;
-    [[gnu::always_inline]] void put(int j, Vec weight) { store(to + j * kLanes, weight); }
-  };
+  /// A vector of weights, the i-th number of [kStrip, 64] first.
+  [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, Vec weight) { store(s.scores + i, weight); }
   /// Scores [rows, 64] that became weights in memory become operands.
   static void finish_weights(const Scratch&, int) {}
 

@@ -56,20 +56,11 @@ struct Bf16Operands {
     return every;
   }
 
-  struct RowOfWeights {
-    static constexpr bool kRounds = true;
-    bf16* to;
-    Vec low = 0.0f;
-    [[gnu::always_inline]] void put(int j, Vec weight) {
-      if (j % 2 == 0)
-        low = weight;
-      else
-        store_rounded(to + (j - 1) * kLanes, low, weight);
-    }
-  };
+  [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, Vec weight) {
+    store_rounded(s.rounded + i, weight);
+  }
   static void finish_weights(const Scratch& s, int rows) {
-    for (int i = 0; i < rows * kTileKeys; i += 2 * kLanes)
-      store_rounded(s.rounded + i, load(s.scores + i), load(s.scores + i + kLanes));
+    for (int i = 0; i < rows * kTileKeys; i += kLanes) store_rounded(s.rounded + i, load(s.scores + i));
   }
 
   /// The numbers of V that are not finite join the rows that see them; the packed tile has zeros in their place.

@@ -121,27 +121,28 @@ inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, in
 /// Whether a register tile spans all 64 keys, so that scores can become weights before they leave the registers.
 inline constexpr bool kWeighsInRegisters = kTileVecs * kLanes == kTileKeys;
 
-/// What weigh_tile() does beside making weights: nothing, or what the problem's probes ask of keys from `first` on.
+/// What is gathered while scores become weights: their sum, or what the problem's probes ask of keys from `first` on.
 struct NoProbes {
+  static constexpr bool kReadsWeights = false;
+  /// Of a row and 64 keys: score by score, each less the base.
+  struct Row {
+    Vec total = 0.0f;
+    [[gnu::always_inline]] Vec weigh(Vec y) {
+      const Vec e = exp2(y * kLog2E);
+      total = total + e;
+      return e;
+    }
+  };
   bool want() const { return false; }
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases(s, scores, row, rows, padded);
   }
-  /// Scores x of row r become weights [64]; what they add up to.
-  template <class Row>
-  [[gnu::always_inline]] Vec weigh(int, const Vec (&x)[kTileVecs], Vec shift, float*, Row weights) const {
-    Vec total;
-#pragma GCC unroll 8
-    for (int j = 0; j < kTileVecs; ++j) {
-      const Vec e = exp2((x[j] - shift) * kLog2E);
-      weights.put(j, e);
-      total = j == 0 ? e : total + e;
-    }
-    return total;
-  }
+  void finish(int, const Row&, const float*) const {}
 };
 class TileProbes {
  public:
+  static constexpr bool kReadsWeights = true;
+  using Row = TileSums;
   TileProbes(const Problem& p, const Scratch& s, int first)
       : p_(p), probes_(s.probes), stride_(probe_floats(p)), first_(first), lanes_(lane_numbers()) {}
   /// The first key's score is kept. (Nor are the greatest found here: see weighs_in_registers().)
@@ -149,17 +150,8 @@ class TileProbes {
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases_probed(p_, s, scores, row, rows, padded, first_);
   }
-  template <class Row>
-  [[gnu::always_inline]] Vec weigh(int r, const Vec (&x)[kTileVecs], Vec shift, float* unrounded, Row weights) const {
-    TileSums m;
-#pragma GCC unroll 8
-    for (int j = 0; j < kTileVecs; ++j) {
-      const Vec e = m.weigh(x[j] - shift);
-      store(unrounded + j * kLanes, e);
-      if constexpr (Row::kRounds) weights.put(j, e);
-    }
-    add_tile_sums(*p_.probes, {probes_ + r * stride_}, m, unrounded, lanes_, first_);
-    return m.total;
+  [[gnu::always_inline]] void finish(int r, const Row& sums, const float* weights) const {
+    add_tile_sums(*p_.probes, {probes_ + r * stride_}, sums, weights, lanes_, first_);
   }
 
  private:
@@ -170,50 +162,55 @@ class TileProbes {
   Vec lanes_;
 };
 
-/// Scores of kTileRows rows from `row` on, then weights [kTileRows, 64], the same bits as through memory. It saves 24
-/// loads and 24 stores a tile, and the next tile's products fill what the exponentials leave of the ports: from 10 to
-/// 7.7 cycles for 16 scores. `scratch` [kTileRows, 64] is where scores lie when they exceed.
-template <class O, bool Masked, class Probes>
-inline void weigh_tile(const Problem& p, const Scratch& s, int row, const typename O::Number* keys,
-                       const std::uint64_t* bits, float* scratch, typename O::Number* weights, int padded,
-                       const Probes& probes) {
+/// The rows of a register tile whose scores lie in memory become weights, two vectors of a row at a time.
+template <class O, class Probes>
+struct Weigh {
+  static constexpr int kTimes = kTileRows, kParts = kTileKeys / kLanes / 2;
+  const Scratch& s;
+  const Probes& probes;
+  int row, at;                        // of the strip, and the tile's first in it
+  mutable typename Probes::Row sums;  // of the row at hand
+
+  [[gnu::always_inline]] void operator()(int i, int part) const {
+    const int r = at + i, first = r * kTileKeys + part * 2 * kLanes;
+    const Vec shift = s.shift[row + r];
+    if (part == 0) sums = {};
+#pragma GCC unroll 2
+    for (int j = first; j < first + 2 * kLanes; j += kLanes) {
+      const Vec e = sums.weigh(load(s.scores + j) - shift);
+      if constexpr (Probes::kReadsWeights) store(s.scores + j, e);
+      O::put_weights(s, j, e);
+    }
+    if (part < kParts - 1) return;
+    probes.finish(row + r, sums, s.scores + r * kTileKeys);
+    store(s.sum + (row + r) * kLanes, load(s.sum + (row + r) * kLanes) + sums.total);
+  }
+};
+
+/// Scores [kTileRows, 64] of rows from `row` on, and their bases raised where they must.
+template <class O, bool Masked, class Probes, class F>
+[[gnu::always_inline]] inline void score_tile(const Problem& p, const Scratch& s, int row,
+                                              const typename O::Number* keys, const std::uint64_t* bits, float* scores,
+                                              int padded, const Probes& probes, const F& beside) {
   const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
   Vec x[kTileRows][kTileVecs];
-  accumulate<Left::Upright>(O::queries(s) + row * dims, dims, keys, kTileKeys, depth, x);
-  if (const float factor = O::factor(p); factor != 1)
-#pragma GCC unroll 8
-    for (int i = 0; i < kTileRows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < kTileVecs; ++j) x[i][j] = x[i][j] * factor;
+  accumulate<Left::Upright>(O::queries(s) + row * dims, dims, keys, kTileKeys, depth, x, beside);
+  const float factor = O::factor(p);
   bool exceeds = probes.want();
 #pragma GCC unroll 8
   for (int i = 0; i < kTileRows; ++i) {
-    if constexpr (Masked)
+    Vec most = minus_infinity();
 #pragma GCC unroll 8
-      for (int j = 0; j < kTileVecs; ++j) x[i][j] = select(lanes_of(bits[i] >> j * kLanes), x[i][j], minus_infinity());
-    Vec most = x[i][0];
-#pragma GCC unroll 8
-    for (int j = 1; j < kTileVecs; ++j) most = max(most, x[i][j]);
+    for (int j = 0; j < kTileVecs; ++j) {
+      if (factor != 1) x[i][j] = x[i][j] * factor;
+      if constexpr (Masked) x[i][j] = select(lanes_of(bits[i] >> j * kLanes), x[i][j], minus_infinity());
+      most = j == 0 ? x[i][j] : max(most, x[i][j]);
+      store(scores + i * kTileKeys + j * kLanes, x[i][j]);
+    }
     note_most(s, row + i, most);
     exceeds |= any(Vec(s.bound[row + i]) < most);
   }
-  if (__builtin_expect(exceeds, false)) {
-#pragma GCC unroll 8
-    for (int i = 0; i < kTileRows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < kTileVecs; ++j) store(scratch + i * kTileKeys + j * kLanes, x[i][j]);
-    probes.raise(s, scratch, row, kTileRows, padded);
-#pragma GCC unroll 8
-    for (int i = 0; i < kTileRows; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < kTileVecs; ++j) x[i][j] = load(scratch + i * kTileKeys + j * kLanes);
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < kTileRows; ++i) {
-    const Vec total = probes.weigh(row + i, x[i], s.shift[row + i], scratch + i * kTileKeys,
-                                   typename O::RowOfWeights{weights + i * kTileKeys});
-    store(s.sum + (row + i) * kLanes, load(s.sum + (row + i) * kLanes) + total);
-  }
+  if (__builtin_expect(exceeds, false)) probes.raise(s, scores, row, kTileRows, padded);
 }
 
 /// Of some 40 tiles of a row most hold one of its greatest scores so far, which are found in memory.
@@ -221,19 +218,29 @@ inline bool weighs_in_registers(const Problem& p) {
   return kWeighsInRegisters && !p.score.self && !(p.probes && p.probes->top > 0);
 }
 
+/// A tile's scores become weights beside the next one's products, two vectors after every other step or so:
+/// exponentials need the ports of additions as much as those of FMAs, and would leave the latter half idle. Four
+/// vectors at a time fill the schedulers with chains that wait (Zen 5: 8 to 10% slower on bf16 products).
+template <class O, bool Masked, class Probes>
+[[gnu::noinline]] inline void weigh_strip(const Problem& p, const Scratch& s, const typename O::Number* keys, int row,
+                                          int rows, const std::uint64_t* bits, int padded, const Probes& probes) {
+  score_tile<O, Masked>(p, s, row, keys, bits, s.scores, padded, probes, Alone());
+  Weigh<O, Probes> weigh{s, probes, row, 0, {}};
+  for (int i = kTileRows; i < rows; i += kTileRows, weigh.at += kTileRows)
+    score_tile<O, Masked>(p, s, row + i, keys, bits + i, s.scores + i * kTileKeys, padded, probes, weigh);
+  for (int i = 0; i < kTileRows; ++i)
+    for (int part = 0; part < weigh.kParts; ++part) weigh(i, part);
+}
+
 /// Weights [rows, 64] of a strip and a packed tile of keys; bits [kStrip] of its mask, whose cover is known.
-/// between(i) is called after the i-th register tile.
-template <class O, class F, class Probes>
+template <class O, class Probes>
 inline void weigh_in_registers(const Problem& p, const Scratch& s, const typename O::Number* keys, int row, int rows,
-                               Cover cover, std::uint64_t* bits, int padded, F between, const Probes& probes) {
+                               Cover cover, std::uint64_t* bits, int padded, const Probes& probes) {
   if constexpr (kWeighsInRegisters) {
     const int whole = round_up(rows, kTileRows);
     for (int i = rows; i < whole; ++i) bits[i] = 0;
-    const auto weigh = cover == Cover::Full ? weigh_tile<O, false, Probes> : weigh_tile<O, true, Probes>;
-    for (int i = 0; i < whole; i += kTileRows) {
-      weigh(p, s, row + i, keys, bits + i, s.scores + i * kTileKeys, O::weights(s) + i * kTileKeys, padded, probes);
-      between(i / kTileRows);
-    }
+    const auto weigh = cover == Cover::Full ? weigh_strip<O, false, Probes> : weigh_strip<O, true, Probes>;
+    weigh(p, s, keys, row, whole, bits, padded, probes);
   }
 }
 

@@ -114,8 +114,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
   KeyBlock<F32Operands> block(p, w, s, plan, 0, t.rows ? Wanted::KeysAndValues : Wanted::Keys);
   const Range span = visible_span(p, w);
   for (int key = span.begin; key < span.end; key += block_keys) {
-    block.begin({key, at_most(key + block_keys, span.end)});
-    block.pack_all();
+    block.pack({key, at_most(key + block_keys, span.end)});
     for (int row = 0; row < count; row += kStrip) {
       const int rows = at_most(kStrip, count - row);
       for (int tile = 0; tile < block.tiles(); ++tile) {
@@ -126,8 +125,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (cover == Cover::Empty) continue;
         for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (in_registers) {
-          weigh_in_registers<F32Operands>(
-              p, s, block.keys(tile), row, rows, cover, bits, padded, [](int) {}, NoProbes());
+          weigh_in_registers<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, NoProbes());
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);

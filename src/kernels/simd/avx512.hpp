@@ -31,10 +31,14 @@ inline void store(f16* p, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+/// Rounded as bf16(float) rounds: to nearest, ties to even; a NaN stays one.
 inline void store(bf16* p, Vec x) {
-  float lanes[kLanes];
-  store(lanes, x);
-  for (int i = 0; i < kLanes; ++i) p[i] = bf16(lanes[i]);
+  const __m512i u = _mm512_castps_si512(x.v), high = _mm512_srli_epi32(u, 16);
+  const __m512i tie = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  const __m512i even = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(tie, _mm512_set1_epi32(0x7fff))), 16);
+  const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
+  const __m512i bits = _mm512_mask_or_epi32(even, nan, high, _mm512_set1_epi32(0x40));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(bits));
 }
 
 inline Vec operator+(Vec a, Vec b) { return Vec(_mm512_add_ps(a.v, b.v)); }

@@ -2,7 +2,7 @@
 //
 // Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, broadcast_pair, dot(sum, a, b): each
 // lane of sum gains the product of the pair's second numbers, then that of its first, each rounded once (denormals
-// count as 0 on either side); store_rounded(to, low, high): 2·kLanes numbers.
+// count as 0 on either side); store_rounded(to, x): kLanes numbers.
 #pragma once
 #include <cstdint>
 #include <immintrin.h>
@@ -20,8 +20,8 @@ inline Pairs broadcast_pair(const bf16* p) {
   __builtin_memcpy(&pair, p, sizeof pair);
   return {reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair))};
 }
-inline void store_rounded(bf16* to, Vec low, Vec high) {
-  _mm512_storeu_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+inline void store_rounded(bf16* to, Vec x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 inline Vec dot(Vec sum, Pairs a, Pairs b) { return Vec(_mm512_dpbf16_ps(sum.v, a.v, b.v)); }
 

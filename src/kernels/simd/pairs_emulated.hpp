@@ -25,7 +25,7 @@ inline Pairs broadcast_pair(const bf16* p) {
   __builtin_memcpy(pair, p, sizeof pair);
   return {Vec(float(pair[0])), Vec(float(pair[1]))};
 }
-inline void store_rounded(bf16* to, Vec low, Vec high) { store(to, low), store(to + kLanes, high); }
+inline void store_rounded(bf16* to, Vec x) { store(to, x); }
 inline Vec dot(Vec sum, Pairs a, Pairs b) { return fma(a.first, b.first, fma(a.second, b.second, sum)); }
 
 }  // namespace fovea::FOVEA_ISA
