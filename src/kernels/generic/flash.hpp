@@ -183,7 +183,7 @@ inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::
   const auto [w, split, partials] = item_of(p, plan, item);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
-  if (few_rows(p, w.batch)) return forward_few(p, w, s, plan.padded_value_dim, split, partials);
+  if (few_rows(p, w.batch)) return forward_few<F32Operands>(p, w, s, plan.padded_value_dim, split, partials);
   forward_piece<F32Operands>(p, plan, w, s);
 }
 

@@ -1,5 +1,5 @@
-// The pass of flash.hpp on pairs of bf16. Few rows, which read memory where it lies, and what else a table offers, are
-// the business of kBase, the f32 kernels of the same machine.
+// The passes of flash.hpp and few_rows.hpp on pairs of bf16. What else a table offers is the business of kBase, the f32
+// kernels of the same machine.
 #pragma once
 #include "kernels/generic/denormals.hpp"
 #include "kernels/generic/flash.hpp"
@@ -12,9 +12,9 @@ inline Plan plan_bf16(const Problem& p) noexcept { return kBase.plan(p); }
 inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
   const FlushDenormals guard;
   const auto [w, split, partials] = item_of(p, plan, item);
-  if (few_rows(p, w.batch)) return kBase.forward(p, plan, item, memory);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
+  if (few_rows(p, w.batch)) return forward_few<Bf16Operands>(p, w, s, plan.padded_value_dim, split, partials);
   forward_piece<Bf16Operands>(p, plan, w, s);
 }
 

@@ -19,6 +19,32 @@ struct F32Operands {
   static void begin_queries(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
     widen_queries(p, w, s, row, rows);
   }
+  /// to [n, padded] = n rows of x [dims], which start at the offsets `at`.
+  static void copy_rows(const Operand& x, const std::int64_t* at, int n, int dims, float* to, int) {
+    for (int j = 0; j < n; j += kLanes) pack_rows(x, at + j, n - j, dims, to, j);
+  }
+  /// kDims numbers of a row meet as many of a query; keys where they lie may be narrower than f32.
+  template <class T>
+  static Vec along(const T* row) {
+    return load(row);
+  }
+  static Vec add_along(Vec sum, Vec key, Vec query) { return fma(key, query, sum); }
+  /// kLanes channels of the values of two keys, and two weights of a row that they meet.
+  struct Two {
+    Vec first, second;
+  };
+  template <class T>
+  static Two first_of_two(const T* row) {
+    return {load(row), 0.0f};
+  }
+  template <class T>
+  static Two second_of_two(const Two& first, const T* row) {
+    return {first.first, load(row)};
+  }
+  static Two two_weights(const float* weights) { return {weights[0], weights[1]}; }
+  static Vec add_two(Vec sum, const Two& value, const Two& weight) {
+    return fma(weight.second, value.second, fma(weight.first, value.first, sum));
+  }
   /// What a sum of products is multiplied with to be a score.
   static float factor(const Problem&) { return 1; }
 

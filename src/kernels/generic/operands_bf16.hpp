@@ -28,6 +28,15 @@ struct Bf16Operands {
     });
     for (int i = (row + rows) * dims; i < (row + whole) * dims; ++i) to[i].bits = 0;
   }
+  static void copy_rows(const Operand& x, const std::int64_t* at, int n, int dims, bf16* to, int padded) {
+    for (int j = 0; j < n; ++j) copy_row(x, at[j], dims, to + j * padded, padded);
+  }
+  static Pairs along(const bf16* row) { return load_pairs(row); }
+  static Vec add_along(Vec sum, Pairs key, Pairs query) { return dot(sum, key, query); }
+  static Pairs first_of_two(const bf16* row) { return firsts(row); }
+  static Pairs second_of_two(Pairs first, const bf16* row) { return with_seconds(first, row); }
+  static Pairs two_weights(const bf16* weights) { return broadcast_pair(weights); }
+  static Vec add_two(Vec sum, Pairs value, Pairs weight) { return dot(sum, value, weight); }
   static float factor(const Problem& p) { return static_cast<float>(p.scale); }
 
   /// A pair is moved as a float is.

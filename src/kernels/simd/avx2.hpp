@@ -76,18 +76,17 @@ inline float reduce_max(Vec x) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-/// Lane i: the sum over lanes of r[i].
-inline Vec sums_of(const Vec (&r)[kLanes]) {
-  __m256 t[4], u[2];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)
-    t[i] =
-        _mm256_add_ps(_mm256_unpacklo_ps(r[2 * i].v, r[2 * i + 1].v), _mm256_unpackhi_ps(r[2 * i].v, r[2 * i + 1].v));
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i)
-    u[i] =
-        _mm256_add_ps(_mm256_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44), _mm256_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee));
-  return Vec(_mm256_add_ps(_mm256_permute2f128_ps(u[0], u[1], 0x20), _mm256_permute2f128_ps(u[0], u[1], 0x31)));
+/// Lane 4k + i: what lanes 4k … 4k + 3 of r[i] add up to.
+inline Vec fold_four(const Vec (&r)[4]) {
+  const auto pairs = [](Vec a, Vec b) {
+    return _mm256_add_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v));
+  };
+  const __m256 t = pairs(r[0], r[1]), u = pairs(r[2], r[3]);
+  return Vec(_mm256_add_ps(_mm256_shuffle_ps(t, u, 0x44), _mm256_shuffle_ps(t, u, 0xee)));
+}
+/// Lane 4k + i: what lanes i and 4 + i of r[k] add up to.
+inline Vec sums_of(const Vec (&r)[kLanes / 4]) {
+  return Vec(_mm256_add_ps(_mm256_permute2f128_ps(r[0].v, r[1].v, 0x20), _mm256_permute2f128_ps(r[0].v, r[1].v, 0x31)));
 }
 
 /// 8 × 8: pairs of rows, pairs of pairs, then halves.

@@ -65,21 +65,21 @@ inline Vec after(Vec x, Vec before) {
 inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
 
-/// Lane i: the sum over lanes of r[i]. Halves meet while they are turned: 30 shuffles, where turning first takes 64.
-inline Vec sums_of(const Vec (&r)[kLanes]) {
-  __m512 t[8], u[4];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i)
-    t[i] =
-        _mm512_add_ps(_mm512_unpacklo_ps(r[2 * i].v, r[2 * i + 1].v), _mm512_unpackhi_ps(r[2 * i].v, r[2 * i + 1].v));
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)
-    u[i] =
-        _mm512_add_ps(_mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44), _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee));
+/// Lane 4k + i: what lanes 4k … 4k + 3 of r[i] add up to. Halves meet while they are turned: with sums_of() 30 shuffles
+/// for 16 vectors, where turning first takes 64.
+inline Vec fold_four(const Vec (&r)[4]) {
+  const auto pairs = [](Vec a, Vec b) {
+    return _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
+  };
+  const __m512 t = pairs(r[0], r[1]), u = pairs(r[2], r[3]);
+  return Vec(_mm512_add_ps(_mm512_shuffle_ps(t, u, 0x44), _mm512_shuffle_ps(t, u, 0xee)));
+}
+/// Lane 4k + i: what lanes i, 4 + i, … of r[k] add up to.
+inline Vec sums_of(const Vec (&r)[kLanes / 4]) {
   const auto quarters = [](__m512 a, __m512 b) {
     return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
   };
-  return Vec(quarters(quarters(u[0], u[1]), quarters(u[2], u[3])));
+  return Vec(quarters(quarters(r[0].v, r[1].v), quarters(r[2].v, r[3].v)));
 }
 
 /// 16 × 16: pairs of rows, pairs of pairs, then whole quarters.

@@ -1,8 +1,9 @@
 // Pairs of bf16 and their dot products, by the instruction (AVX512-BF16): beside the façade of AVX-512.
 //
-// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, broadcast_pair, dot(sum, a, b): each
-// lane of sum gains the product of the pair's second numbers, then that of its first, each rounded once (denormals
-// count as 0 on either side); store_rounded(to, x): kLanes numbers.
+// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, broadcast_pair, firsts(p): pairs of
+// kLanes numbers and zeros, with_seconds(x, p): numbers in place of the zeros, dot(sum, a, b): each lane of sum gains
+// the product of the pair's second numbers, then that of its first, each rounded once (denormals count as 0 on either
+// side); store_rounded(to, x): kLanes numbers.
 #pragma once
 #include <cstdint>
 #include <immintrin.h>
@@ -19,6 +20,13 @@ inline Pairs broadcast_pair(const bf16* p) {
   std::int32_t pair;
   __builtin_memcpy(&pair, p, sizeof pair);
   return {reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair))};
+}
+inline Pairs firsts(const bf16* p) {
+  return {reinterpret_cast<__m512bh>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))))};
+}
+inline Pairs with_seconds(Pairs x, const bf16* p) {
+  const __m512i seconds = _mm512_slli_epi32(reinterpret_cast<__m512i>(firsts(p).v), 16);
+  return {reinterpret_cast<__m512bh>(_mm512_or_si512(reinterpret_cast<__m512i>(x.v), seconds))};
 }
 inline void store_rounded(bf16* to, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));

@@ -25,6 +25,8 @@ inline Pairs broadcast_pair(const bf16* p) {
   __builtin_memcpy(pair, p, sizeof pair);
   return {Vec(float(pair[0])), Vec(float(pair[1]))};
 }
+inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
+inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
 inline void store_rounded(bf16* to, Vec x) { store(to, x); }
 inline Vec dot(Vec sum, Pairs a, Pairs b) { return fma(a.first, b.first, fma(a.second, b.second, sum)); }
 

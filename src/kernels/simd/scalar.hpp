@@ -93,10 +93,11 @@ inline float reduce_max(Vec x) {
   return a > b ? a : b;
 }
 
-/// Lane i: the sum over lanes of r[i].
-inline Vec sums_of(const Vec (&r)[kLanes]) {
+/// Lane 4k + i: what lanes 4k … 4k + 3 of r[i] add up to; then what lanes i, 4 + i, … of r[k] do.
+inline Vec fold_four(const Vec (&r)[4]) {
   return Vec(Floats{reduce_add(r[0]), reduce_add(r[1]), reduce_add(r[2]), reduce_add(r[3])});
 }
+inline Vec sums_of(const Vec (&r)[kLanes / 4]) { return r[0]; }
 
 /// r [kLanes, kLanes], in place.
 inline void transpose(Vec (&r)[kLanes]) {
