@@ -10,10 +10,11 @@ namespace fovea {
 
 namespace {
 
-/// All of `base`, with the forward pass of `bf16` in place of its own.
+/// All of `base`, with the passes of `bf16` in place of its own.
 KernelTable with_bf16(const KernelTable& base, const Bf16Table& bf16) {
   KernelTable all = base;
   all.plan = bf16.plan, all.forward = bf16.forward;
+  all.plan_backward = bf16.plan_backward, all.backward = bf16.backward;
   return all;
 }
 

@@ -131,11 +131,14 @@ struct KernelTable {
 
 extern const KernelTable kScalarTable, kAvx2Table, kAvx512Table;
 
-/// A forward pass and linear layers on products of bf16 numbers, which stand on the table of the same machine for all
+/// Both passes and linear layers on products of bf16 numbers, which stand on the table of the same machine for all
 /// else.
 struct Bf16Table {
   Plan (*plan)(const Problem&) noexcept;
   void (*forward)(const Problem&, const Plan&, std::int64_t item, std::byte* scratch) noexcept;
+  GradientPlan (*plan_backward)(const Problem&) noexcept;
+  void (*backward)(const Problem&, const GradientProblem&, const GradientPlan&, std::int64_t item,
+                   std::byte* scratch) noexcept;
   /// y [rows, ldy], its first `columns`, = x [rows, depth] · panel [depth / 2, width, 2] + bias [width]. depth is a
   /// multiple of depth_unit, and rows of x follow up to a multiple of row_unit.
   void (*linear)(int rows, int depth, const bf16* x, const bf16* panel, const float* bias, float* y, std::ptrdiff_t ldy,

@@ -30,21 +30,18 @@ void add_up(const GradientProblem& g, const GradientPlan& plan, const Problem& p
                      chunks = (g.key_rows + kRowsAtOnce - 1) / kRowsAtOnce;
   parallel_for(chunks * p.kv_heads, [&](std::int64_t item) {
     const std::int64_t head = item / chunks, first = item % chunks * kRowsAtOnce;
-    std::vector<float> sum(static_cast<std::size_t>(width));  // dk, dv of a key
+    std::vector<float> all(static_cast<std::size_t>(width));  // dk, dv of a key
+    float* const sum = all.data();
     for (std::int64_t row = first; row < std::min(first + kRowsAtOnce, g.key_rows); ++row) {
-      std::ranges::fill(sum, 0.0f);
       for (int split = 0; split < plan.splits; ++split) {
         const float* part = g.sums + ((split * std::int64_t{p.kv_heads} + head) * g.key_rows + row) * width;
-        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
+        for (std::int64_t i = 0; i < width; ++i) sum[i] = split == 0 ? part[i] : sum[i] + part[i];
       }
       const auto put = [&](Tensor& to, int from, int dims) {
-        if (to.dtype() == DType::F32) {
-          std::copy_n(sum.begin() + from, dims, to.data<float>() + (row * p.kv_heads + head) * dims);
-          return;
-        }
-        for (int d = 0; d < dims; ++d)
-          store_element(to.dtype(), to.raw(), (row * p.kv_heads + head) * dims + d,
-                        static_cast<double>(sum[static_cast<std::size_t>(from + d)]));
+        by_float(to.dtype(), [&]<class T>(const T*) {
+          T* const at = static_cast<T*>(to.raw()) + (row * p.kv_heads + head) * dims;
+          for (int d = 0; d < dims; ++d) at[d] = static_cast<T>(sum[from + d]);
+        });
       };
       put(dk, 0, p.head_dim), put(dv, plan.padded_head_dim, p.value_dim);
     }

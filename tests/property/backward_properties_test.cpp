@@ -21,6 +21,11 @@ Input random_dout(Rng& rng, const Case& c) {
   return dout;
 }
 
+/// What a kernel on bf16 products rounds to bf16: the weights of its forward pass, which delta = Σ dout·out knows, then
+/// P and dS of its backward pass as well. Each is off by at most u = 2^-8 of itself, and dV = Pᵀ·dout, dQ = dS·K and
+/// dK = dSᵀ·Q are linear in them: u·Σ P|dout|, u·Σ |dS||k| and u·Σ |dS||q| more.
+enum class Rounds { Nothing, Forward, Both };
+
 /// The reference's gradients with what a kernel may be off by, as dense [batch, time, heads, dim].
 struct Expected {
   std::vector<double> dq, dk, dv, dq_tol, dk_tol, dv_tol, dsink, dsink_tol;
@@ -28,8 +33,7 @@ struct Expected {
   std::vector<ScoreParameter> parameters;
   std::vector<std::vector<double>> score, score_tol;
 
-  /// `coarse`: of a forward pass whose weights met values rounded to bf16, which delta = Σ dout·out knows.
-  Expected(const Case& c, const Input& dout, bool coarse = false)
+  Expected(const Case& c, const Input& dout, Rounds rounds = Rounds::Nothing)
       : dq(count(c.batches(), c.queries(), c.heads(), c.head_dim())),
         dk(count(c.batches(), c.keys(), c.kv_heads(), c.head_dim())),
         dv(count(c.batches(), c.keys(), c.kv_heads(), c.value_dim())),
@@ -39,7 +43,8 @@ struct Expected {
         dsink(static_cast<std::size_t>(c.heads())),
         dsink_tol(dsink.size()),
         parameters(c.score.parameters()),
-        coarse_(coarse) {
+        forward_(rounds == Rounds::Nothing ? 0 : unit_roundoff(DType::BF16)),
+        both_(rounds == Rounds::Both ? unit_roundoff(DType::BF16) : 0) {
     for (const ScoreParameter& s : parameters) {
       score.emplace_back(static_cast<std::size_t>(s.elements()));
       score_tol.emplace_back(score.back().size(), 0x1p-100);
@@ -54,7 +59,7 @@ struct Expected {
   }
 
  private:
-  bool coarse_;
+  double forward_, both_;  // the roundings of Rounds
   static std::size_t count(int a, int b, int c, int d) {
     return static_cast<std::size_t>(a) * static_cast<std::size_t>(b) * static_cast<std::size_t>(c) *
            static_cast<std::size_t>(d);
@@ -89,8 +94,7 @@ struct Expected {
       reach = std::max(reach, 1 + std::abs(p.scale) * std::sqrt(q_norm * k_norm) + c.moves);
     }
     const double e = kB * kEpsAcc * reach;
-    const double delta_off = e * delta_size + unit_roundoff(c.out_dtype()) * out_size +
-                             (coarse_ ? unit_roundoff(DType::BF16) * delta_size : 0);
+    const double delta_off = e * delta_size + unit_roundoff(c.out_dtype()) * out_size + forward_ * delta_size;
     dsink[static_cast<std::size_t>(h)] -= r.sink * delta;
     dsink_tol[static_cast<std::size_t>(h)] += r.sink * (delta_off + e * std::abs(delta));
     for (int j = 0; j < keys; ++j) {
@@ -107,13 +111,13 @@ struct Expected {
         const double k = p.scale * c.k.get(at_b, kt, kv, d), x = p.scale * c.q.get(at_b, at_t, h, d);
         const std::size_t i = index(at_b, at_t, h, d, c.queries(), c.heads(), c.head_dim()),
                           jk = index(at_b, kt, kv, d, c.keys(), c.kv_heads(), c.head_dim());
-        dq[i] += ds * slope * k, dq_tol[i] += ds_off * std::abs(k);
-        dk[jk] += ds * slope * x, dk_tol[jk] += ds_off * std::abs(x);
+        dq[i] += ds * slope * k, dq_tol[i] += (ds_off + both_ * std::abs(ds * slope)) * std::abs(k);
+        dk[jk] += ds * slope * x, dk_tol[jk] += (ds_off + both_ * std::abs(ds * slope)) * std::abs(x);
       }
       for (int d = 0; d < c.value_dim(); ++d) {
         const std::size_t jv = index(at_b, kt, kv, d, c.keys(), c.kv_heads(), c.value_dim());
         const double g = dout.get(at_b, at_t, h, d);
-        dv[jv] += r.weight[key] * g, dv_tol[jv] += (r.weight[key] * e + 0x1p-120) * std::abs(g);
+        dv[jv] += r.weight[key] * g, dv_tol[jv] += (r.weight[key] * (e + both_) + 0x1p-120) * std::abs(g);
       }
     }
   }
@@ -145,6 +149,19 @@ struct Expected {
                static_cast<std::size_t>(dims) +
            static_cast<std::size_t>(d);
   }
+};
+
+/// The same for what any kernel rounds.
+class ExpectedOf {
+ public:
+  ExpectedOf(const Case& c, const Input& dout)
+      : nothing_(c, dout), forward_(c, dout, Rounds::Forward), both_(c, dout, Rounds::Both) {}
+  const Expected& operator()(const Attention& a) const {
+    return rounds_gradients(a.kernel()) ? both_ : rounds_weights(a.kernel()) ? forward_ : nothing_;
+  }
+
+ private:
+  Expected nothing_, forward_, both_;
 };
 
 ::testing::AssertionResult within(const char* name, const Tensor& got, const std::vector<double>& want,
@@ -189,10 +206,10 @@ TEST(FusedBackward, IsTheReferencesOnEveryKindOfProblem) {
     Case c = random_case(rng, choice);
     c.output.reset();
     const Input dout = random_dout(rng, c);
-    const Expected exact(c, dout), coarse(c, dout, true);
+    const ExpectedOf expected(c, dout);
     on_every_isa([&] {
       const Attention a = c.attend();
-      const Expected& want = rounds_weights(a.kernel()) ? coarse : exact;
+      const Expected& want = expected(a);
       const Gradients g = backward(a, dout.view), all = backward(a, dout.view, Wanted::InputsAndScore);
       expect_gradients(c, g, want, std::string(a.kernel()));
       EXPECT_TRUE(g.score.empty());
@@ -204,19 +221,17 @@ TEST(FusedBackward, IsTheReferencesOnEveryKindOfProblem) {
 }
 
 TEST(FusedBackward, OfLongRowsInPiecesAndSplits) {
-  for_cases(3, [](Rng& rng) {
-    Choice choice;
-    choice.dtypes = {DType::F32}, choice.masks = choice.scores = choice.lengths = choice.sinks = false;
+  for_cases(6, [](Rng& rng) {
+    const DType dtype = rng.chance(0.5) ? DType::F32 : DType::BF16;
     Case c;
-    c.q = Input(DType::F32, {1, 1700, 2, 3}), c.k = Input(DType::F32, {1, 150, 1, 3}),
-    c.v = Input(DType::F32, {1, 150, 1, 5});
+    c.q = Input(dtype, {1, 1700, 2, 3}), c.k = Input(dtype, {1, 150, 1, 3}), c.v = Input(dtype, {1, 150, 1, 5});
     for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
     if (rng.chance(0.7)) c.mask = causal(top_left), c.mask_name = "causal top_left";
     const Input dout = random_dout(rng, c);
-    const Expected want(c, dout);
+    const ExpectedOf want(c, dout);
     on_every_isa([&] {
       const Attention a = c.attend();
-      expect_gradients(c, backward(a, dout.view), want, std::string(a.kernel()));
+      expect_gradients(c, backward(a, dout.view), want(a), std::string(a.kernel()));
     });
   });
 }
@@ -298,6 +313,43 @@ TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevant) {
         ASSERT_NEAR(got.dk.values<float>()[i], want.dk.values<float>()[i], 1e-5);
         ASSERT_NEAR(got.dv.values<float>()[i], want.dv.values<float>()[i], 1e-5);
       }
+    });
+  });
+}
+
+TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevantInBf16) {
+  for_cases(60, [](Rng& rng) {
+    Case c;
+    const int n = rng.in(3, 150);
+    c.q = Input(DType::BF16, {1, n, 1, 8}), c.k = Input(DType::BF16, {1, n, 1, 8}),
+    c.v = Input(DType::BF16, {1, n, 1, 6});
+    for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+    const int hidden = rng.below(n);
+    c.mask = mask([hidden](const Site& s) { return s.key != hidden; });
+    const Input dout = random_dout(rng, c);
+    const ExpectedOf want(c, dout);
+    Case poisoned = c;
+    poisoned.k = c.k.copy(), poisoned.v = c.v.copy();
+    for (int d = 0; d < 6; ++d) poisoned.k.set(0, hidden, 0, d, std::nan("")), poisoned.v.set(0, hidden, 0, d, kInf);
+    on_every_isa([&] {
+      const Attention a = poisoned.attend();
+      expect_gradients(c, backward(a, dout.view), want(a), std::string(a.kernel()));
+    });
+  });
+}
+
+TEST(FusedBackward, OfADoutInAnotherDtype) {
+  for_cases(20, [](Rng& rng) {
+    Choice choice;
+    choice.dtypes = {DType::BF16}, choice.work = 30'000;
+    Case c = random_case(rng, choice);
+    c.output.reset();
+    Input dout(DType::F32, {c.batches(), c.queries(), c.heads(), c.value_dim()});
+    dout.fill([&](auto...) { return rng.normal(); });
+    const ExpectedOf want(c, dout);
+    on_every_isa([&] {
+      const Attention a = c.attend();
+      expect_gradients(c, backward(a, dout.view), want(a), std::string(a.kernel()));
     });
   });
 }

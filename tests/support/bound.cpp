@@ -31,6 +31,10 @@ bool rounds_weights(std::string_view kernel) {
   const auto found = std::ranges::find(forward_kernels(), kernel, &ForwardKernel::name);
   return found != forward_kernels().end() && found->rounds_weights();
 }
+bool rounds_gradients(std::string_view kernel) {
+  const auto found = std::ranges::find(forward_kernels(), kernel, &ForwardKernel::name);
+  return found != forward_kernels().end() && found->rounds_gradients();
+}
 
 bool close(Approx a, Approx b) {
   if (std::isnan(a.value) || std::isnan(b.value)) return std::isnan(a.value) && std::isnan(b.value);

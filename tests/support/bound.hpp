@@ -54,6 +54,8 @@ inline constexpr double kInf = std::numeric_limits<double>::infinity();
 
 /// Whether a kernel's weights meet values rounded to bf16.
 bool rounds_weights(std::string_view kernel);
+/// Whether its backward pass multiplies weights, and what scores receive, rounded to bf16.
+bool rounds_gradients(std::string_view kernel);
 
 /// A number, and how far from it an answer may be. Sums and multiples carry their tolerance along.
 struct Approx {

@@ -1,8 +1,10 @@
-// The passes of flash.hpp and few_rows.hpp on pairs of bf16. What else a table offers is the business of kBase, the f32
-// kernels of the same machine.
+// The passes of flash.hpp, few_rows.hpp and gradients.hpp on pairs of bf16. Other numbers than bf16 coming back, and
+// what else a table offers, are the business of kBase, the f32 kernels of the same machine.
 #pragma once
 #include "kernels/generic/denormals.hpp"
 #include "kernels/generic/flash.hpp"
+#include "kernels/generic/gradient_operands_bf16.hpp"
+#include "kernels/generic/gradients.hpp"
 #include "kernels/generic/operands_bf16.hpp"
 
 namespace fovea::FOVEA_ISA {
@@ -16,6 +18,21 @@ inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, 
   lay_out(p, plan, plan.query_rows, memory, &s);
   if (few_rows(p, w.batch)) return forward_few<Bf16Operands>(p, w, s, plan.padded_value_dim, split, partials);
   forward_piece<Bf16Operands>(p, plan, w, s);
+}
+
+inline GradientPlan plan_backward_bf16(const Problem& p) noexcept {
+  GradientPlan plan = kBase.plan_backward(p);
+  Bf16Gradients::Scratch unused;
+  const std::size_t own = lay_out(plan, nullptr, &unused);
+  if (own > plan.scratch_bytes) plan.scratch_bytes = own;
+  return plan;
+}
+
+inline void backward_bf16(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
+                          std::byte* memory) noexcept {
+  const FlushDenormals guard;
+  if (g.dout.dtype != DType::BF16) return kBase.backward(p, g, plan, item, memory);
+  backward_item<Bf16Gradients>(p, g, plan, item, memory);
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -277,4 +277,11 @@ inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, 
   for (int strip = 0; strip < strips; ++strip) piece.finish(strip);
 }
 
+/// Gradients take the f32 kernels of the same machine.
+inline GradientPlan plan_backward_bf16(const Problem& p) noexcept { return kBase.plan_backward(p); }
+inline void backward_bf16(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
+                          std::byte* memory) noexcept {
+  kBase.backward(p, g, plan, item, memory);
+}
+
 }  // namespace fovea::FOVEA_ISA

@@ -2,88 +2,59 @@
 //
 // With P = e^(S − lse), dP = dout·Vᵀ and delta = Σ dout·out of a row (= Σ_j P_j dP_j):
 //
-//   dV += Pᵀ·dout      dS = P ∘ (dP − delta) ∘ functor'      dK += dSᵀ·(scale·Q)      dQ += dS·K, times scale at the
-//   end
+//   dV += Pᵀ·dout      dS = P ∘ (dP − delta) ∘ functor'      dK += dSᵀ·Q, dQ += dS·K, times scale
 //
-// Five products of [48, 64] tiles against the forward pass's two. One item owns a run of the rows of one KV head's
-// group and walks them in pieces; for every block of keys it packs Kᵀ, Vᵀ and K, and every strip of 48 rows meets every
-// tile. dK and dV go to the item's own sums, which are added up in a fixed order afterwards: the same bits for any
-// number of threads.
+// Five products of [48, 64] tiles against the forward pass's two, written once on operands (gradient_operands.hpp):
+// f32, or pairs of bf16. One item owns a run of the rows of one KV head's group and walks them in pieces; for every
+// block of keys it packs Kᵀ, Vᵀ and K, and every strip of 48 rows meets every tile. dK and dV go to the item's own
+// sums, which are added up in a fixed order afterwards: the same bits for any number of threads.
+//
+// On Zen 5 the products dV, dK and dQ run at 96% of the ceiling or more, ends of register tiles and sums in L2 included
+// (longer strips gain nothing); what P and dS cost beside their two products, head_dim 64: 12% of the five in bf16, 4%
+// in f32.
 #pragma once
+#include "kernels/generic/gradient_operands.hpp"
 #include "kernels/generic/softmax.hpp"
 
 namespace fovea::FOVEA_ISA {
 
 inline constexpr int kMostTiles = 8;
 
-struct GradientScratch {
-  float* queries;   // [rows, padded head_dim], scaled
-  float* dout;      // [rows, padded value_dim]
-  float* dq;        // [rows, padded head_dim], before the scale
-  float* lse;       // [rows]; +∞ for a row that sees nothing, so that its weights are 0
-  float* delta;     // [rows]
-  float* rows;      // [kLanes, the longer padded dim] before a transpose
-  float* keys;      // [key_tiles, padded head_dim, 64]
-  float* values;    // [key_tiles, padded value_dim, 64]
-  float* key_rows;  // [key_tiles, 64, padded head_dim]
-  float* weights;   // [kStrip, 64] scores, then P
-  float* dscore;    // [kStrip, 64] dP, then dS
-  float* slopes;    // [kStrip, 64] of the functor
-  float* logits;    // [kStrip, 64] before the functor, where its own numbers have gradients
-  float* shares;    // [kStrip, 64] dS before the slope, likewise
-};
-inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientScratch* s) {
-  std::size_t used = 0;
-  const auto take = [&](std::int64_t floats) {
-    float* at = base ? reinterpret_cast<float*>(base + used) : nullptr;  // null: only the size is asked for
-    used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
-    return at;
-  };
-  const std::int64_t r = plan.piece_rows, d = plan.padded_head_dim, v = plan.padded_value_dim,
-                     strip = kStrip * kTileKeys, tile = plan.key_tiles * kTileKeys;
-  *s = {take(r * d),    take(r * v),    take(r * d),    take(r),     take(r),     take(kLanes * (d > v ? d : v)),
-        take(tile * d), take(tile * v), take(tile * d), take(strip), take(strip), take(strip),
-        take(strip),    take(strip)};
-  return used;
-}
-
 /// One piece of an item: its rows, and all that its steps share.
+template <class O>
 struct GradientPiece {
+  using Number = typename O::Number;
+  static constexpr int kNumbers = Step<Number>::kNumbers;
+
   const Problem& p;
   const GradientProblem& g;
   const GradientPlan& plan;
-  const GradientScratch& s;
+  const typename O::Scratch& s;
   Piece w;
   float* sums;  // [keys of the batch row, row_floats]: dk, dv of each key
   std::ptrdiff_t row_floats;
   bool strip_finite[1536 / kStrip];
   bool packed[kMostTiles], keys_finite[kMostTiles];  // of the block of keys at hand
 
-  /// The rows that enter: scale·Q, dout, delta, lse; nothing yet in dQ.
+  /// The rows that enter: Q, dout, delta, lse; nothing yet in dQ. The rest of the last register tile are rows of zeros
+  /// that see nothing.
   void begin() {
-    const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-    const float scale = static_cast<float>(p.scale);
+    const int d = plan.padded_head_dim, v = plan.padded_value_dim, whole = round_up(w.rows, kTileRows);
     for (int row = 0; row < w.rows; row += kStrip) strip_finite[row / kStrip] = true;
-    for (int i = 0; i < w.rows * d; ++i) s.queries[i] = s.dq[i] = 0;
-    for (int i = 0; i < w.rows * v; ++i) s.dout[i] = 0;
+    for (int i = 0; i < w.rows * d; i += kLanes) store(s.dq + i, 0.0f);
     for_segments(p, w, 0, w.rows, [&](const Segment& seg) {
+      constexpr int kAhead = 8;  // rows of heads side by side lie in pages of their own
       for (int i = 0; i < seg.rows; ++i) {
-        const int r = seg.row + i, t = seg.query + i;
-        float* q = s.queries + std::ptrdiff_t{r} * d;
-        float* o = s.dout + std::ptrdiff_t{r} * v;
-        widen_row(p.q, p.q_offset(w.batch, seg.head, t), p.head_dim, q);
-        Vec poison = 0.0f;  // 0, or NaN where a row holds what is not finite
-        for (int j = 0; j < d; j += kLanes) {
-          const Vec x = load(q + j) * scale;
-          store(q + j, x), poison = fma(x, 0.0f, poison);
-        }
-        const std::int64_t at = p.lse_offset(w.batch, seg.head, t);
-        s.lse[r] = p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at];
-        s.delta[r] = g.delta[at] = read_dout(seg.head, t, o);
-        for (int j = 0; j < v; j += kLanes) poison = fma(load(o + j), 0.0f, poison);
-        if (!(reduce_add(poison) == 0)) strip_finite[r / kStrip] = false;
+        if (i + kAhead < seg.rows) ask_for_rows(seg.head, seg.query + i + kAhead);
+        read_rows(seg.head, seg.query + i, seg.row + i);
       }
     });
+    for (int r = w.rows; r < whole; ++r) {
+      for (int j = 0; j < d; ++j) s.queries[r * d + j] = Number(0.0f);
+      for (int j = 0; j < v; ++j) s.dout[r * v + j] = Number(0.0f);
+      s.lse[r] = -minus_infinity(), s.delta[r] = 0;
+    }
+    O::finish_rows(s, whole, d, v);
   }
   /// dq of the piece's rows, rounded once.
   void finish() const {
@@ -99,32 +70,56 @@ struct GradientPiece {
   std::int64_t offset(const Operand& x, int head, int t) const {
     return w.batch * x.batch + (t + (p.q_begin ? p.q_begin[w.batch] : 0)) * x.time + head * x.head;
   }
-  /// to [value_dim] = a row of dout; returns Σ dout·out.
-  float read_dout(int head, int t, float* to) const {
-    widen_row(g.dout, offset(g.dout, head, t), p.value_dim, to);
-    Vec sum = 0.0f;
-    for (int d = 0; d < p.value_dim; d += kLanes) {
-      float out[kLanes] = {};
-      widen_row(p.out, p.out_offset(w.batch, head, t) + d * p.out.dim, at_most(kLanes, p.value_dim - d), out);
-      sum = fma(load(to + d), load(out), sum);
-    }
-    return reduce_add(sum);
+  const Number* keys_of(int tile) const {
+    return s.keys + std::ptrdiff_t{tile} * kTileKeys * round_up(p.head_dim, O::kDims);
   }
+  const Number* values_of(int tile) const {
+    return s.values + std::ptrdiff_t{tile} * kTileKeys * round_up(p.value_dim, O::kDims);
+  }
+  void ask_for_rows(int head, int t) const {
+    prefetch_row<0>(p.q, p.q_offset(w.batch, head, t), p.head_dim);
+    prefetch_row<0>(p.out, p.out_offset(w.batch, head, t), p.value_dim);
+    prefetch_row<0>(g.dout, offset(g.dout, head, t), p.value_dim);
+  }
+  /// Query t of a head becomes row r.
+  void read_rows(int head, int t, int r) {
+    const int d = plan.padded_head_dim, v = plan.padded_value_dim;
+    Number *q = s.queries + r * d, *o = s.dout + r * v;
+    O::read_query(p, p.q_offset(w.batch, head, t), q, d);
+    O::read_row(g.dout, offset(g.dout, head, t), p.value_dim, o, v);
+    float* out = s.rows;
+    for (int j = p.value_dim; j < v; ++j) out[j] = 0;
+    widen_row(p.out, p.out_offset(w.batch, head, t), p.value_dim, out);
+    Vec poison = 0.0f, delta = 0.0f;  // poison: 0, or NaN where a row holds what is not finite
+    for (int j = 0; j < d; j += kLanes) poison = fma(load(q + j), 0.0f, poison);
+    for (int j = 0; j < v; j += kLanes) {
+      const Vec x = load(o + j);
+      poison = fma(x, 0.0f, poison), delta = fma(x, load(out + j), delta);
+    }
+    if (!(reduce_add(poison) == 0)) strip_finite[r / kStrip] = false;
+    const std::int64_t at = p.lse_offset(w.batch, head, t);
+    s.lse[r] = p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at];
+    s.delta[r] = g.delta[at] = reduce_add(delta);
+  }
+  void pack(int tile, int key);
   void weights_and_slopes(int tile, Range keys, int columns, int row, int rows, std::uint64_t* bits) const;
   template <bool Masked>
-  void tiles_in_registers(int tile, int row, int rows, const std::uint64_t* bits) const;
+  void whole_tile(int tile, int row, int rows, const std::uint64_t* bits) const;
   void parameter_gradients(Range keys, int columns, int row, int rows, const std::uint64_t* bits) const;
   void score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const;
-  void add_around_mask(const float* key_rows, float* dkv, int keys, int row, int rows, const std::uint64_t* bits) const;
+  void add_around_mask(float* dkv, Range keys, int row, int rows, const std::uint64_t* bits) const;
 };
 
 /// weights [rows, 64] = P, slopes = the functor's; bits lose what a score of −∞ hides. Only the first `columns` of a
 /// tile hold keys.
-inline void GradientPiece::weights_and_slopes(int tile, Range keys, int columns, int row, int rows,
-                                              std::uint64_t* bits) const {
+template <class O>
+inline void GradientPiece<O>::weights_and_slopes(int tile, Range keys, int columns, int row, int rows,
+                                                 std::uint64_t* bits) const {
   const int d = plan.padded_head_dim;
-  product<false>(rows, columns, p.head_dim, s.queries + std::ptrdiff_t{row} * d, d,
-                 s.keys + std::ptrdiff_t{tile} * kTileKeys * d, kTileKeys, s.weights, kTileKeys);
+  product<false>(rows, columns, round_up(p.head_dim, kNumbers), s.queries + std::ptrdiff_t{row} * d, d, keys_of(tile),
+                 kTileKeys, s.weights, kTileKeys);
+  if (const float factor = O::factor(p); factor != 1)
+    for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.weights + i, load(s.weights + i) * factor);
   if (g.parameters)
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < kTileKeys; j += kLanes)
@@ -139,50 +134,63 @@ inline void GradientPiece::weights_and_slopes(int tile, Range keys, int columns,
       for (int j = 0; j < columns; ++j)
         if (s.weights[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
   }
-  for (int i = 0; i < rows; ++i) {
-    float* x = s.weights + i * kTileKeys;
-    for (int j = 0; j < columns; j += kLanes) {
-      const Vec e = exp2((load(x + j) - s.lse[row + i]) * kLog2E);
-      store(x + j, bits[i] == kAllBits ? e : select(lanes_of(bits[i] >> j), e, 0.0f));
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < kTileKeys; j += kLanes) {
+      float* x = s.weights + i * kTileKeys + j;
+      store(x, j < columns ? select(lanes_of(bits[i] >> j), O::weight(load(x), 1, s.lse[row + i]), 0.0f) : 0.0f);
     }
-  }
 }
 
-/// Where register tiles span all 64 keys and there is no functor: weights [rows, 64] = P and dscore = dS, each made
-/// before its tile leaves the registers, the same bits as the three steps below: 3% of the pass.
+/// Beside the products of dP's register tile its scores become weights: a vector of two rows at a time.
+template <class O, bool Masked>
+struct WeighRows {
+  static constexpr int kTimes = kTileRows / 2, kParts = kTileVecs;
+  const typename O::Scratch& s;
+  const std::uint64_t* bits;
+  float factor;
+  int row, first;  // the strip's, and of it the tile's first
+
+  [[gnu::always_inline]] void operator()(int i, int part) const {
+    const int at = first + 2 * i, j = part * kLanes;
+    Vec weight[2];
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      const int place = (at + k) * kTileKeys + j;
+      weight[k] = O::weight(load(s.dscore + place), factor, s.lse[row + at + k]);
+      if constexpr (Masked) weight[k] = select(lanes_of(bits[at + k] >> j), weight[k], 0.0f);
+      store(s.weights + place, weight[k]);
+    }
+    O::put_weights(s, at, j, weight[0], weight[1]);
+  }
+};
+
+/// P and dS as operands where register tiles span all 64 keys and there is no functor. Scores become weights beside the
+/// products of dP, as in weigh_in_registers(), and dS is made before its tile leaves the registers.
+template <class O>
 template <bool Masked>
-inline void GradientPiece::tiles_in_registers(int tile, int row, int rows, const std::uint64_t* bits) const {
+inline void GradientPiece<O>::whole_tile(int tile, int row, int rows, const std::uint64_t* bits) const {
   const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-  const float* keys = s.keys + std::ptrdiff_t{tile} * kTileKeys * d;
-  const float* values = s.values + std::ptrdiff_t{tile} * kTileKeys * v;
-  const auto each = [&](int i, Vec(&x)[kTileRows][kTileVecs], float* to, auto f) {
+  product<false>(round_up(rows, kTileRows), kTileKeys, round_up(p.head_dim, kNumbers),
+                 s.queries + std::ptrdiff_t{row} * d, d, keys_of(tile), kTileKeys, s.dscore, kTileKeys);
+  for (int i = 0; i < rows; i += kTileRows) {
+    Vec x[kTileRows][kTileVecs];
+    accumulate<Left::Upright>(s.dout + std::ptrdiff_t{row + i} * v, v, values_of(tile), kTileKeys,
+                              round_up(p.value_dim, kNumbers), x, WeighRows<O, Masked>{s, bits, O::factor(p), row, i});
 #pragma GCC unroll 8
     for (int k = 0; k < kTileRows; ++k)
 #pragma GCC unroll 8
       for (int j = 0; j < kTileVecs; ++j) {
-        const int at = (i + k) * kTileKeys + j * kLanes;
-        const Vec y = f(x[k][j], row + i + k, at);
-        if constexpr (Masked)
-          store(to + at, select(lanes_of(bits[i + k] >> j * kLanes), y, 0.0f));
-        else
-          store(to + at, y);
+        x[k][j] = load(s.weights + (i + k) * kTileKeys + j * kLanes) * (x[k][j] - s.delta[row + i + k]);
+        if constexpr (Masked) x[k][j] = select(lanes_of(bits[i + k] >> j * kLanes), x[k][j], 0.0f);
       }
-  };
-  for (int i = 0; i < rows; i += kTileRows) {
-    Vec x[kTileRows][kTileVecs];
-    accumulate<Left::Upright>(s.queries + std::ptrdiff_t{row + i} * d, d, keys, kTileKeys, p.head_dim, x);
-    each(i, x, s.weights, [&](Vec y, int r, int) { return exp2((y - s.lse[r]) * kLog2E); });
-  }
-  for (int i = 0; i < rows; i += kTileRows) {
-    Vec x[kTileRows][kTileVecs];
-    accumulate<Left::Upright>(s.dout + std::ptrdiff_t{row + i} * v, v, values, kTileKeys, p.value_dim, x);
-    each(i, x, s.dscore, [&](Vec y, int r, int at) { return load(s.weights + at) * (y - s.delta[r]); });
+    O::put_dscores(s, i, x);
   }
 }
 
 /// What the numbers inside the functor receive from a tile: dS before the functor's slope, times theirs.
-inline void GradientPiece::parameter_gradients(Range keys, int columns, int row, int rows,
-                                               const std::uint64_t* bits) const {
+template <class O>
+inline void GradientPiece<O>::parameter_gradients(Range keys, int columns, int row, int rows,
+                                                  const std::uint64_t* bits) const {
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < kTileKeys; j += kLanes) {
       const int at = i * kTileKeys + j;
@@ -198,82 +206,96 @@ inline void GradientPiece::parameter_gradients(Range keys, int columns, int row,
 }
 
 /// dscore [rows, 64]: dP becomes dS.
-inline void GradientPiece::score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const {
+template <class O>
+inline void GradientPiece<O>::score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const {
   for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < columns; j += kLanes) {
+    for (int j = 0; j < kTileKeys; j += kLanes) {
       const int at = i * kTileKeys + j;
-      Vec ds = load(s.weights + at) * (load(s.dscore + at) - s.delta[row + i]);
-      if (p.score.self) ds = ds * load(s.slopes + at);
-      store(s.dscore + at, bits[i] == kAllBits ? ds : select(lanes_of(bits[i] >> j), ds, 0.0f));
+      Vec ds = 0.0f;
+      if (j < columns) {
+        ds = load(s.weights + at) * (load(s.dscore + at) - s.delta[row + i]);
+        if (p.score.self) ds = ds * load(s.slopes + at);
+      }
+      store(s.dscore + at, select(lanes_of(bits[i] >> j), ds, 0.0f));
     }
 }
 
 /// The three sums where NaN or infinity lies behind some row's mask: 0 · NaN must not leak, so what is hidden is
 /// stepped over.
-inline void GradientPiece::add_around_mask(const float* key_rows, float* dkv, int keys, int row, int rows,
-                                           const std::uint64_t* bits) const {
+template <class O>
+inline void GradientPiece<O>::add_around_mask(float* dkv, Range keys, int row, int rows,
+                                              const std::uint64_t* bits) const {
   const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-  const auto add = [](float factor, const float* from, float* to, int n) {
+  const auto add = [](float factor, const auto* from, float* to, int n) {
     for (int i = 0; i < n; i += kLanes) store(to + i, fma(factor, load(from + i), load(to + i)));
   };
-  for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < keys; ++j) {
+  for (int j = 0; j < keys.end - keys.begin; ++j, dkv += row_floats) {
+    F32Gradients::read_row(p.k, p.k_offset(w.batch, w.kv_head, keys.begin + j), p.head_dim, s.rows, d);
+    for (int i = 0; i < rows; ++i) {
       if (!(bits[i] >> j & 1)) continue;
       const float weight = s.weights[i * kTileKeys + j], ds = s.dscore[i * kTileKeys + j];
-      add(ds, s.queries + std::ptrdiff_t{row + i} * d, dkv + j * row_floats, d);
-      add(weight, s.dout + std::ptrdiff_t{row + i} * v, dkv + j * row_floats + d, v);
-      add(ds, key_rows + std::ptrdiff_t{j} * d, s.dq + std::ptrdiff_t{row + i} * d, d);
+      add(ds, s.queries + std::ptrdiff_t{row + i} * d, dkv, d);
+      add(weight, s.dout + std::ptrdiff_t{row + i} * v, dkv + d, v);
+      add(ds, s.rows, s.dq + std::ptrdiff_t{row + i} * d, d);
     }
+  }
 }
 
-/// Packs one tile of keys in the three ways that the products read it. True when all of it is finite.
-inline bool pack_tile(const Problem& p, const GradientPlan& plan, const GradientScratch& s, const Piece& w, int tile,
-                      int key) {
-  const std::ptrdiff_t at = std::ptrdiff_t{tile} * kTileKeys;
+/// Packs one tile of keys, from `key` on, in the three ways that the products read it.
+template <class O>
+inline void GradientPiece<O>::pack(int tile, int key) {
+  Number *keys = s.keys + (keys_of(tile) - s.keys), *values = s.values + (values_of(tile) - s.values),
+         *pairs = s.key_pairs + std::ptrdiff_t{tile} * kTileKeys * plan.padded_head_dim;
   bool finite = true;
   for (int j = 0; j < kTileKeys && j < w.keys - key; j += kLanes) {
     const int n = at_most(kLanes, w.keys - key - j);
     std::int64_t k[kLanes], v[kLanes];
     find_rows(p, w, p.k, key + j, n, k), find_rows(p, w, p.v, key + j, n, v);
-    float* values = s.values + at * plan.padded_value_dim;
-    finite = pack_rows(p.k, k, n, p.head_dim, s.key_rows + at * plan.padded_head_dim, j) && finite;
-    pack_turned(p.k, k, n, p.head_dim, s.rows, s.keys + at * plan.padded_head_dim, j);
-    pack_turned(p.v, v, n, p.value_dim, s.rows, values, j);
-    for (int d = 0; d < p.value_dim; ++d)
-      for (int i = 0; i < kLanes; ++i) finite = finite && values[d * kTileKeys + j + i] * 0 == 0;
+    finite = O::pack_pairs(p.k, k, n, p.head_dim, s, pairs, j) && finite;
+    O::pack_turned(p.k, k, n, p.head_dim, s, keys, j);
+    O::pack_turned(p.v, v, n, p.value_dim, s, values, j);
+    Vec poison = 0.0f;
+    for (int i = 0; i < round_up(p.value_dim, kNumbers) / kNumbers; ++i)
+      for (int part = 0; part < kNumbers; ++part)
+        poison = fma(load(values + (i * kTileKeys + j) * kNumbers + part * kLanes), 0.0f, poison);
+    finite = reduce_add(poison) == 0 && finite;
   }
-  return finite;
+  packed[tile] = true, keys_finite[tile] = finite;
 }
 
 /// One strip meets one tile of keys.
-inline void GradientPiece::fold(int tile, Range keys, int row, int rows) {
+template <class O>
+inline void GradientPiece<O>::fold(int tile, Range keys, int row, int rows) {
   std::uint64_t bits[kStrip];
   // Empty tiles are never computed, nor read.
   const Cover cover = look_up_mask(p, w, row, rows, keys, bits);
   if (cover == Cover::Empty) return;
-  if (!packed[tile]) keys_finite[tile] = pack_tile(p, plan, s, w, tile, keys.begin), packed[tile] = true;
+  if (!packed[tile]) pack(tile, keys.begin);
+  const bool finite = keys_finite[tile] && strip_finite[row / kStrip];
   const int d = plan.padded_head_dim, v = plan.padded_value_dim, n = keys.end - keys.begin,
             columns = round_up(n, kLanes);
-  const float* dout = s.dout + std::ptrdiff_t{row} * v;
-  const float* key_rows = s.key_rows + std::ptrdiff_t{tile} * kTileKeys * d;
+  const std::ptrdiff_t query = std::ptrdiff_t{row} * d, out = std::ptrdiff_t{row} * v;
   float* dkv = sums + keys.begin * row_floats;
-  if (kWeighsInRegisters && columns == kTileKeys && !p.score.self && !g.parameters) {
+  if (kWeighsInRegisters && finite && columns == kTileKeys && !p.score.self && !g.parameters) {
     for (int i = rows; i < round_up(rows, kTileRows); ++i) bits[i] = 0;
     if (cover == Cover::Full)
-      tiles_in_registers<false>(tile, row, rows, bits);
+      whole_tile<false>(tile, row, rows, bits);
     else
-      tiles_in_registers<true>(tile, row, rows, bits);
+      whole_tile<true>(tile, row, rows, bits);
   } else {
     weights_and_slopes(tile, keys, columns, row, rows, bits);
-    product<false>(rows, columns, p.value_dim, dout, v, s.values + std::ptrdiff_t{tile} * kTileKeys * v, kTileKeys,
+    product<false>(rows, columns, round_up(p.value_dim, kNumbers), s.dout + out, v, values_of(tile), kTileKeys,
                    s.dscore, kTileKeys);
     if (g.parameters) parameter_gradients(keys, columns, row, rows, bits);
     score_gradients(columns, row, rows, bits);
+    if (!finite) return add_around_mask(dkv, keys, row, rows, bits);
+    O::finish_strip(s, rows);
   }
-  if (!keys_finite[tile] || !strip_finite[row / kStrip]) return add_around_mask(key_rows, dkv, n, row, rows, bits);
-  product<true, Left::Turned>(n, v, rows, s.weights, kTileKeys, dout, v, dkv + d, row_floats);
-  product<true, Left::Turned>(n, d, rows, s.dscore, kTileKeys, s.queries + std::ptrdiff_t{row} * d, d, dkv, row_floats);
-  product<true>(rows, d, n, s.dscore, kTileKeys, key_rows, d, s.dq + std::ptrdiff_t{row} * d, d);
+  const int depth = round_up(rows, kNumbers);
+  product<true, Left::Turned>(n, v, depth, s.weight_pairs, kTileKeys, s.dout_pairs + out, v, dkv + d, row_floats);
+  product<true, Left::Turned>(n, d, depth, s.dscore_pairs, kTileKeys, s.query_pairs + query, d, dkv, row_floats);
+  product<true>(rows, d, round_up(n, kNumbers), s.dscores, kTileKeys,
+                s.key_pairs + std::ptrdiff_t{tile} * kTileKeys * d, d, s.dq + query, d);
 }
 
 inline GradientPlan plan_backward(const Problem& p) noexcept {
@@ -284,23 +306,25 @@ inline GradientPlan plan_backward(const Problem& p) noexcept {
   plan.key_tiles = at_least(1, at_most(kMostTiles, (256 << 10) / (kTileKeys * 4 * (2 * d + v))));
   const int rows = p.group() * p.queries;
   const int most = at_least(kStrip, at_most(1536, (3 << 20) / (4 * (2 * d + v))) / kStrip * kStrip);
-  plan.piece_rows = at_least(kStrip, at_most(most, round_up(rows, kStrip)));
-  // A dozen items keep threads busy; each split costs sums of its own, so short runs are not split.
+  // Eight items keep threads busy; each split costs sums of its own, so short runs are not split. (A dozen made two
+  // splits of 8 KV heads: clearing and adding up the other half took 7% of a bf16 pass over 2048 keys.)
   const int items = at_least(1, p.batches * p.kv_heads);
-  plan.splits = at_least(1, at_most((12 + items - 1) / items, rows / 512));
+  plan.splits = at_least(1, at_most((8 + items - 1) / items, rows / 512));
+  const int share = round_up((rows + plan.splits - 1) / plan.splits, kStrip), pieces = (share + most - 1) / most;
+  plan.piece_rows = at_least(kStrip, round_up((share + pieces - 1) / at_least(1, pieces), kStrip));
   plan.items = std::int64_t{p.batches} * p.kv_heads * plan.splits;
-  GradientScratch unused;
+  F32Gradients::Scratch unused;
   plan.scratch_bytes = lay_out(plan, nullptr, &unused);
   return plan;
 }
 
-inline void backward(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
-                     std::byte* memory) noexcept {
-  const FlushDenormals guard;
+template <class O>
+inline void backward_item(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
+                          std::byte* memory) {
   const int split = static_cast<int>(item % plan.splits), kv_head = static_cast<int>(item / plan.splits % p.kv_heads),
             batch = static_cast<int>(item / plan.splits / p.kv_heads);
   const int all = p.group() * p.queries_of(batch), share = round_up((all + plan.splits - 1) / plan.splits, kStrip);
-  GradientScratch s;
+  typename O::Scratch s;
   lay_out(plan, memory, &s);
   const std::ptrdiff_t row_floats = plan.padded_head_dim + plan.padded_value_dim;
   const std::int64_t first_key = p.kv_begin ? p.kv_begin[batch] : std::int64_t{batch} * p.keys;
@@ -308,7 +332,7 @@ inline void backward(const Problem& p, const GradientProblem& g, const GradientP
   const int end = at_most(all, (split + 1) * share);
   for (int first = split * share; first < end; first += plan.piece_rows) {
     const Piece w{batch, kv_head, first, at_most(plan.piece_rows, end - first), p.queries_of(batch), p.keys_of(batch)};
-    GradientPiece piece{p, g, plan, s, w, sums, row_floats, {}, {}, {}};
+    GradientPiece<O> piece{p, g, plan, s, w, sums, row_floats, {}, {}, {}};
     piece.begin();
     const Range span = visible_span(p, w);
     for (int key = span.begin; key < span.end; key += plan.key_tiles * kTileKeys) {
@@ -322,6 +346,18 @@ inline void backward(const Problem& p, const GradientProblem& g, const GradientP
     }
     piece.finish();
   }
+  if (const float factor = O::factor(p); factor != 1)
+    for (int key = 0; key < p.keys_of(batch); ++key)
+      for (int d = 0; d < plan.padded_head_dim; d += kLanes) {
+        float* dk = sums + key * row_floats + d;
+        store(dk, load(dk) * factor);
+      }
+}
+
+inline void backward(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
+                     std::byte* memory) noexcept {
+  const FlushDenormals guard;
+  backward_item<F32Gradients>(p, g, plan, item, memory);
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -9,6 +9,43 @@
 
 namespace fovea::FOVEA_ISA {
 
+/// Columns [first, first + kLanes) of to [padded dims / 2, kTileKeys, 2] = the transpose of n rows of x [dims], which
+/// start at the offsets `at`, zeros beyond them: a pair is moved as a float is. `rows` [kLanes, padded dims] is
+/// scratch.
+inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, bf16* to, int first) {
+  const int padded = round_up(dims, 2 * kLanes);
+  bf16* own = reinterpret_cast<bf16*>(rows);
+  for (int j = 0; j < kLanes; ++j) copy_row(x, j < n ? at[j] : 0, j < n ? dims : 0, own + j * padded, padded);
+  turn_rows(rows, padded / 2, reinterpret_cast<float*>(to), first);
+}
+
+/// to [padded, 2] = two rows [padded], one beside the other.
+inline void pair_rows(const bf16* even, const bf16* odd, int padded, bf16* to) {
+  std::uint32_t* pairs = reinterpret_cast<std::uint32_t*>(to);
+  for (int d = 0; d < padded; ++d)
+    pairs[d] = std::uint32_t{even[d].bits} | static_cast<std::uint32_t>(odd[d].bits) << 16;
+}
+
+/// Rows [first, first + kLanes) of to [kTileKeys / 2, padded dims, 2] = n rows of x [dims], which start at the offsets
+/// `at`, in pairs; zeros beyond them, and for what is not finite. True when every number is finite. `rows` [2, padded
+/// dims] is scratch.
+inline bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, bf16* to, int first) {
+  const int padded = round_up(dims, kLanes);
+  bf16 *even = reinterpret_cast<bf16*>(rows), *odd = even + padded;
+  unsigned all = 0x7f80u;  // exponents of all ones are what is not finite
+  bool every = true;
+  for (int j = 0; j < kLanes; j += 2) {
+    copy_row(x, j < n ? at[j] : 0, j < n ? dims : 0, even, padded);
+    copy_row(x, j + 1 < n ? at[j + 1] : 0, j + 1 < n ? dims : 0, odd, padded);
+    unsigned infinite = 0;
+    for (int d = 0; d < 2 * padded; ++d) infinite |= (even[d].bits & all) == all;
+    for (int d = 0; infinite && d < 2 * padded; ++d)
+      if (!finite(even[d])) even[d].bits = 0, every = false;
+    pair_rows(even, odd, padded, to + (first + j) * padded);
+  }
+  return every;
+}
+
 /// Queries [rows, padded head_dim] as they are; keys [padded head_dim / 2, 64, 2] and values [32, padded, 2] of a tile,
 /// a zero where a value is not finite; weights [kStrip, 64]. All in half of the room that f32 would take.
 struct Bf16Operands {
@@ -39,30 +76,11 @@ struct Bf16Operands {
   static Vec add_two(Vec sum, Pairs value, Pairs weight) { return dot(sum, value, weight); }
   static float factor(const Problem& p) { return static_cast<float>(p.scale); }
 
-  /// A pair is moved as a float is.
   static void pack_keys(const Problem& p, const std::int64_t* at, int n, const Scratch& s, bf16* to, int first) {
-    const int dims = round_up(p.head_dim, kDims);
-    bf16* rows = reinterpret_cast<bf16*>(s.rows);  // [kLanes, dims]
-    for (int j = 0; j < kLanes; ++j) copy_row(p.k, j < n ? at[j] : 0, j < n ? p.head_dim : 0, rows + j * dims, dims);
-    turn_rows(s.rows, dims / 2, reinterpret_cast<float*>(to), first);
+    pack_turned(p.k, at, n, p.head_dim, s.rows, to, first);
   }
   static bool pack_values(const Problem& p, const std::int64_t* at, int n, const Scratch& s, bf16* to, int first) {
-    const int padded = round_up(p.value_dim, kLanes);
-    bf16 *even = reinterpret_cast<bf16*>(s.rows), *odd = even + padded;
-    unsigned all = 0x7f80u;  // exponents of all ones are what is not finite
-    bool every = true;
-    for (int j = 0; j < kLanes; j += 2) {
-      copy_row(p.v, j < n ? at[j] : 0, j < n ? p.value_dim : 0, even, padded);
-      copy_row(p.v, j + 1 < n ? at[j + 1] : 0, j + 1 < n ? p.value_dim : 0, odd, padded);
-      unsigned infinite = 0;
-      for (int d = 0; d < 2 * padded; ++d) infinite |= (even[d].bits & all) == all;
-      for (int d = 0; infinite && d < 2 * padded; ++d)
-        if (!finite(even[d])) even[d].bits = 0, every = false;
-      std::uint32_t* pairs = reinterpret_cast<std::uint32_t*>(to) + (first + j) / 2 * padded;
-      for (int d = 0; d < padded; ++d)
-        pairs[d] = std::uint32_t{even[d].bits} | static_cast<std::uint32_t>(odd[d].bits) << 16;
-    }
-    return every;
+    return pack_pairs(p.v, at, n, p.value_dim, s.rows, to, first);
   }
 
   [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, Vec weight) {

@@ -28,6 +28,11 @@ inline Pairs broadcast_pair(const bf16* p) {
 inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
 inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
 inline void store_rounded(bf16* to, Vec x) { store(to, x); }
+inline void store_rounded_pairs(bf16* to, Vec first, Vec second) {
+  bf16 even[kLanes], odd[kLanes];
+  store(even, first), store(odd, second);
+  for (int i = 0; i < kLanes; ++i) to[2 * i] = even[i], to[2 * i + 1] = odd[i];
+}
 inline Vec dot(Vec sum, Pairs a, Pairs b) { return fma(a.first, b.first, fma(a.second, b.second, sum)); }
 
 }  // namespace fovea::FOVEA_ISA

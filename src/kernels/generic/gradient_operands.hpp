@@ -1,0 +1,98 @@
+// What the five products of a backward pass are made of: here f32 numbers, in gradient_operands_bf16.hpp pairs of bf16.
+// The pass (gradients.hpp) is written once on what such a struct says, as flash.hpp is on operands.hpp.
+#pragma once
+#include "kernels/generic/math.hpp"
+#include "kernels/generic/operands.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+/// Scratch of one item. T is the number that products are made of. Where rows or keys are summed over, a product reads
+/// pairs of them, [rows / 2, dims, 2]; in f32 those are the rows as they are, and the same memory.
+template <class T>
+struct GradientScratch {
+  T *queries, *query_pairs;  // [rows, padded head_dim], of f32 scaled
+  T *dout, *dout_pairs;      // [rows, padded value_dim]
+  float* dq;                 // [rows, padded head_dim], before the scale
+  float* lse;                // [rows]; +∞ for a row that sees nothing, so that its weights are 0
+  float* delta;              // [rows]
+  float* rows;               // [kLanes, the longer padded dim] before a transpose
+  T* keys;                   // of key_tiles tiles, as an operand of S: [padded head_dim, 64]
+  T* values;                 // of dP: [padded value_dim, 64]
+  T* key_pairs;              // of dQ: [64, padded head_dim]
+  float* weights;            // [kStrip, 64] scores, then P
+  float* dscore;             // [kStrip, 64] dP, then dS
+  T* weight_pairs;           // [kStrip, 64] P and dS as products read them
+  T *dscores, *dscore_pairs;
+  float* slopes;  // [kStrip, 64] of the functor
+  float* logits;  // [kStrip, 64] before the functor, where its own numbers have gradients
+  float* shares;  // [kStrip, 64] dS before the slope, likewise
+};
+template <class T>
+inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientScratch<T>* s) {
+  constexpr bool kPairs = Step<T>::kNumbers > 1;
+  std::size_t used = 0;
+  const auto take = [&](std::int64_t bytes) {
+    std::byte* at = base ? base + used : nullptr;  // null: only the size is asked for
+    used += static_cast<std::size_t>((bytes + 63) / 64 * 64);
+    return at;
+  };
+  const auto floats = [&](std::int64_t n) { return reinterpret_cast<float*>(take(n * 4)); };
+  const auto numbers = [&](std::int64_t n) { return reinterpret_cast<T*>(take(n * std::int64_t{sizeof(T)})); };
+  const std::int64_t r = plan.piece_rows, d = plan.padded_head_dim, v = plan.padded_value_dim,
+                     strip = kStrip * kTileKeys, tile = plan.key_tiles * kTileKeys, unit = kLanes * Step<T>::kNumbers;
+  s->queries = numbers(r * d), s->query_pairs = kPairs ? numbers(r * d) : s->queries;
+  s->dout = numbers(r * v), s->dout_pairs = kPairs ? numbers(r * v) : s->dout;
+  s->dq = floats(r * d), s->lse = floats(r), s->delta = floats(r);
+  s->rows = floats(kLanes * (d > v ? d : v));
+  s->keys = numbers(tile * ((d + unit - 1) / unit * unit)), s->values = numbers(tile * ((v + unit - 1) / unit * unit));
+  s->key_pairs = numbers(tile * d);
+  s->weights = floats(strip), s->dscore = floats(strip);
+  s->weight_pairs = kPairs ? numbers(strip) : reinterpret_cast<T*>(s->weights);
+  s->dscores = kPairs ? numbers(strip) : reinterpret_cast<T*>(s->dscore);
+  s->dscore_pairs = kPairs ? numbers(strip) : s->dscores;
+  s->slopes = floats(strip), s->logits = floats(strip), s->shares = floats(strip);
+  return used;
+}
+
+struct F32Gradients {
+  using Number = float;
+  using Scratch = GradientScratch<float>;
+  static constexpr int kDims = kLanes;  // turned keys and values are filled up to a multiple of it
+
+  /// to [padded] = a row of x [n], zeros behind.
+  static void read_row(const Operand& x, std::int64_t offset, int n, float* to, int padded) {
+    widen_row(x, offset, n, to);
+    for (int d = n; d < padded; ++d) to[d] = 0;
+  }
+  static void read_query(const Problem& p, std::int64_t offset, float* to, int padded) {
+    read_row(p.q, offset, p.head_dim, to, padded);
+    for (int d = 0; d < padded; d += kLanes) store(to + d, load(to + d) * static_cast<float>(p.scale));
+  }
+  /// What a sum of products is multiplied with to be a score, and dK's with in the end.
+  static float factor(const Problem&) { return 1; }
+  /// Rows that were read become operands.
+  static void finish_rows(const Scratch&, int, int, int) {}
+
+  static void pack_turned(const Operand& x, const std::int64_t* at, int n, int dims, const Scratch& s, float* to,
+                          int first) {
+    FOVEA_ISA::pack_turned(x, at, n, dims, s.rows, to, first);
+  }
+  /// True when every number is finite.
+  static bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, const Scratch&, float* to,
+                         int first) {
+    return pack_rows(x, at, n, dims, to, first);
+  }
+
+  static Vec weight(Vec sum, float, float lse) { return exp2((sum - lse) * kLog2E); }
+  /// P of two rows, the first the i-th of a strip, and kLanes keys from j on, which lie in weights.
+  static void put_weights(const Scratch&, int, int, Vec, Vec) {}
+  /// dS of kTileRows rows from the i-th on leaves the registers.
+  template <int Vecs>
+  [[gnu::always_inline]] static void put_dscores(const Scratch& s, int i, const Vec (&x)[kTileRows][Vecs]) {
+    store_tile<false>(x, s.dscore + i * kTileKeys, kTileKeys);
+  }
+  /// P, dS [rows, 64] in memory become operands.
+  static void finish_strip(const Scratch&, int) {}
+};
+
+}  // namespace fovea::FOVEA_ISA
