@@ -54,8 +54,7 @@ template <class F>
 inline double sum_of_runs(const float* x, std::int64_t n, F f) {
   constexpr std::int64_t kRun = 1024;
   double sum = 0;
-  for (std::int64_t i = 0; i < n; i += kRun)
-    sum += static_cast<double>(sum_over(x + i, n - i < kRun ? n - i : kRun, f));
+  for (std::int64_t i = 0; i < n; i += kRun) sum += sum_over(x + i, n - i < kRun ? n - i : kRun, f);
   return sum;
 }
 inline double sum(const float* x, std::int64_t n) noexcept {

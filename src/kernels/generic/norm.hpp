@@ -11,11 +11,10 @@ struct Moments {
 
 template <bool Centred>
 inline Moments moments(const float* x, int width, float eps) {
-  const auto n = static_cast<float>(width);
-  const float mean = Centred ? sum_over(x, width, [](Vec v) { return v; }) / n : 0;
-  const float variance = sum_over(x, width, [&](Vec v) { return (v - mean) * (v - mean); }) / n;
+  const float mean = Centred ? static_cast<float>(sum_over(x, width, [](Vec v) { return v; }) / width) : 0;
+  const double variance = sum_over(x, width, [&](Vec v) { return (v - mean) * (v - mean); }) / width;
   // One rounding: an error here is shared by the whole row, and doesn't average out in what is made of it.
-  return {mean, static_cast<float>(1 / __builtin_sqrt(static_cast<double>(variance) + static_cast<double>(eps)))};
+  return {mean, static_cast<float>(1 / __builtin_sqrt(variance + static_cast<double>(eps)))};
 }
 
 inline void layer_norm(const float* x, int rows, int width, const float* gain, const float* shift, float eps,
@@ -43,12 +42,12 @@ inline void rms_norm(const float* x, int rows, int width, const float* gain, flo
 template <bool Centred>
 inline void norm_backward(const float* x, const float* dy, int rows, int width, const float* gain, float eps, float* dx,
                           float* dgain, float* dshift) {
-  const auto n = static_cast<float>(width);
+  const auto mean = [width](double sum) { return static_cast<float>(sum / width); };
   for (int r = 0; r < rows; ++r, x += width, dy += width, dx += width) {
     const Moments m = moments<Centred>(x, width, eps);
-    const float g_mean = Centred ? sum_over(dy, gain, width, [](Vec d, Vec g) { return d * g; }) / n : 0;
+    const float g_mean = Centred ? mean(sum_over(dy, gain, width, [](Vec d, Vec g) { return d * g; })) : 0;
     for (int i = 0; i < width; ++i) dx[i] = dy[i] * gain[i];
-    const float along = sum_over(x, dx, width, [&](Vec v, Vec g) { return (v - m.mean) * m.inverse * g; }) / n;
+    const float along = mean(sum_over(x, dx, width, [&](Vec v, Vec g) { return (v - m.mean) * m.inverse * g; }));
     map(x, dx, width, dx, [&](Vec v, Vec g) { return (g - g_mean - (v - m.mean) * m.inverse * along) * m.inverse; });
     for (int i = 0; i < width; ++i) dgain[i] += dy[i] * ((x[i] - m.mean) * m.inverse);
     for (int i = 0; dshift && i < width; ++i) dshift[i] += dy[i];

@@ -42,8 +42,9 @@ inline void map(const float* x, const float* y, std::int64_t n, float* z, F f) {
 }
 
 /// Sum of f(x, y) over x [n], y [n]. Four sums side by side: none waits for another's addition, and each rounds less.
+/// Their lanes are added up in double, for what a row is divided by is an error that all of the row shares.
 template <class F>
-inline float sum_over(const float* x, const float* y, std::int64_t n, F f) {
+inline double sum_over(const float* x, const float* y, std::int64_t n, F f) {
   Vec total = 0.0f;
   std::int64_t i = 0;
   if (n >= 4 * kLanes) {
@@ -55,11 +56,15 @@ inline float sum_over(const float* x, const float* y, std::int64_t n, F f) {
   }
   for (; i + kLanes <= n; i += kLanes) total = total + f(load(x + i), load(y + i));
   if (i < n) total = total + select(first_lanes(n - i), f(load_part(x + i, n - i), load_part(y + i, n - i)), 0.0f);
-  return reduce_add(total);
+  float lanes[kLanes];
+  store(lanes, total);
+  double sum = 0;
+  for (const float lane : lanes) sum += static_cast<double>(lane);
+  return sum;
 }
 /// Sum of f(x) over x [n].
 template <class F>
-inline float sum_over(const float* x, std::int64_t n, F f) {
+inline double sum_over(const float* x, std::int64_t n, F f) {
   return sum_over(x, x, n, [&](Vec v, Vec) { return f(v); });
 }
 

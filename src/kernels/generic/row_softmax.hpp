@@ -14,15 +14,15 @@ inline void row_softmax(const float* x, int rows, int width, float* y, float* ls
     float top = reduce_max(highest);
     for (; i < width; ++i) top = x[i] > top ? x[i] : top;  // a NaN shows in the sum
     if (!y) {
-      const float sum = sum_over(x, width, [&](Vec v) { return exp(v - top); });
+      const double sum = sum_over(x, width, [&](Vec v) { return exp(v - top); });
       lse[r] = top + static_cast<float>(__builtin_log(sum));
       continue;
     }
     if (y != x)
       for (int j = 0; j < width; ++j) y[j] = x[j];
     map(y, width, y, [&](Vec v) { return exp(v - top); });
-    const float sum = sum_over(y, width, [](Vec v) { return v; });
-    map(y, width, y, [&](Vec v) { return v / sum; });
+    const double sum = sum_over(y, width, [](Vec v) { return v; });
+    map(y, width, y, [&](Vec v) { return v / static_cast<float>(sum); });
     if (lse) lse[r] = top + static_cast<float>(__builtin_log(sum));
     y += width;
   }
