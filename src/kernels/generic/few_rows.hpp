@@ -8,8 +8,6 @@
 // depends on the number of keys and heads alone, so a sequence has the same bits in any batch, on any number of
 // threads.
 #pragma once
-#include <type_traits>
-
 #include "kernels/generic/few_products.hpp"
 #include "kernels/generic/softmax.hpp"
 
@@ -31,11 +29,9 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
     }
     return;
   }
-  const auto lie = [&](auto* data) {
-    f(0, TileRows<std::remove_cvref_t<decltype(*data)>>{data, x.head, tile.at, tile.n, heads, due});
-  };
+  const auto lie = [&]<class T>(const T* data) { f(0, TileRows<T>{data, x.head, tile.at, tile.n, heads, due}); };
   if (x.dtype == DType::BF16) return lie(static_cast<const bf16*>(x.data));
-  if constexpr (std::is_same_v<typename O::Number, float>) {
+  if constexpr (Step<typename O::Number>::kNumbers == 1) {
     if (x.dtype == DType::F32) lie(static_cast<const float*>(x.data));
     if (x.dtype == DType::F16) lie(static_cast<const f16*>(x.data));
   }

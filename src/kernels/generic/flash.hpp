@@ -2,21 +2,20 @@
 //
 // One piece of work owns up to Plan::query_rows rows: queries of one batch row and one KV head, over all query heads
 // that share it, so each key and value is read and packed once for all of them. For every block of Plan::key_tiles
-// tiles of 64 keys, packed as f32 into L2, and every strip of 48 rows:
+// tiles of 64 keys, packed into L2, and every strip of 48 rows:
 //
 //   product  S = Q·Kᵀ             [48, 64]
-//   softmax  P = e^(S − base), l += ΣP; with AVX-512 six rows at a time, before S leaves the registers
+//   softmax  P = e^(S − base), l += ΣP; with AVX-512 six rows at a time, beside the products of the next six
 //   product  O += P·V             [48, value_dim]
 //
-// With a functor S goes through memory (12 KB, in L1): the functor in place, −∞ where the mask hides, then the softmax.
-// Written once on operands (operands.hpp): f32, or pairs of bf16, whose products take half the slots.
+// With a functor S goes through memory as a whole (12 KB, in L1): the functor in place, −∞ where the mask hides, then
+// the softmax. Written once on operands (operands.hpp): f32, or pairs of bf16, whose products take half the slots.
 // The sink is the seed (base = sink, l = 1, O = 0).
 //
-// Slots of the two FMA ports for 16 scores: 2·head_dim for the products, some 14 for the softmax (softmax.hpp), so at
-// most 90% of the ceiling at head_dim 64 and 95% at 128; the ends of register tiles take 5%. Packing an element costs
-// about a cycle beside `rows / 16` cycles of FMA, but rows of keys lie in pages of their own where heads stand side by
-// side: to ask memory for one line takes 20 cycles when many are asked for at once. So they are asked for a row at a
-// time, between register tiles, a block ahead.
+// Slots of the FMA ports for 16 scores: 2·head_dim for the products (half of that on pairs), 7 to 13 for the softmax
+// (softmax.hpp), so of f32 at most 90 to 95% of the ceiling at head_dim 64; the ends of register tiles take 2 to 5%.
+// Packing an element costs about a cycle beside `rows / 16` cycles of FMA, all of a block at once: to ask memory for a
+// few rows between register tiles waits for their pages as long as it gains.
 #pragma once
 #include "kernels/generic/few_rows.hpp"
 
@@ -107,9 +106,9 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   std::uint64_t bits[kStrip];
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
-  if (weighs_in_registers(p) && block.finite(tile)) {
+  if (weighs_beside(p) && block.finite(tile)) {
     const auto weigh = [&](const auto& probes) {
-      weigh_in_registers<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
+      weigh_beside<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
     };
     p.probes ? weigh(TileProbes{p, s, block.keys_of(tile).begin}) : weigh(NoProbes());
     return add_values(p, w, s, block, tile, row, round_up(rows, kTileRows), padded, bits);

@@ -165,7 +165,7 @@ struct WeighRows {
 };
 
 /// P and dS as operands where register tiles span all 64 keys and there is no functor. Scores become weights beside the
-/// products of dP, as in weigh_in_registers(), and dS is made before its tile leaves the registers.
+/// products of dP, as in weigh_beside(), and dS is made before its tile leaves the registers.
 template <class O>
 template <bool Masked>
 inline void GradientPiece<O>::whole_tile(int tile, int row, int rows, const std::uint64_t* bits) const {
@@ -276,7 +276,7 @@ inline void GradientPiece<O>::fold(int tile, Range keys, int row, int rows) {
             columns = round_up(n, kLanes);
   const std::ptrdiff_t query = std::ptrdiff_t{row} * d, out = std::ptrdiff_t{row} * v;
   float* dkv = sums + keys.begin * row_floats;
-  if (kWeighsInRegisters && finite && columns == kTileKeys && !p.score.self && !g.parameters) {
+  if (kTileSpansKeys && finite && columns == kTileKeys && !p.score.self && !g.parameters) {
     for (int i = rows; i < round_up(rows, kTileRows); ++i) bits[i] = 0;
     if (cover == Cover::Full)
       whole_tile<false>(tile, row, rows, bits);

@@ -6,7 +6,8 @@
 // depends on its own scores alone, never on how rows are grouped.
 //
 // Cost of 16 scores on AVX-512, in slots of the two FMA ports: max, sub, mul, reduce, 6 FMA, scalef (2), add = 13,
-// beside 2·head_dim of the products: 10% at head_dim 64. One FMA for sub and mul would save a slot, but leave the
+// beside 2·head_dim of the products: 10% at head_dim 64. Where additions have ports of their own (Zen), 7, and of
+// those ports 8: max, sub, reduce (2), scalef (2), add. One FMA for sub and mul would save a slot, but leave the
 // rounding of base·log2 e in the weight of the greatest score, which should be 1 exactly: a row that sees one key
 // copies its value.
 #pragma once
@@ -119,7 +120,7 @@ inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, in
 }
 
 /// Whether a register tile spans all 64 keys, so that scores can become weights before they leave the registers.
-inline constexpr bool kWeighsInRegisters = kTileVecs * kLanes == kTileKeys;
+inline constexpr bool kTileSpansKeys = kTileVecs * kLanes == kTileKeys;
 
 /// What is gathered while scores become weights: their sum, or what the problem's probes ask of keys from `first` on.
 struct NoProbes {
@@ -145,7 +146,7 @@ class TileProbes {
   using Row = TileSums;
   TileProbes(const Problem& p, const Scratch& s, int first)
       : p_(p), probes_(s.probes), stride_(probe_floats(p)), first_(first), lanes_(lane_numbers()) {}
-  /// The first key's score is kept. (Nor are the greatest found here: see weighs_in_registers().)
+  /// The first key's score is kept. (Nor are the greatest found here: see weighs_beside().)
   bool want() const { return first_ == 0; }
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases_probed(p_, s, scores, row, rows, padded, first_);
@@ -214,8 +215,8 @@ template <class O, bool Masked, class Probes, class F>
 }
 
 /// Of some 40 tiles of a row most hold one of its greatest scores so far, which are found in memory.
-inline bool weighs_in_registers(const Problem& p) {
-  return kWeighsInRegisters && !p.score.self && !(p.probes && p.probes->top > 0);
+inline bool weighs_beside(const Problem& p) {
+  return kTileSpansKeys && !p.score.self && !(p.probes && p.probes->top > 0);
 }
 
 /// A tile's scores become weights beside the next one's products, two vectors after every other step or so:
@@ -234,9 +235,9 @@ template <class O, bool Masked, class Probes>
 
 /// Weights [rows, 64] of a strip and a packed tile of keys; bits [kStrip] of its mask, whose cover is known.
 template <class O, class Probes>
-inline void weigh_in_registers(const Problem& p, const Scratch& s, const typename O::Number* keys, int row, int rows,
-                               Cover cover, std::uint64_t* bits, int padded, const Probes& probes) {
-  if constexpr (kWeighsInRegisters) {
+inline void weigh_beside(const Problem& p, const Scratch& s, const typename O::Number* keys, int row, int rows,
+                         Cover cover, std::uint64_t* bits, int padded, const Probes& probes) {
+  if constexpr (kTileSpansKeys) {
     const int whole = round_up(rows, kTileRows);
     for (int i = rows; i < whole; ++i) bits[i] = 0;
     const auto weigh = cover == Cover::Full ? weigh_strip<O, false, Probes> : weigh_strip<O, true, Probes>;

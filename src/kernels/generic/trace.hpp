@@ -107,7 +107,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
   const int length = p.queries_of(t.batch), n = p.keys_of(t.batch), count = t.queries.end - t.queries.begin;
   const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
   const Piece w{t.batch, t.head / p.group(), t.head % p.group() * length + t.queries.begin, count, length, n};
-  const bool few = few_rows(p, t.batch), in_registers = !t.rows && !few && weighs_in_registers(p);
+  const bool few = few_rows(p, t.batch), in_registers = !t.rows && !few && weighs_beside(p);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
   begin_known_rows(p, w, t, s, padded);
@@ -125,7 +125,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (cover == Cover::Empty) continue;
         for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (in_registers) {
-          weigh_in_registers<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, NoProbes());
+          weigh_beside<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, NoProbes());
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);
