@@ -282,8 +282,7 @@ Job declare_bench(Flags& flags) {
   flags
       .add_flag("--decode", o->decode,
                 "one query over the keys of --shape or --kv: the fraction is of the read bandwidth or of the products, "
-                "whichever "
-                "takes longer")
+                "whichever takes longer")
       ->group("Problem");
   flags
       .add_option("--page-size", o->page_size,

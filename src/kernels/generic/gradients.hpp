@@ -306,10 +306,11 @@ inline GradientPlan plan_backward(const Problem& p) noexcept {
   plan.key_tiles = at_least(1, at_most(kMostTiles, (256 << 10) / (kTileKeys * 4 * (2 * d + v))));
   const int rows = p.group() * p.queries;
   const int most = at_least(kStrip, at_most(1536, (3 << 20) / (4 * (2 * d + v))) / kStrip * kStrip);
-  // Eight items keep threads busy; each split costs sums of its own, so short runs are not split. (A dozen made two
-  // splits of 8 KV heads: clearing and adding up the other half took 7% of a bf16 pass over 2048 keys.)
+  // Items keep threads busy, two dozen of them where there is much to do; but each split has sums of its own, which to
+  // clear and add up took 7% of a bf16 pass of 2048 rows in two. So eight items of 512 rows, or more of 2048.
   const int items = at_least(1, p.batches * p.kv_heads);
-  plan.splits = at_least(1, at_most((8 + items - 1) / items, rows / 512));
+  const auto split = [&](int wanted, int least) { return at_most((wanted + items - 1) / items, rows / least); };
+  plan.splits = at_least(1, at_least(split(8, 512), split(24, 2048)));
   const int share = round_up((rows + plan.splits - 1) / plan.splits, kStrip), pieces = (share + most - 1) / most;
   plan.piece_rows = at_least(kStrip, round_up((share + pieces - 1) / at_least(1, pieces), kStrip));
   plan.items = std::int64_t{p.batches} * p.kv_heads * plan.splits;
