@@ -30,15 +30,15 @@ class KeyBlock {
  public:
   using Number = typename O::Number;
 
-  KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, int half, Wanted wanted)
+  KeyBlock(const Problem& p, const Piece& w, const Scratch& s, const Plan& plan, Wanted wanted)
       : p_(p),
         w_(w),
         s_(s),
         with_values_(wanted == Wanted::KeysAndValues),
         key_numbers_(std::ptrdiff_t{kTileKeys} * round_up(p.head_dim, O::kDims)),
         value_numbers_(std::ptrdiff_t{kTileKeys} * plan.padded_value_dim),
-        keys_(O::keys(s) + half * plan.key_tiles * key_numbers_),
-        values_(O::values(s) + half * plan.key_tiles * value_numbers_) {}
+        keys_(O::keys(s)),
+        values_(O::values(s)) {}
   /// Holds keys [range.begin, range.end) from now on.
   void pack(Range range) {
     range_ = range;
@@ -127,7 +127,7 @@ inline Plan plan(const Problem& p) noexcept {
   Plan plan;
   plan.padded_value_dim = round_up(p.value_dim, kLanes);
   const int row_bytes = 4 * (p.head_dim + plan.padded_value_dim);
-  // Two blocks of K and V take less than half of a 1 MB L2; the state of a piece streams past them once a block.
+  // A block of K and V takes a fifth of a 1 MB L2; the state of a piece streams past it once a block.
   plan.key_tiles = at_least(1, at_most(kMostKeyTiles, (192 << 10) / (kTileKeys * row_bytes)));
   int longest = 0;
   std::int64_t all = 0;
@@ -159,11 +159,9 @@ template <class O>
 inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, const Scratch& s) {
   const int padded = plan.padded_value_dim, block_keys = plan.key_tiles * kTileKeys;
   const Range span = visible_span(p, w);
-  // Two in turn: packed where the last one was just read, the next costs 4% of the pass (Zen 5).
-  KeyBlock<O> blocks[2] = {{p, w, s, plan, 0, Wanted::KeysAndValues}, {p, w, s, plan, 1, Wanted::KeysAndValues}};
-  int now = 0, key = span.begin;
+  KeyBlock<O> block(p, w, s, plan, Wanted::KeysAndValues);
+  int key = span.begin;
   do {  // once even when no key is visible: rows begin and end
-    KeyBlock<O>& block = blocks[now];
     block.pack({key, at_least(key, at_most(key + block_keys, span.end))});
     const bool first = key == span.begin, last = key + block_keys >= span.end;
     for (int row = 0; row < w.rows; row += kStrip) {
@@ -173,17 +171,21 @@ inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, co
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
       if (last) finish_rows(p, w, s, padded, row, rows), finish_probes(p, w, s, row, rows);
     }
-    now = 1 - now, key += block_keys;
+    key += block_keys;
   } while (key < span.end);
 }
 
-inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
+template <class O>
+inline void forward_on(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
   const FlushDenormals guard;
   const auto [w, split, partials] = item_of(p, plan, item);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
-  if (few_rows(p, w.batch)) return forward_few<F32Operands>(p, w, s, plan.padded_value_dim, split, partials);
-  forward_piece<F32Operands>(p, plan, w, s);
+  if (few_rows(p, w.batch)) return forward_few<O>(p, w, s, plan.padded_value_dim, split, partials);
+  forward_piece<O>(p, plan, w, s);
+}
+inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
+  forward_on<F32Operands>(p, plan, item, memory);
 }
 
 /// After all items: joins what runs of keys have left.

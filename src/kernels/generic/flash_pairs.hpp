@@ -12,12 +12,7 @@ namespace fovea::FOVEA_ISA {
 inline Plan plan_bf16(const Problem& p) noexcept { return kBase.plan(p); }
 
 inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
-  const FlushDenormals guard;
-  const auto [w, split, partials] = item_of(p, plan, item);
-  Scratch s;
-  lay_out(p, plan, plan.query_rows, memory, &s);
-  if (few_rows(p, w.batch)) return forward_few<Bf16Operands>(p, w, s, plan.padded_value_dim, split, partials);
-  forward_piece<Bf16Operands>(p, plan, w, s);
+  forward_on<Bf16Operands>(p, plan, item, memory);
 }
 
 inline GradientPlan plan_backward_bf16(const Problem& p) noexcept {

@@ -23,8 +23,8 @@ struct Scratch {
   float* bound;    // [rows] the base moves when a score exceeds this
   float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
   float* rows;     // [kLanes, padded head_dim] keys before the transpose
-  float* keys;     // [2, key_tiles, padded head_dim, 64]
-  float* values;   // [2, key_tiles, 64, padded]
+  float* keys;     // [key_tiles, padded head_dim, 64]
+  float* values;   // [key_tiles, 64, padded]
   float* sums;     // [kStrip, padded] of few rows: what a tile adds to out
   float* scores;   // [kStrip, 64]
   bf16* rounded;   // [kStrip, 64] weights, where they meet values as bf16
@@ -54,8 +54,8 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
         take(r),
         take(r * kLanes),
         take(kLanes * d),
-        take(2 * plan.key_tiles * kTileKeys * d),
-        take(2 * plan.key_tiles * kTileKeys * v),
+        take(plan.key_tiles * kTileKeys * d),
+        take(plan.key_tiles * kTileKeys * v),
         take(kStrip * v),
         take(kStrip * kTileKeys),
         reinterpret_cast<bf16*>(take(kStrip * kTileKeys / 2)),

@@ -111,7 +111,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
   begin_known_rows(p, w, t, s, padded);
-  KeyBlock<F32Operands> block(p, w, s, plan, 0, t.rows ? Wanted::KeysAndValues : Wanted::Keys);
+  KeyBlock<F32Operands> block(p, w, s, plan, t.rows ? Wanted::KeysAndValues : Wanted::Keys);
   const Range span = visible_span(p, w);
   for (int key = span.begin; key < span.end; key += block_keys) {
     block.pack({key, at_most(key + block_keys, span.end)});
