@@ -2,7 +2,8 @@
 
 #include <cstdlib>
 #include <memory>
-#include <new>
+
+#include "core/allocate.hpp"
 
 namespace fovea {
 
@@ -15,10 +16,8 @@ std::byte* thread_scratch(std::size_t bytes) {
   if (bytes > size) {
     memory.reset();
     size = 0;
-    const std::size_t rounded = (bytes + 63) / 64 * 64;
-    memory.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
-    if (!memory) throw std::bad_alloc();
-    size = rounded;
+    memory.reset(static_cast<std::byte*>(allocate(bytes)));
+    size = bytes;
   }
   return memory.get();
 }

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include <fmt/format.h>
 
 #include <fovea/tensor.hpp>
 
+#include "core/allocate.hpp"
 #include "core/checked.hpp"
 #include "core/convert.hpp"
 
@@ -49,12 +49,9 @@ Tensor::Tensor(DType dtype, Shape shape) : Tensor(unset(dtype, shape)) {
 }
 
 Tensor Tensor::unset(DType dtype, Shape shape) {
-  constexpr std::size_t kAlign = 64;
   const auto bytes = checked_product({shape.elements(), std::int64_t{size_of(dtype)}});
   if (!bytes) throw Error(fmt::format("a tensor {} {} needs more bytes than 2^63", name_of(dtype), shape.str()));
-  const std::size_t size = (static_cast<std::size_t>(std::max<std::int64_t>(*bytes, 1)) + kAlign - 1) / kAlign * kAlign;
-  void* memory = std::aligned_alloc(kAlign, size);
-  if (!memory) throw std::bad_alloc();
+  void* memory = allocate(static_cast<std::size_t>(std::max<std::int64_t>(*bytes, 1)));
   Tensor t(dtype, shape, memory,
            std::shared_ptr<const void>(memory, [](const void* p) { std::free(const_cast<void*>(p)); }));
   t.allocated_ = true;

@@ -5,15 +5,16 @@
 // tiles of 64 keys, packed into L2, and every strip of 48 rows:
 //
 //   product  S = Q·Kᵀ             [48, 64]
-//   softmax  P = e^(S − base), l += ΣP; with AVX-512 six rows at a time, beside the products of the next six
+//   softmax  P = e^(S − base), l += ΣP; with AVX-512 six rows at a time, beside the products of the next six, the last
+//            six beside the first of P·V
 //   product  O += P·V             [48, value_dim]
 //
 // With a functor S goes through memory as a whole (12 KB, in L1): the functor in place, −∞ where the mask hides, then
 // the softmax. Written once on operands (operands.hpp): f32, or pairs of bf16, whose products take half the slots.
 // The sink is the seed (base = sink, l = 1, O = 0).
 //
-// Slots of the FMA ports for 16 scores: 2·head_dim for the products (half of that on pairs), 7 to 13 for the softmax
-// (softmax.hpp), so of f32 at most 90 to 95% of the ceiling at head_dim 64; the ends of register tiles take 2 to 5%.
+// Slots of the FMA ports for 16 scores: 2·head_dim for the products (half of that on pairs), 5 to 13 for the softmax
+// (softmax.hpp), so of f32 at most 91 to 96% of the ceiling at head_dim 64; the ends of register tiles take 2 to 5%.
 // Packing an element costs about a cycle beside `rows / 16` cycles of FMA, all of a block at once: to ask memory for a
 // few rows between register tiles waits for their pages as long as it gains.
 #pragma once
@@ -99,6 +100,22 @@ inline void add_values(const Problem& p, const Piece& w, const Scratch& s, const
     O::add_values_around_mask(p, w, s, block.keys_of(tile), block.values(tile), row, rows, padded, bits);
 }
 
+/// O += P·V of a strip whose last register tile holds scores still: they become weights beside the first tile's
+/// products.
+template <class O, class Probes>
+inline void add_values_beside(const Scratch& s, const typename O::Number* values, int row, int rows, int padded,
+                              const Probes& probes) {
+  const auto last = last_weights<O>(s, row, rows, probes);
+  constexpr int kMostTileRows = kTileRows * kTileVecs;  // of a tile of one vector
+  const auto add = [&](const auto& beside) {
+    product<true>(round_up(rows, kTileRows), padded, kTileKeys, O::weights(s), kTileKeys, values, padded,
+                  s.out + row * padded, padded, beside);
+  };
+  if (last.at >= kMostTileRows) return add(last);
+  last.whole();
+  add(Alone());
+}
+
 /// Folds one tile of keys into the rows of a strip.
 template <class O>
 inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock<O>& block, int tile, int row,
@@ -107,11 +124,13 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
   if (weighs_beside(p) && block.finite(tile)) {
-    const auto weigh = [&](const auto& probes) {
-      weigh_beside<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
-    };
-    p.probes ? weigh(TileProbes{p, s, block.keys_of(tile).begin}) : weigh(NoProbes());
-    return add_values(p, w, s, block, tile, row, round_up(rows, kTileRows), padded, bits);
+    if constexpr (kTileSpansKeys) {
+      const auto fold_on = [&](const auto& probes) {
+        weigh_beside<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
+        add_values_beside<O>(s, block.values(tile), row, rows, padded, probes);
+      };
+      return p.probes ? fold_on(TileProbes{p, s, block.keys_of(tile).begin}) : fold_on(NoProbes());
+    }
   }
   score_strip<O>(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
   if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);

@@ -99,12 +99,12 @@ template <bool Add, int Rows, int Vecs>
     }
 }
 
-/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes].
-template <bool Add, Left A, int Rows, int Vecs, class T>
+/// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes], with other work beside it as in accumulate().
+template <bool Add, Left A, int Rows, int Vecs, class T, class F = Alone>
 inline void register_tile(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc,
-                          int depth) {
+                          int depth, const F& beside = {}) {
   Vec sum[Rows][Vecs];
-  accumulate<A>(a, lda, b, ldb, depth, sum);
+  accumulate<A>(a, lda, b, ldb, depth, sum, beside);
   store_tile<Add>(sum, c, ldc);
 }
 
@@ -120,11 +120,15 @@ inline void remaining_rows(int rows, const T* a, std::ptrdiff_t lda, const T* b,
   }
 }
 
-template <bool Add, Left A, int Vecs, class T>
+template <bool Add, Left A, int Vecs, class T, class F>
 inline void column_of_tiles(int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
-                            std::ptrdiff_t ldc, int depth) {
+                            std::ptrdiff_t ldc, int depth, const F& beside) {
   constexpr int kRows = kTileRows * kTileVecs / Vecs;
   int i = 0;
+  if constexpr (F::kTimes > 0) {
+    register_tile<Add, A, kRows, Vecs>(a, lda, b, ldb, c, ldc, depth, beside);
+    i = kRows;
+  }
   for (; i + kRows <= rows; i += kRows)
     register_tile<Add, A, kRows, Vecs>(row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth);
   if constexpr (Vecs < kTileVecs)
@@ -134,21 +138,25 @@ inline void column_of_tiles(int rows, const T* a, std::ptrdiff_t lda, const T* b
 }
 
 /// The next columns of a product, Vecs vectors of them or fewer; returns how many vectors.
-template <bool Add, Left A, int Vecs = kTileVecs, class T>
+template <bool Add, Left A, int Vecs = kTileVecs, class T, class F = Alone>
 inline int next_columns(int vecs, int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
-                        std::ptrdiff_t ldc, int depth) {
+                        std::ptrdiff_t ldc, int depth, const F& beside = {}) {
   if constexpr (Vecs > 1)
     if (vecs < Vecs || vecs == Vecs + 1)  // five are 3 and 2: one alone asks for more loads than there are FMAs
-      return next_columns<Add, A, Vecs - 1>(vecs < Vecs ? vecs : Vecs - 1, rows, a, lda, b, ldb, c, ldc, depth);
-  column_of_tiles<Add, A, Vecs>(rows, a, lda, b, ldb, c, ldc, depth);
+      return next_columns<Add, A, Vecs - 1>(vecs < Vecs ? vecs : Vecs - 1, rows, a, lda, b, ldb, c, ldc, depth, beside);
+  column_of_tiles<Add, A, Vecs>(rows, a, lda, b, ldb, c, ldc, depth, beside);
   return Vecs;
 }
 
 /// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes, depth of kNumbers.
-template <bool Add, Left A = Left::Upright, class T>
+/// With work beside it, the first register tile gets that, and must be whole: kTileRows·kTileVecs rows are enough.
+template <bool Add, Left A = Left::Upright, class T, class F = Alone>
 inline void product(int rows, int columns, int depth, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb,
-                    float* c, std::ptrdiff_t ldc) {
-  for (int j = 0; j < columns;)
+                    float* c, std::ptrdiff_t ldc, const F& beside = {}) {
+  int j = 0;
+  if constexpr (F::kTimes > 0)
+    j = kLanes * next_columns<Add, A>(columns / kLanes, rows, a, lda, b, ldb, c, ldc, depth, beside);
+  while (j < columns)
     j += kLanes *
          next_columns<Add, A>((columns - j) / kLanes, rows, a, lda, b + j * Step<T>::kNumbers, ldb, c + j, ldc, depth);
 }

@@ -64,7 +64,7 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
   return used;
 }
 
-inline constexpr float kSlack = 1;  // how far a base may lag behind the greatest score
+inline constexpr float kSlack = 3;  // how far a base may lag behind the greatest score
 inline void set_base(const Scratch& s, int row, float base) {
   s.base[row] = base, s.bound[row] = base + kSlack;
   s.shift[row] = base == minus_infinity() ? 0.0f : base;

@@ -5,11 +5,11 @@
 // that may lag further is no faster, and the rounding of score − base would show in the greatest weights. A row's base
 // depends on its own scores alone, never on how rows are grouped.
 //
-// Cost of 16 scores on AVX-512, in slots of the two FMA ports: max, sub, mul, reduce, 6 FMA, scalef (2), add = 13,
-// beside 2·head_dim of the products: 10% at head_dim 64. Where additions have ports of their own (Zen), 7, and of
-// those ports 8: max, sub, reduce (2), scalef (2), add. One FMA for sub and mul would save a slot, but leave the
-// rounding of base·log2 e in the weight of the greatest score, which should be 1 exactly: a row that sees one key
-// copies its value.
+// Cost of 16 scores on AVX-512, in slots of the two FMA ports: max, sub, mul, add, lookup, reduce, 4 for the powers'
+// polynomial, scalef (2), add = 13, beside 2·head_dim of the products: 10% at head_dim 64. Where additions have ports
+// of their own (Zen), 5 and a part of the lookup, and of those ports 9. One FMA for sub and mul would save a slot, but
+// leave the rounding of base·log2 e in the weight of the greatest score, which should be 1 exactly: a row that sees one
+// key copies its value.
 #pragma once
 #include "kernels/generic/operands.hpp"
 #include "kernels/generic/probes.hpp"
@@ -186,6 +186,11 @@ struct Weigh {
     probes.finish(row + r, sums, s.scores + r * kTileKeys);
     store(s.sum + (row + r) * kLanes, load(s.sum + (row + r) * kLanes) + sums.total);
   }
+  /// All at once, beside nothing.
+  void whole() const {
+    for (int i = 0; i < kTimes; ++i)
+      for (int part = 0; part < kParts; ++part) (*this)(i, part);
+  }
 };
 
 /// Scores [kTileRows, 64] of rows from `row` on, and their bases raised where they must.
@@ -219,9 +224,10 @@ inline bool weighs_beside(const Problem& p) {
   return kTileSpansKeys && !p.score.self && !(p.probes && p.probes->top > 0);
 }
 
-/// A tile's scores become weights beside the next one's products, two vectors after every other step or so:
-/// exponentials need the ports of additions as much as those of FMAs, and would leave the latter half idle. Four
-/// vectors at a time fill the schedulers with chains that wait (Zen 5: 8 to 10% slower on bf16 products).
+/// Each register tile's scores become weights beside the next one's products, the last tile's stay scores. Two vectors
+/// after every other step or so: exponentials need the ports of additions as much as those of FMAs, and would leave the
+/// latter half idle. Four at a time fill the schedulers with chains that wait (Zen 5: 8 to 10% slower on bf16
+/// products).
 template <class O, bool Masked, class Probes>
 [[gnu::noinline]] inline void weigh_strip(const Problem& p, const Scratch& s, const typename O::Number* keys, int row,
                                           int rows, const std::uint64_t* bits, int padded, const Probes& probes) {
@@ -229,20 +235,22 @@ template <class O, bool Masked, class Probes>
   Weigh<O, Probes> weigh{s, probes, row, 0, {}};
   for (int i = kTileRows; i < rows; i += kTileRows, weigh.at += kTileRows)
     score_tile<O, Masked>(p, s, row + i, keys, bits + i, s.scores + i * kTileKeys, padded, probes, weigh);
-  for (int i = 0; i < kTileRows; ++i)
-    for (int part = 0; part < weigh.kParts; ++part) weigh(i, part);
 }
 
-/// Weights [rows, 64] of a strip and a packed tile of keys; bits [kStrip] of its mask, whose cover is known.
+/// Weights [rows, 64] of a strip and a packed tile of keys, but scores of its last register tile; bits [kStrip] of its
+/// mask, whose cover is known.
 template <class O, class Probes>
 inline void weigh_beside(const Problem& p, const Scratch& s, const typename O::Number* keys, int row, int rows,
                          Cover cover, std::uint64_t* bits, int padded, const Probes& probes) {
-  if constexpr (kTileSpansKeys) {
-    const int whole = round_up(rows, kTileRows);
-    for (int i = rows; i < whole; ++i) bits[i] = 0;
-    const auto weigh = cover == Cover::Full ? weigh_strip<O, false, Probes> : weigh_strip<O, true, Probes>;
-    weigh(p, s, keys, row, whole, bits, padded, probes);
-  }
+  const int whole = round_up(rows, kTileRows);
+  for (int i = rows; i < whole; ++i) bits[i] = 0;
+  const auto weigh = cover == Cover::Full ? weigh_strip<O, false, Probes> : weigh_strip<O, true, Probes>;
+  weigh(p, s, keys, row, whole, bits, padded, probes);
+}
+/// The last register tile's, which weigh_beside() leaves scores.
+template <class O, class Probes>
+inline Weigh<O, Probes> last_weights(const Scratch& s, int row, int rows, const Probes& probes) {
+  return {s, probes, row, round_up(rows, kTileRows) - kTileRows, {}};
 }
 
 }  // namespace fovea::FOVEA_ISA

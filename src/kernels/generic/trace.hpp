@@ -125,7 +125,9 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (cover == Cover::Empty) continue;
         for (int i = 0; i < rows && t.rows; ++i) t.visible[row + i] += __builtin_popcountll(bits[i]);
         if (in_registers) {
-          weigh_beside<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, NoProbes());
+          const NoProbes none;
+          weigh_beside<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, none);
+          last_weights<F32Operands>(s, row, rows, none).whole();
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);

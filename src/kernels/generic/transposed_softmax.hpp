@@ -94,7 +94,6 @@ inline void ColumnProbes::add(int column, Vec weight, Vec y, int key) const {
 
 /// What queries [column, column + kLanes) have summed shrinks where their greatest score rises above the base.
 inline void raise_bases(const StripState& s, int column, Vec most) {
-  constexpr float kSlack = 1;
   const Vec old = load(s.base + column);
   const Lanes raised = old + kSlack < most;
   if (!any(raised)) return;

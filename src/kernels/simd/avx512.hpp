@@ -5,6 +5,8 @@
 
 #include <fovea/dtype.hpp>
 
+#include "kernels/simd/powers.hpp"
+
 namespace fovea::FOVEA_ISA {
 
 inline constexpr int kLanes = 16;
@@ -54,9 +56,18 @@ inline Vec select(Lanes m, Vec a, Vec b) { return Vec(_mm512_mask_blend_ps(m.m, 
 inline Lanes lanes_of(std::uint64_t bits) { return {static_cast<__mmask16>(bits & 0xffff)}; }
 inline Vec round_to_int(Vec x) { return Vec(_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
 inline Vec scale_by_power_of_two(Vec x, Vec n) { return Vec(_mm512_scalef_ps(x.v, n.v)); }
-inline Vec bounded_exponent(Vec x) { return x; }
-inline Vec fraction(Vec x) { return Vec(_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)); }
-inline Vec scale_by_floor(Vec x, Vec y) { return Vec(_mm512_scalef_ps(x.v, y.v)); }
+struct Power {
+  Vec power, rest;
+};
+inline constexpr const float (&kPowerOfRest)[3] = kAboveStep;
+/// Rounded down, since with_octaves() takes ⌊x⌋: a sixteenth more would be the next octave's.
+inline Power power_of(Vec x) {
+  constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC, kFractionBits = 4;
+  const __m512 sixteenths = _mm512_add_round_ps(x.v, _mm512_set1_ps(786432.f), kDown);  // 1.5 · 2^19
+  const __m512 power = _mm512_permutexvar_ps(_mm512_castps_si512(sixteenths), _mm512_load_ps(kSixteenths));
+  return {Vec(power), Vec(_mm512_reduce_ps(x.v, kFractionBits << 4 | kDown))};
+}
+inline Vec with_octaves(Vec power, Vec x) { return Vec(_mm512_scalef_ps(power.v, x.v)); }
 inline bool any(Lanes m) { return m.m != 0; }
 inline std::uint64_t bits_of(Lanes m) { return m.m; }
 inline Vec after(Vec x, Vec before) {

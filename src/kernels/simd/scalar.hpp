@@ -10,6 +10,8 @@
 
 #include <fovea/dtype.hpp>
 
+#include "kernels/simd/powers.hpp"
+
 namespace fovea::FOVEA_ISA {
 
 inline constexpr int kLanes = 4;
@@ -72,15 +74,26 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   __builtin_memcpy(&factor, &power, sizeof factor);
   return Vec(x.v * factor);
 }
-/// What exp2() is made of. bounded_exponent() brings x into the range of the other two, and what is below it (−∞ too)
-/// to where scale_by_floor() gives 0. fraction(y) = y − ⌊y⌋; scale_by_floor(x, y) = x · 2^⌊y⌋.
-inline Vec bounded_exponent(Vec x) { return max(-127.0f, x); }
-inline Vec floor(Vec y) {
-  const Vec n = round_to_int(y);
-  return Vec(n.v > y.v ? n.v - 1.0f : n.v);
+/// What exp2() is made of: 2^x = with_octaves(power · 2^rest, x), with 2^rest by the coefficients kPowerOfRest. A
+/// façade takes the whole octaves of x into `power` at once, or leaves them to with_octaves(). What is below −127 comes
+/// to 0.
+struct Power {
+  Vec power, rest;
+};
+inline constexpr const float (&kPowerOfRest)[3] = kAroundStep;
+inline Power power_of(Vec x) {
+  const Floats y = max(-127.0f, x).v, magic = Vec(1572864.f).v;  // 1.5 · 2^20: the sum has room for eighths
+  const Floats eighths = y + magic;
+  typedef std::uint32_t Bits __attribute__((vector_size(16)));
+  Bits bits;
+  __builtin_memcpy(&bits, &eighths, sizeof bits);
+  const auto of = [&](int lane) { return static_cast<std::uint32_t>(kEighths.bits[bits[lane] & 7]); };
+  bits = Bits{of(0), of(1), of(2), of(3)} + (bits << kEighthsPlace);
+  Power p{{}, Vec(y - (eighths - magic))};
+  __builtin_memcpy(&p.power.v, &bits, sizeof bits);
+  return p;
 }
-inline Vec fraction(Vec y) { return y - floor(y); }
-inline Vec scale_by_floor(Vec x, Vec y) { return scale_by_power_of_two(x, floor(y)); }
+inline Vec with_octaves(Vec power, Vec) { return power; }
 inline bool any(Lanes m) { return (m.m[0] | m.m[1] | m.m[2] | m.m[3]) != 0; }
 inline std::uint64_t bits_of(Lanes m) {
   return static_cast<std::uint64_t>((m.m[0] & 1) | (m.m[1] & 2) | (m.m[2] & 4) | (m.m[3] & 8));
