@@ -93,6 +93,15 @@ inline void find_rows(const Problem& p, const Piece& w, const Operand& x, int ke
     if (++place == x.page_size) place = 0, ++page;
   }
 }
+/// Asks for up to kLanes rows of x (k or v) [dims] from `key` on, which are packed next. Where heads stand side by side
+/// each row is a few lines in a page of its own, which no prefetcher foresees; rows one after another come unasked.
+inline void ask_for_rows(const Problem& p, const Piece& w, const Operand& x, int key, int end, int dims) {
+  if (x.time == dims) return;
+  std::int64_t at[kLanes];
+  const int n = at_most(kLanes, end - key);
+  find_rows(p, w, x, key, n, at);
+  for (int j = 0; j < n; ++j) prefetch_row<0>(x, at[j], dims);
+}
 /// Rows of one head within a strip.
 struct Segment {
   int head, query, row, rows;
