@@ -175,6 +175,18 @@ inline Plan plan(const Problem& p) noexcept {
   return plan;
 }
 
+/// Asks for the queries of a strip that is to begin, or for the lines that its results will be written to.
+template <bool Results>
+inline void ask_for_strip(const Problem& p, const Piece& w, int row, int rows) {
+  for_segments(p, w, row, rows, [&](const Segment& g) {
+    for (int t = g.query; t < g.query + g.rows; ++t)
+      if constexpr (Results)
+        prefetch_row<1>(p.out, p.out_offset(w.batch, g.head, t), p.value_dim);
+      else
+        prefetch_row<0>(p.q, p.q_offset(w.batch, g.head, t), p.head_dim);
+  });
+}
+
 /// A piece of more than a few rows.
 template <class O>
 inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, const Scratch& s) {
@@ -187,6 +199,8 @@ inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, co
     const bool first = key == span.begin, last = key + block_keys >= span.end;
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
+      if (first) ask_for_strip<false>(p, w, row + kStrip, at_most(kStrip, w.rows - row - kStrip));
+      if (last) ask_for_strip<true>(p, w, row, rows);
       if (first) begin_rows<O>(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
       for (int tile = 0; tile < block.tiles(); ++tile)
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
