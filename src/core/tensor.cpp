@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -51,9 +50,8 @@ Tensor::Tensor(DType dtype, Shape shape) : Tensor(unset(dtype, shape)) {
 Tensor Tensor::unset(DType dtype, Shape shape) {
   const auto bytes = checked_product({shape.elements(), std::int64_t{size_of(dtype)}});
   if (!bytes) throw Error(fmt::format("a tensor {} {} needs more bytes than 2^63", name_of(dtype), shape.str()));
-  void* memory = allocate(static_cast<std::size_t>(std::max<std::int64_t>(*bytes, 1)));
-  Tensor t(dtype, shape, memory,
-           std::shared_ptr<const void>(memory, [](const void* p) { std::free(const_cast<void*>(p)); }));
+  const std::shared_ptr<const void> memory = allocate(static_cast<std::size_t>(std::max<std::int64_t>(*bytes, 1)));
+  Tensor t(dtype, shape, memory.get(), memory);
   t.allocated_ = true;
   return t;
 }
