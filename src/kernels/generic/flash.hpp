@@ -118,18 +118,49 @@ inline void add_values_beside(const Scratch& s, const typename O::Number* values
   add(Alone());
 }
 
+/// Of rows [0, n) of a strip those that see something of a tile, from the first to the last, from the start of a
+/// register tile on: along a diagonal half of the rows of a tile see nothing.
+inline Range seeing_rows(const std::uint64_t* bits, int n) {
+  Range rows{0, n};
+  while (rows.begin < n && bits[rows.begin] == 0) ++rows.begin;
+  while (rows.end > rows.begin && bits[rows.end - 1] == 0) --rows.end;
+  rows.begin = rows.begin / kTileRows * kTileRows;
+  return rows;
+}
+
+/// O += P·V of rows of which some are hidden from some: each register tile meets the keys that its rows see.
+template <class O>
+inline void add_seen_values(const Scratch& s, const typename O::Number* values, int row, int rows, int padded,
+                            const std::uint64_t* bits) {
+  constexpr int kNumbers = Step<typename O::Number>::kNumbers;
+  for (int i = 0; i < rows; i += kTileRows) {
+    std::uint64_t any = 0;
+    for (int r = i; r < i + kTileRows; ++r) any |= bits[r];
+    if (any == 0) continue;
+    const int first = __builtin_ctzll(any) / kNumbers * kNumbers, end = round_up(64 - __builtin_clzll(any), kNumbers);
+    product<true>(kTileRows, padded, end - first, O::weights(s) + i * kTileKeys + first, kTileKeys,
+                  values + first * padded, padded, s.out + (row + i) * padded, padded);
+  }
+}
+
 /// Folds one tile of keys into the rows of a strip.
 template <class O>
 inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBlock<O>& block, int tile, int row,
                  int rows, int padded) {
-  std::uint64_t bits[kStrip];
+  std::uint64_t all_bits[kStrip], *bits = all_bits;
   const Cover cover = look_up_mask(p, w, row, rows, block.keys_of(tile), bits);
   if (cover == Cover::Empty) return;  // never computed, nor read
+  if (cover == Cover::Partial) {
+    const Range seeing = seeing_rows(bits, rows);
+    row += seeing.begin, rows = seeing.end - seeing.begin, bits += seeing.begin;
+  }
   if (weighs_beside(p) && block.finite(tile)) {
     if constexpr (kTileSpansKeys) {
       const auto fold_on = [&](const auto& probes) {
         weigh_beside<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
-        add_values_beside<O>(s, block.values(tile), row, rows, padded, probes);
+        if (cover == Cover::Full) return add_values_beside<O>(s, block.values(tile), row, rows, padded, probes);
+        last_weights<O>(s, row, rows, probes).whole();
+        add_seen_values<O>(s, block.values(tile), row, rows, padded, bits);
       };
       return p.probes ? fold_on(TileProbes{p, s, block.keys_of(tile).begin}) : fold_on(NoProbes());
     }
