@@ -69,8 +69,8 @@ class KeyBlock {
     for (int first = 0; first < kTileKeys; first += kLanes) {
       const int n = at_most(kLanes, w_.keys - key - first);
       std::int64_t at[kLanes];
-      ask_for_rows(p_, w_, p_.k, key + first + kLanes, range_.end, p_.head_dim);
-      if (with_values_) ask_for_rows(p_, w_, p_.v, key + first + kLanes, range_.end, p_.value_dim);
+      ask_for_keys(p_, w_, p_.k, key + first + kLanes, range_.end, p_.head_dim);
+      if (with_values_) ask_for_keys(p_, w_, p_.v, key + first + kLanes, range_.end, p_.value_dim);
       find_rows(p_, w_, p_.k, key + first, n, at);
       O::pack_keys(p_, at, n, s_, keys_ + tile * key_numbers_, first);
       if (!with_values_) continue;

@@ -13,7 +13,7 @@ struct GradientScratch {
   T *queries, *query_pairs;  // [rows, padded head_dim], of f32 scaled
   T *dout, *dout_pairs;      // [rows, padded value_dim]
   float* dq;                 // [rows, padded head_dim], before the scale
-  float* lse;                // [rows]; +∞ for a row that sees nothing, so that its weights are 0
+  float* shift;              // [rows] of LSE, or of +∞ for a row that sees nothing, so that its weights are 0
   float* delta;              // [rows]
   float* rows;               // [kLanes, the longer padded dim] before a transpose
   T* keys;                   // of key_tiles tiles, as an operand of S: [padded head_dim, 64]
@@ -42,7 +42,7 @@ inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientSc
                      strip = kStrip * kTileKeys, tile = plan.key_tiles * kTileKeys, unit = kLanes * Step<T>::kNumbers;
   s->queries = numbers(r * d), s->query_pairs = kPairs ? numbers(r * d) : s->queries;
   s->dout = numbers(r * v), s->dout_pairs = kPairs ? numbers(r * v) : s->dout;
-  s->dq = floats(r * d), s->lse = floats(r), s->delta = floats(r);
+  s->dq = floats(r * d), s->shift = floats(r), s->delta = floats(r);
   s->rows = floats(kLanes * (d > v ? d : v));
   s->keys = numbers(tile * ((d + unit - 1) / unit * unit)), s->values = numbers(tile * ((v + unit - 1) / unit * unit));
   s->key_pairs = numbers(tile * d);
@@ -83,7 +83,9 @@ struct F32Gradients {
     return pack_rows(x, at, n, dims, to, first);
   }
 
-  static Vec weight(Vec sum, float, float lse) { return exp2((sum - lse) * kLog2E); }
+  /// Of LSE what weight() wants of it.
+  static float shift(float lse) { return lse; }
+  static Vec weight(Vec sum, float, float shift) { return exp2((sum - shift) * kLog2E); }
   /// P of two rows, the first the i-th of a strip, and kLanes keys from j on, which lie in weights.
   static void put_weights(const Scratch&, int, int, Vec, Vec) {}
   /// dS of kTileRows rows from the i-th on leaves the registers.

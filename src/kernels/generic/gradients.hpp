@@ -52,7 +52,7 @@ struct GradientPiece {
     for (int r = w.rows; r < whole; ++r) {
       for (int j = 0; j < d; ++j) s.queries[r * d + j] = Number(0.0f);
       for (int j = 0; j < v; ++j) s.dout[r * v + j] = Number(0.0f);
-      s.lse[r] = -minus_infinity(), s.delta[r] = 0;
+      s.shift[r] = O::shift(-minus_infinity()), s.delta[r] = 0;
     }
     O::finish_rows(s, whole, d, v);
   }
@@ -98,7 +98,7 @@ struct GradientPiece {
     }
     if (!(reduce_add(poison) == 0)) strip_finite[r / kStrip] = false;
     const std::int64_t at = p.lse_offset(w.batch, head, t);
-    s.lse[r] = p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at];
+    s.shift[r] = O::shift(p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at]);
     s.delta[r] = g.delta[at] = reduce_add(delta);
   }
   void pack(int tile, int key);
@@ -137,7 +137,7 @@ inline void GradientPiece<O>::weights_and_slopes(int tile, Range keys, int colum
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < kTileKeys; j += kLanes) {
       float* x = s.weights + i * kTileKeys + j;
-      store(x, j < columns ? select(lanes_of(bits[i] >> j), O::weight(load(x), 1, s.lse[row + i]), 0.0f) : 0.0f);
+      store(x, j < columns ? select(lanes_of(bits[i] >> j), O::weight(load(x), 1, s.shift[row + i]), 0.0f) : 0.0f);
     }
 }
 
@@ -156,7 +156,7 @@ struct WeighRows {
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
       const int place = (at + k) * kTileKeys + j;
-      weight[k] = O::weight(load(s.dscore + place), factor, s.lse[row + at + k]);
+      weight[k] = O::weight(load(s.dscore + place), factor, s.shift[row + at + k]);
       if constexpr (Masked) weight[k] = select(lanes_of(bits[at + k] >> j), weight[k], 0.0f);
       store(s.weights + place, weight[k]);
     }
@@ -250,6 +250,8 @@ inline void GradientPiece<O>::pack(int tile, int key) {
   for (int j = 0; j < kTileKeys && j < w.keys - key; j += kLanes) {
     const int n = at_most(kLanes, w.keys - key - j);
     std::int64_t k[kLanes], v[kLanes];
+    ask_for_keys(p, w, p.k, key + j + kLanes, w.keys, p.head_dim);
+    ask_for_keys(p, w, p.v, key + j + kLanes, w.keys, p.value_dim);
     find_rows(p, w, p.k, key + j, n, k), find_rows(p, w, p.v, key + j, n, v);
     finite = O::pack_pairs(p.k, k, n, p.head_dim, s, pairs, j) && finite;
     O::pack_turned(p.k, k, n, p.head_dim, s, keys, j);

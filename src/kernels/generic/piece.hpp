@@ -95,7 +95,7 @@ inline void find_rows(const Problem& p, const Piece& w, const Operand& x, int ke
 }
 /// Asks for up to kLanes rows of x (k or v) [dims] from `key` on, which are packed next. Where heads stand side by side
 /// each row is a few lines in a page of its own, which no prefetcher foresees; rows one after another come unasked.
-inline void ask_for_rows(const Problem& p, const Piece& w, const Operand& x, int key, int end, int dims) {
+inline void ask_for_keys(const Problem& p, const Piece& w, const Operand& x, int key, int end, int dims) {
   if (x.time == dims) return;
   std::int64_t at[kLanes];
   const int n = at_most(kLanes, end - key);
