@@ -15,8 +15,8 @@
 //
 // Slots of the FMA ports for 16 scores: 2·head_dim for the products (half of that on pairs), 5 to 13 for the softmax
 // (softmax.hpp), so of f32 at most 91 to 96% of the ceiling at head_dim 64; the ends of register tiles take 2 to 5%.
-// Packing an element costs about a cycle beside `rows / 16` cycles of FMA, all of a block at once: to ask memory for a
-// few rows between register tiles waits for their pages as long as it gains.
+// Packing an element costs about a cycle beside `rows / 16` cycles of FMA, all of a block at once; rows that lie apart
+// are asked for while the 16 before them are packed (asked for between register tiles they came no sooner).
 #pragma once
 #include "kernels/generic/few_rows.hpp"
 
@@ -124,7 +124,7 @@ inline Range seeing_rows(const std::uint64_t* bits, int n) {
   Range rows{0, n};
   while (rows.begin < n && bits[rows.begin] == 0) ++rows.begin;
   while (rows.end > rows.begin && bits[rows.end - 1] == 0) --rows.end;
-  rows.begin = rows.begin / kTileRows * kTileRows;
+  if (rows.begin < rows.end) rows.begin = rows.begin / kTileRows * kTileRows;
   return rows;
 }
 
@@ -152,6 +152,7 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
   if (cover == Cover::Empty) return;  // never computed, nor read
   if (cover == Cover::Partial) {
     const Range seeing = seeing_rows(bits, rows);
+    if (seeing.begin == seeing.end) return;
     row += seeing.begin, rows = seeing.end - seeing.begin, bits += seeing.begin;
   }
   if (weighs_beside(p) && block.finite(tile)) {
