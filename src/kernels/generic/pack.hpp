@@ -106,7 +106,9 @@ inline bool pack_rows(const Operand& x, const std::int64_t* at, int n, int dims,
     float* row = to + (first + j) * padded;
     for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
     if (j < n) widen_row(x, at[j], dims, row);
-    for (int d = 0; d < padded; d += kLanes) poison = fma(load(row + d), 0.0f, poison);
+    Vec own = 0.0f;  // each row's chain of FMAs waits for itself alone
+    for (int d = 0; d < padded; d += kLanes) own = fma(load(row + d), 0.0f, own);
+    poison = poison + own;
   }
   return reduce_add(poison) == 0.0f;
 }
