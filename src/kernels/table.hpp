@@ -47,10 +47,18 @@ struct AdamWStep {
   float eps, decay;     // decay: rate · weight_decay
 };
 
-/// Numbers one after another.
+/// Bytes one after another.
 struct MemoryRun {
-  const float* at = nullptr;
-  std::int64_t floats = 0;
+  const void* at = nullptr;
+  std::int64_t bytes = 0;
+};
+
+/// Part of a product's depth. The first run writes y, others add to what it holds, the last adds the bias too.
+struct DepthRun {
+  int begin, end, depth;
+  int size() const { return end - begin; }
+  bool first() const { return begin == 0; }
+  bool last() const { return end == depth; }
 };
 
 struct KernelTable {
@@ -69,10 +77,10 @@ struct KernelTable {
                   std::byte* scratch) noexcept;
   /// One head's rows and columns summed up, from q, k, v and p.lse. At most plan.query_rows queries.
   void (*trace)(const Problem&, const Plan&, const HeadTrace&, std::byte* scratch) noexcept;
-  /// y [rows, ldy] columns [64·panel, 64·panel + columns) = x [rows, in] · panel [in, 64] + bias [64]. Memory is asked
-  /// meanwhile for what the calls to come will read.
-  void (*linear)(int rows, int in, const float* x, const float* panel, const float* bias, float* y, std::ptrdiff_t ldy,
-                 int columns, MemoryRun next) noexcept;
+  /// y [rows, ldy], its first `columns`, = x [rows, ldx] · panel [depth, 64] + bias [64], a run of the depth at a time;
+  /// x holds the run's numbers, panel and bias all. Memory is asked meanwhile for what the calls to come will read.
+  void (*linear)(int rows, DepthRun run, const float* x, std::ptrdiff_t ldx, const float* panel, const float* bias,
+                 float* y, std::ptrdiff_t ldy, int columns, MemoryRun next) noexcept;
   /// c [outs, ldc], its first `columns`, = aᵀ · b, of a [rows, lda], `outs` columns of it, and b [rows, ldb].
   void (*linear_turned)(int rows, int outs, const float* a, std::ptrdiff_t lda, const float* b, std::ptrdiff_t ldb,
                         float* c, std::ptrdiff_t ldc, int columns) noexcept;
@@ -139,10 +147,10 @@ struct Bf16Table {
   GradientPlan (*plan_backward)(const Problem&) noexcept;
   void (*backward)(const Problem&, const GradientProblem&, const GradientPlan&, std::int64_t item,
                    std::byte* scratch) noexcept;
-  /// y [rows, ldy], its first `columns`, = x [rows, depth] · panel [depth / 2, width, 2] + bias [width]. depth is a
-  /// multiple of depth_unit, and rows of x follow up to a multiple of row_unit.
-  void (*linear)(int rows, int depth, const bf16* x, const bf16* panel, const float* bias, float* y, std::ptrdiff_t ldy,
-                 int columns) noexcept;
+  /// As KernelTable::linear, of a panel [depth / 2, width, 2]. Runs begin and end at multiples of depth_unit, and rows
+  /// of x follow up to a multiple of row_unit.
+  void (*linear)(int rows, DepthRun run, const bf16* x, std::ptrdiff_t ldx, const bf16* panel, const float* bias,
+                 float* y, std::ptrdiff_t ldy, int columns) noexcept;
   /// to [rows, padded] = from [rows, n], rows `stride` apart, rounded, zeros behind.
   void (*round_rows)(const float* from, std::ptrdiff_t stride, int rows, int n, bf16* to, int padded) noexcept;
   /// to [padded, 2]: pairs of two rows [n], rounded, zeros behind; a null `odd` is a row of zeros.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "ops/cut.hpp"
+#include "ops/panel_walk.hpp"
 
 namespace fovea {
 namespace {
@@ -19,23 +20,22 @@ struct PairSizes {
       : width(by.width), padded(filled_up(depth, by.depth_unit)), panels((columns + width - 1) / width) {}
 };
 
-/// X [rows, padded], as many rows more as the table wants: rows of a [rows, depth], or columns of a [depth, rows].
-Tensor left_operand(const Bf16Table& by, const float* a, bool turned, std::int64_t rows, std::int64_t depth,
-                    std::int64_t padded) {
-  const std::int64_t all = filled_up(rows, by.row_unit);
-  Tensor x = Tensor::unset(DType::BF16, {all, padded});
-  bf16* to = x.data<bf16>();
-  std::fill(to + rows * padded, to + all * padded, bf16());
-  for_runs(rows, kBlock, [&](std::int64_t first, std::int64_t last) {
-    const std::int64_t count = last - first;
-    std::vector<float> block(static_cast<std::size_t>(turned ? count * depth : 0));  // [count, depth]
-    for (std::int64_t d = 0; turned && d < depth; d += kBlock)
-      active_table().turn(a + d * rows + first, rows, static_cast<int>(std::min(kBlock, depth - d)),
-                          static_cast<int>(count), block.data() + d, depth);
-    by.round_rows(turned ? block.data() : a + first * depth, depth, static_cast<int>(count), static_cast<int>(depth),
-                  to + first * padded, static_cast<int>(padded));
+/// Rows [first, last) of X, as many more as the table wants, and of them a run of the depth: of a [rows, depth], or of
+/// columns of a [depth, rows]. to [last − first, stride], zeros behind the depth and the rows.
+void round_block(const Bf16Table& by, const float* a, bool turned, std::int64_t rows, std::int64_t depth,
+                 std::int64_t first, std::int64_t last, DepthRun run, bf16* to, std::int64_t stride) {
+  const std::int64_t there = std::min<std::int64_t>(depth, run.end) - run.begin;
+  std::fill(to + (last - first) * stride, to + filled_up(last - first, by.row_unit) * stride, bf16());
+  for_runs(last - first, kBlock, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t count = end - begin;
+    std::vector<float> block(static_cast<std::size_t>(turned ? count * there : 0));  // [count, there]
+    for (std::int64_t d = 0; turned && d < there; d += kBlock)
+      active_table().turn(a + (run.begin + d) * rows + first + begin, rows,
+                          static_cast<int>(std::min(kBlock, there - d)), static_cast<int>(count), block.data() + d,
+                          there);
+    by.round_rows(turned ? block.data() : a + (first + begin) * depth + run.begin, turned ? there : depth,
+                  static_cast<int>(count), static_cast<int>(there), to + begin * stride, static_cast<int>(stride));
   });
-  return x;
 }
 
 }  // namespace
@@ -62,20 +62,22 @@ Panels pack_bf16(const Bf16Products& by, const float* b, bool turned, std::int64
 }
 
 void multiply_bf16(const float* a, bool turned, std::int64_t rows, const Panels& b, const float* bias, float* c) {
-  constexpr std::int64_t kRun = 192;  // rows of one piece
   const Bf16Table& by = *b.by.table;
   const PairSizes n(by, b.depth, b.columns);
-  const Tensor x = left_operand(by, a, turned, rows, b.depth, n.padded);
   std::vector<float> biases(static_cast<std::size_t>(n.panels * n.width));  // zeros behind it or without it
   if (bias) std::copy_n(bias, b.columns, biases.begin());
-  const bf16 *left = x.data<bf16>(), *right = b.data.data<bf16>();
-  const std::int64_t blocks = (rows + kRun - 1) / kRun;
-  parallel_for(blocks * n.panels, [&](std::int64_t piece) {
-    const std::int64_t p = piece / blocks, row = piece % blocks * kRun, column = p * n.width;
-    by.linear(static_cast<int>(std::min(kRun, rows - row)), static_cast<int>(n.padded), left + row * n.padded,
-              right + column * n.padded, biases.data() + column, c + row * b.columns + column, b.columns,
-              static_cast<int>(std::min(n.width, b.columns - column)));
-  });
+  const PanelWalk<bf16> walk{rows, b.data.data<bf16>(), n.panels, n.padded, n.width};
+  Tensor rounded = Tensor::unset(DType::BF16, {filled_up(walk.block_rows(), by.row_unit), walk.stride()});
+  const auto near = [&](std::int64_t first, std::int64_t last, DepthRun run) {
+    round_block(by, a, turned, rows, b.depth, first, last, run, rounded.data<bf16>(), walk.stride());
+    return NearRows<bf16>{rounded.data<bf16>(), walk.stride()};
+  };
+  walk(near,
+       [&](int count, DepthRun run, NearRows<bf16> x, const bf16* panel, std::int64_t p, std::int64_t row, MemoryRun) {
+         const std::int64_t column = p * n.width;
+         by.linear(count, run, x.at, x.stride, panel, biases.data() + column, c + row * b.columns + column, b.columns,
+                   static_cast<int>(std::min(n.width, b.columns - column)));
+       });
 }
 
 }  // namespace fovea

@@ -6,12 +6,12 @@
 #include "kernels/registry.hpp"
 #include "ops/bf16_panels.hpp"
 #include "ops/cut.hpp"
+#include "ops/panel_walk.hpp"
 
 namespace fovea {
 namespace {
 
 constexpr std::int64_t kWidth = Panels::kWidth;
-constexpr std::int64_t kStaysNear = 1 << 17;  // floats: half of an L2 of 1 MB
 
 /// to [columns, rows], rows `to_stride` apart, of from [rows, columns], rows `from_stride` apart.
 void turn(const float* from, std::int64_t from_stride, std::int64_t rows, std::int64_t columns, float* to,
@@ -59,10 +59,6 @@ Panels empty_panels(std::int64_t depth, std::int64_t columns) {
   b.data = columns % kWidth == 0 ? Tensor::unset(DType::F32, shape) : Tensor(DType::F32, shape);
   return b;
 }
-
-/// Rows of one piece of work: 32 register tiles against a panel that stays in L2, fewer where there would be few
-/// pieces.
-std::int64_t rows_at_once(std::int64_t rows) { return rows >= 768 ? 192 : 48; }
 
 }  // namespace
 
@@ -127,21 +123,23 @@ void multiply(const float* a, std::int64_t rows, const Panels& b, const float* b
   if (!left.empty()) a = left.data<float>();
   std::vector<float> padded(static_cast<std::size_t>(b.count() * kWidth));  // the bias, zeros beyond it or without it
   if (bias) std::copy_n(bias, b.columns, padded.begin());
-  const std::int64_t run = rows_at_once(rows), blocks = (rows + run - 1) / run;
+  const PanelWalk<float> walk{rows, b.data.data<float>(), b.count(), b.depth, kWidth};
+  Tensor copy = walk.whole() ? Tensor() : Tensor::unset(DType::F32, {walk.block_rows(), walk.stride()});
+  const auto near = [&](std::int64_t first, std::int64_t last, DepthRun run) {
+    const float* from = a + first * b.depth + run.begin;
+    if (walk.whole()) return NearRows<float>{from, b.depth};
+    float* to = copy.data<float>();
+    for_rows(last - first, run.size(), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) std::copy_n(from + r * b.depth, run.size(), to + r * walk.stride());
+    });
+    return NearRows<float>{to, walk.stride()};
+  };
   const KernelTable& kernels = active_table();
-  // Small matrices stay in L2 while rows go by; of large ones, a panel meets all rows before the next.
-  const bool rows_outside = b.count() * b.depth * kWidth <= kStaysNear;
-  parallel_for(blocks * b.count(), [&](std::int64_t piece) {
-    const std::int64_t p = rows_outside ? piece % b.count() : piece / blocks;
-    const std::int64_t row = (rows_outside ? piece / b.count() : piece % blocks) * run;
-    MemoryRun next;  // this block's share of the next panel; few rows are over before it could come
-    if (!rows_outside && p + 1 < b.count() && rows >= 24) {
-      const std::int64_t floats = b.depth * kWidth, block = piece % blocks, from = floats * block / blocks;
-      next = {b.panel(p + 1) + from, floats * (block + 1) / blocks - from};
-    }
-    kernels.linear(static_cast<int>(std::min(run, rows - row)), static_cast<int>(b.depth), a + row * b.depth,
-                   b.panel(p), padded.data() + p * kWidth, c + row * b.columns + p * kWidth, b.columns,
-                   static_cast<int>(std::min(kWidth, b.columns - p * kWidth)), next);
+  walk(near, [&](int count, DepthRun run, NearRows<float> x, const float* panel, std::int64_t p, std::int64_t row,
+                 MemoryRun next) {
+    const std::int64_t column = p * kWidth;
+    kernels.linear(count, run, x.at, x.stride, panel, padded.data() + column, c + row * b.columns + column, b.columns,
+                   static_cast<int>(std::min(kWidth, b.columns - column)), next);
   });
 }
 

@@ -115,6 +115,19 @@ TEST_P(ProductsOn, RowsHaveTheSameBitwiseResultInAnyCompany) {
   }
 }
 
+/// Many rows of great depth meet panels a run of the depth at a time (panel_walk.hpp), a few of them all at once.
+TEST_P(ProductsOn, DepthsThatAreCutIntoRunsGiveTheSameBits) {
+  Rng rng(14);
+  Case c{771, 2113, 37, products_, {}, {}, {}};
+  c.a = numbers(rng, c.rows * c.depth), c.b = numbers(rng, c.depth * c.columns), c.bias = numbers(rng, c.columns);
+  const Numbers all = product(c, 0, c.rows);
+  expect_product(c, all, true, name_ + " in runs");
+  for (const std::int64_t first : {0, 500, 766}) {
+    const Numbers some = product(c, first, 5);
+    ASSERT_TRUE(std::equal(some.begin(), some.end(), all.begin() + first * c.columns)) << name_ << ", row " << first;
+  }
+}
+
 TEST_P(ProductsOn, AnyNumberOfThreadsIsBitwiseTheSame) {
   Rng rng(13);
   const int before = threads();

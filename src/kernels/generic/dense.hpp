@@ -1,6 +1,7 @@
 // Linear layers: what stands beside attention in a transformer.
 #pragma once
 #include "kernels/generic/matmul.hpp"
+#include "kernels/generic/strip_sums.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -8,22 +9,6 @@ inline constexpr int kPanel = 64;  // columns of B that are packed side by side
 // Sums over runs of so many are added up: one long sum has several times the error.
 inline constexpr int kDepthAtOnce = 64;     // of turned products
 inline constexpr int kDepthOfLinear = 128;  // every end of a run takes 8% of a run of 64, and 1.4 times the error here
-
-/// Memory that other work will read soon, asked for a few lines at a time.
-class Ahead {
- public:
-  Ahead(MemoryRun run, std::int64_t moments)
-      : at_(run.at), end_(run.at + run.floats), lines_((run.floats / kLine + moments) / moments) {}
-  void ask() {
-    for (std::int64_t i = 0; i < lines_ && at_ < end_; ++i, at_ += kLine) __builtin_prefetch(at_, 0, 2);
-    asm volatile("");  // see prefetch_row
-  }
-
- private:
-  static constexpr int kLine = 16;
-  const float *at_, *end_;
-  std::int64_t lines_;
-};
 
 /// c [rows, 64] of a [rows, depth] and a panel; at most kTileRows rows. Added to c, or written over it.
 template <bool Add>
@@ -37,43 +22,30 @@ inline void panel_tile(int rows, const float* a, std::ptrdiff_t lda, const float
 }
 
 /// Four register tiles of rows at a time meet 128 rows of the panel (32 KB, from L2), so that it is read again for
-/// every 24 rows: a line for 12 cycles of FMA. Their sums stay in a block whose rows lie close together: y's own may be
-/// a multiple of 4 KB apart and share a few sets of L1. What the first tiles of a panel would wait for is asked for
-/// before: y's lines, and the next panel (3 and 5% of a layer of 384 by 384 at 256 rows).
-inline void linear(int rows, int in, const float* x, const float* panel, const float* bias, float* y,
-                   std::ptrdiff_t ldy, int columns, MemoryRun next) noexcept {
+/// every 24 rows: a line for 12 cycles of FMA. What the first tiles of a panel would wait for is asked for before: y's
+/// lines, and the next panel (3 and 5% of a layer of 384 by 384 at 256 rows).
+inline void linear(int rows, DepthRun run, const float* x, std::ptrdiff_t ldx, const float* panel, const float* bias,
+                   float* y, std::ptrdiff_t ldy, int columns, MemoryRun next) noexcept {
   constexpr int kRows = 4 * kTileRows;
   alignas(64) float block[kRows * kPanel];  // [kRows, 64]
+  const int in = run.size();
+  panel += std::ptrdiff_t{run.begin} * kPanel;
   Ahead ahead(next,
               std::int64_t{(rows + kTileRows - 1) / kTileRows} * ((in + kDepthOfLinear - 1) / kDepthOfLinear) + 1);
   for (int r = 0; r < rows; r += kRows) {
     const int n = rows - r < kRows ? rows - r : kRows;
     float* to = y + r * ldy;
+    if (!run.first()) copy_block<kPanel>(to, ldy, n, columns, block);
     for (int d = 0; d == 0 || d < in; d += kDepthOfLinear)
       for (int i = 0; i < n; i += kTileRows) {
         const int depth = in - d < kDepthOfLinear ? in - d : kDepthOfLinear, m = n - i < kTileRows ? n - i : kTileRows;
-        const float* from = x + std::ptrdiff_t{r + i} * in + d;
-        const auto tile = d == 0 ? panel_tile<false> : panel_tile<true>;
-        tile(m, from, in, panel + std::ptrdiff_t{d} * kPanel, block + i * kPanel, depth);
+        const auto tile = d == 0 && run.first() ? panel_tile<false> : panel_tile<true>;
+        tile(m, x + (r + i) * ldx + d, ldx, panel + std::ptrdiff_t{d} * kPanel, block + i * kPanel, depth);
         ahead.ask();
-        for (int k = 0; k < m && d == 0; ++k) Ahead({to + (i + k) * ldy, columns}, 1).ask();
+        const int soon = run.first() ? r + i : r + kRows + i;  // sums are written after a strip, but read before
+        if (d == 0) ask_for_sums(y, ldy, soon, rows < soon + m ? rows : soon + m, columns);
       }
-    for (int i = 0; i < n; ++i) {
-      int j = 0;
-      for (; j + kLanes <= columns; j += kLanes) store(to + i * ldy + j, load(block + i * kPanel + j) + load(bias + j));
-      for (; j < columns; ++j) to[i * ldy + j] = block[i * kPanel + j] + bias[j];
-    }
-  }
-}
-
-/// [rows, kWide] = from [rows, n], zeros beyond n.
-template <int kWide>
-inline void copy_block(const float* from, std::ptrdiff_t stride, int rows, int n, float* to) {
-  for (int r = 0; r < rows; ++r) {
-    int i = 0;
-    for (; i + kLanes <= n; i += kLanes) store(to + r * kWide + i, load(from + r * stride + i));
-    for (; i < n; ++i) to[r * kWide + i] = from[r * stride + i];
-    for (; i < kWide; ++i) to[r * kWide + i] = 0;
+    leave_sums<kPanel>(block, n, run.last() ? bias : nullptr, to, ldy, columns);
   }
 }
 

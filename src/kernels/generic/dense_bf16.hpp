@@ -9,6 +9,7 @@
 #include <fovea/dtype.hpp>
 
 #include "kernels/generic/piece.hpp"
+#include "kernels/generic/strip_sums.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -30,27 +31,25 @@ inline void round_pairs(const float* even, const float* odd, int n, bf16* to, in
 }
 
 /// A strip of rows meets 256 rows of the panel at a time: 32 KB for 64 columns of pairs, so that it is read from L2
-/// once for the rows of a register tile, and with tiles of 32 columns from L1. Sums of a strip stay in a block, as in
-/// dense.hpp.
-inline void linear_bf16(int rows, int depth, const bf16* x, const bf16* panel, const float* bias, float* y,
-                        std::ptrdiff_t ldy, int columns) noexcept {
-  constexpr int kRows = 96, kDepthOfBf16 = 256;
+/// once for the rows of a register tile, and with tiles of 32 columns from L1. Asking ahead, as dense.hpp does, gains
+/// nothing here: panels are half as long.
+inline void linear_bf16(int rows, DepthRun run, const bf16* x, std::ptrdiff_t ldx, const bf16* panel, const float* bias,
+                        float* y, std::ptrdiff_t ldy, int columns) noexcept {
+  constexpr int kRows = 48, kDepthOfBf16 = 256;
   static_assert(kRows % kRowUnit == 0 && kRows % kTileRows == 0 && kDepthOfBf16 % kDepthUnit == 0);
-  alignas(64) float block[kRows * kColumns];  // [96, kColumns]
+  alignas(64) float block[kRows * kColumns];  // [48, kColumns]
   Bf16Unit unit;
+  panel += std::ptrdiff_t{run.begin} * kColumns;
   for (int r = 0; r < rows; r += kRows) {
     const int n = at_most(kRows, rows - r), padded = round_up(n, kRowUnit);
-    for (int d = 0; d == 0 || d < depth; d += kDepthOfBf16) {
-      const auto product = d == 0 ? bf16_product<false> : bf16_product<true>;
-      product(unit, padded, at_most(kDepthOfBf16, depth - d), x + std::ptrdiff_t{r} * depth + d, depth,
+    float* to = y + r * ldy;
+    if (!run.first()) copy_block<kColumns>(to, ldy, n, columns, block);
+    for (int d = 0; d == 0 || d < run.size(); d += kDepthOfBf16) {
+      const auto product = d == 0 && run.first() ? bf16_product<false> : bf16_product<true>;
+      product(unit, padded, at_most(kDepthOfBf16, run.size() - d), x + r * ldx + d, ldx,
               panel + std::ptrdiff_t{d} * kColumns, block);
     }
-    for (int i = 0; i < n; ++i) {
-      float* to = y + (r + i) * ldy;
-      int j = 0;
-      for (; j + kLanes <= columns; j += kLanes) store(to + j, load(block + i * kColumns + j) + load(bias + j));
-      for (; j < columns; ++j) to[j] = block[i * kColumns + j] + bias[j];
-    }
+    leave_sums<kColumns>(block, n, run.last() ? bias : nullptr, to, ldy, columns);
   }
 }
 
