@@ -30,10 +30,10 @@ struct PanelWalk {
   const T* panels;
   std::int64_t count, depth, width;
 
-  /// Numbers in a run: few rows stay near however long they are.
+  /// Numbers in a run: all of them where the rows stay in L3 as they are.
   std::int64_t run() const {
-    constexpr std::int64_t kFewRows = 512, kRun = sizeof(T) == sizeof(float) ? 1024 : 4096;
-    return rows < kFewRows ? std::max<std::int64_t>(1, depth) : kRun;
+    constexpr std::int64_t kStay = 8 << 20, kRun = sizeof(T) == sizeof(float) ? 1024 : 4096;  // bytes, numbers
+    return rows * depth * std::int64_t{sizeof(T)} <= kStay ? std::max<std::int64_t>(1, depth) : kRun;
   }
   bool whole() const { return depth <= run(); }
   /// Room for a block of rows and a run. Rows are a line further apart than a run is long: a power of two apart they
