@@ -22,7 +22,6 @@
 
 namespace fovea::FOVEA_ISA {
 
-inline constexpr int kMostKeyTiles = 8;
 enum class Wanted { Keys, KeysAndValues };
 
 /// Up to key_tiles tiles of keys and values as operands.

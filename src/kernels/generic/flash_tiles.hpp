@@ -19,7 +19,6 @@
 namespace fovea::FOVEA_ISA {
 
 inline constexpr int kValueRows = 16;  // value_dim is filled up to a multiple of it: a tile's rows, a turn's lanes
-inline constexpr int kMostKeyTiles = 8;
 static_assert(kColumns % kLanes == 0 && kColumns <= kTileQueries);
 static_assert(kTileKeys % kRowUnit == 0 && kValueRows % kRowUnit == 0 && kTileKeys % kDepthUnit == 0);
 
@@ -45,7 +44,7 @@ struct Bf16Sizes {
       : dims(round_up(p.head_dim, kDepthUnit)),
         value_dims(round_up(p.value_dim, kValueRows)),
         strips((plan.query_rows + kColumns - 1) / kColumns),
-        key_tiles(at_most(plan.key_tiles, kMostKeyTiles)),
+        key_tiles(plan.key_tiles),
         probe_sums(p.probes ? 3 + p.probes->segments : 0),
         probe_rows(probe_floats(p)) {}
 };

@@ -18,8 +18,6 @@
 
 namespace fovea::FOVEA_ISA {
 
-inline constexpr int kMostTiles = 8;
-
 /// One piece of an item: its rows, and all that its steps share.
 template <class O>
 struct GradientPiece {
@@ -34,7 +32,7 @@ struct GradientPiece {
   float* sums;  // [keys of the batch row, row_floats]: dk, dv of each key
   std::ptrdiff_t row_floats;
   bool strip_finite[1536 / kStrip];
-  bool packed[kMostTiles], keys_finite[kMostTiles];  // of the block of keys at hand
+  bool packed[kMostKeyTiles], keys_finite[kMostKeyTiles];  // of the block of keys at hand
 
   /// The rows that enter: Q, dout, delta, lse; nothing yet in dQ. The rest of the last register tile are rows of zeros
   /// that see nothing.
@@ -305,7 +303,7 @@ inline GradientPlan plan_backward(const Problem& p) noexcept {
   plan.padded_head_dim = round_up(p.head_dim, kLanes);
   plan.padded_value_dim = round_up(p.value_dim, kLanes);
   const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-  plan.key_tiles = at_least(1, at_most(kMostTiles, (256 << 10) / (kTileKeys * 4 * (2 * d + v))));
+  plan.key_tiles = at_least(1, at_most(kMostKeyTiles, (256 << 10) / (kTileKeys * 4 * (2 * d + v))));
   const int rows = p.group() * p.queries;
   const int most = at_least(kStrip, at_most(1536, (3 << 20) / (4 * (2 * d + v))) / kStrip * kStrip);
   // Items keep threads busy, two dozen of them where there is much to do; but each split has sums of its own, which to

@@ -5,7 +5,8 @@
 
 namespace fovea::FOVEA_ISA {
 
-inline constexpr int kStrip = 48;  // rows of S at a time: 8 register tiles; S and a tile of K or V within L1
+inline constexpr int kStrip = 48;        // rows of S at a time: 8 register tiles; S and a tile of K or V within L1
+inline constexpr int kMostKeyTiles = 8;  // of a block of packed keys, in every pass
 inline constexpr float kLog2E = 1.44269504088896341f;
 inline constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
 
