@@ -8,7 +8,10 @@ namespace fovea::FOVEA_ISA {
 /// Four slots of the FMA ports, where a polynomial of [0, 1) takes six and lookups, additions and scaling have others.
 inline Vec exp2(Vec x) {
   const Power p = power_of(x);
-  const Vec q = fma(fma(kPowerOfRest[2], p.rest, kPowerOfRest[1]), p.rest, kPowerOfRest[0]);
+  constexpr int kDegree = sizeof kPowerOfRest / sizeof(float);
+  Vec q = kPowerOfRest[kDegree - 1];
+#pragma GCC unroll 4
+  for (int i = kDegree - 2; i >= 0; --i) q = fma(q, p.rest, kPowerOfRest[i]);
   return with_octaves(fma(p.power * p.rest, q, p.power), x);
 }
 

@@ -59,12 +59,13 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) { return Vec(_mm512_scalef_ps(x.v
 struct Power {
   Vec power, rest;
 };
-inline constexpr const float (&kPowerOfRest)[3] = kAboveStep;
-/// Rounded down, since with_octaves() takes ⌊x⌋: a sixteenth more would be the next octave's.
+inline constexpr const float (&kPowerOfRest)[2] = kAboveStep;
+/// Rounded down, since with_octaves() takes ⌊x⌋: a step more would be the next octave's.
 inline Power power_of(Vec x) {
-  constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC, kFractionBits = 4;
-  const __m512 sixteenths = _mm512_add_round_ps(x.v, _mm512_set1_ps(786432.f), kDown);  // 1.5 · 2^19
-  const __m512 power = _mm512_permutexvar_ps(_mm512_castps_si512(sixteenths), _mm512_load_ps(kSixteenths));
+  constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC, kFractionBits = 5;
+  const __m512 steps = _mm512_add_round_ps(x.v, _mm512_set1_ps(393216.f), kDown);  // 1.5 · 2^18
+  const __m512 power = _mm512_permutex2var_ps(_mm512_load_ps(kPowers), _mm512_castps_si512(steps),
+                                              _mm512_load_ps(kPowers + 16));
   return {Vec(power), Vec(_mm512_reduce_ps(x.v, kFractionBits << 4 | kDown))};
 }
 inline Vec with_octaves(Vec power, Vec x) { return Vec(_mm512_scalef_ps(power.v, x.v)); }
