@@ -125,7 +125,7 @@ inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int
     for (int split = 0; split < splits; ++split) {
       if (part(split)[0] == minus_infinity()) continue;
       float shrink[kLanes];
-      store(shrink, exp2(Vec(part(split)[0] - base) * kLog2E));
+      store(shrink, exp2(part(split)[0] - base));
       l += shrink[0] * part(split)[1];
       for (int d = 0; d < padded; ++d) out[d] += shrink[0] * part(split)[3 + d];
       if (p.probes) join_probe(p, probe_of(p, s, i), part(split) + 3 + padded, part(split)[1], base - part(split)[0]);

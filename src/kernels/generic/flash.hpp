@@ -104,9 +104,10 @@ inline void add_values(const Problem& p, const Piece& w, const Scratch& s, const
 /// O += P·V of a strip whose last register tile holds scores still: they become weights beside the first tile's
 /// products.
 template <class O, class Probes>
-inline void add_values_beside(const Scratch& s, const typename O::Number* values, int row, int rows, int padded,
-                              const Probes& probes) {
-  const auto last = last_weights<O>(s, row, rows, probes);
+inline void add_values_beside(const Problem& p, const Scratch& s, const typename O::Number* values, int row, int rows,
+                              int padded, const Probes& probes) {
+  const StripRows<O> strip(p, s, row);
+  auto last = last_weights(strip, row, rows, probes);
   constexpr int kMostTileRows = kTileRows * kTileVecs;  // of a tile of one vector
   const auto add = [&](const auto& beside) {
     product<true>(round_up(rows, kTileRows), padded, kTileKeys, O::weights(s), kTileKeys, values, padded,
@@ -158,8 +159,8 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
     if constexpr (kTileSpansKeys) {
       const auto fold_on = [&](const auto& probes) {
         weigh_beside<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
-        if (cover == Cover::Full) return add_values_beside<O>(s, block.values(tile), row, rows, padded, probes);
-        last_weights<O>(s, row, rows, probes).whole();
+        if (cover == Cover::Full) return add_values_beside<O>(p, s, block.values(tile), row, rows, padded, probes);
+        last_weights(StripRows<O>(p, s, row), row, rows, probes).whole();
         add_seen_values<O>(s, block.values(tile), row, rows, padded, bits);
       };
       return p.probes ? fold_on(TileProbes{p, s, block.keys_of(tile).begin}) : fold_on(NoProbes());

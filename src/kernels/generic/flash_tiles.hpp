@@ -125,7 +125,7 @@ inline void Bf16Piece::begin(int strip) const {
       for (int d = 0; d < n.dims; ++d) q[(d / 2 * kColumns + c) * 2 + d % 2] = s.rows[d];
       if (p.probes) probes.begin(c, g.query + i);
       if (!p.sinks || p.sinks[g.head] == minus_infinity()) continue;
-      state.base[c] = p.sinks[g.head], state.sum[c] = 1;
+      state.base[c] = in_octaves(p.sinks[g.head]), state.sum[c] = 1;
     }
   });
 }
@@ -181,10 +181,10 @@ inline void Bf16Piece::fold(Range keys, int tile, int strip) const {
              *v = s.values + std::ptrdiff_t{tile} * kTileKeys * n.value_dims;
   bf16_product<false>(unit, kTileKeys, n.dims, k, n.dims, s.queries + std::ptrdiff_t{strip} * kColumns * n.dims,
                       s.scores);
-  auto factor = static_cast<float>(p.scale);
+  auto factor = static_cast<float>(p.scale * score_unit(p));
   if (p.score.self) {
     for (int i = 0; i < kTileKeys * kColumns; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
-    factor = 1;
+    factor = in_octaves(1);
     for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
       p.score.apply[kTier](p.score.self, {s.scores + (g.row - strip * kColumns), 1, kColumns, tile_of(w, g, keys)});
     });
@@ -216,7 +216,7 @@ inline void Bf16Piece::add_infinite(Range keys, int strip) const {
   }
 }
 
-/// O/l rounded once, LSE = base + ln l, and what was gathered.
+/// O/l rounded once, LSE = ln (2^base · l), and what was gathered.
 inline void Bf16Piece::finish(int strip) const {
   const ColumnProbes probes = this->probes(strip);
   const StripState state = this->state(strip, probes);
@@ -227,11 +227,11 @@ inline void Bf16Piece::finish(int strip) const {
       const float l = state.sum[c];
       narrow_row(s.result, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out, p.out_offset(w.batch, g.head, g.query + i));
       const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
-      if (p.most) p.most[at] = l != l ? l : state.most[c];
-      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(state.base[c] + __builtin_log(l));
+      if (p.most) p.most[at] = l != l ? l : static_cast<float>(state.most[c] * kLn2);
+      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(state.base[c] * kLn2 + __builtin_log(l));
       if (!p.probes) continue;
       const RowProbe row = probes.row(c);
-      const RowTotals totals{l,          p.lse[at], probes.surprise()[c], probes.travelled()[c], row.first(),
+      const RowTotals totals{l,          state.base[c], probes.surprise()[c], probes.travelled()[c], row.first(),
                              row.kept(), row.key()};
       write_probe(
           *p.probes, totals, [&](int k) { return probes.segment(k)[c]; }, at);

@@ -85,7 +85,7 @@ struct F32Gradients {
 
   /// Of LSE what weight() wants of it.
   static float shift(float lse) { return lse; }
-  static Vec weight(Vec sum, float, float shift) { return exp2((sum - shift) * kLog2E); }
+  static Vec weight(Vec sum, float, float shift) { return exp2((sum - shift) * in_octaves(1)); }
   /// P of two rows, the first the i-th of a strip, and kLanes keys from j on, which lie in weights.
   static void put_weights(const Scratch&, int, int, Vec, Vec) {}
   /// dS of kTileRows rows from the i-th on leaves the registers.

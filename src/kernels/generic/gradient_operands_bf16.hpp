@@ -35,8 +35,8 @@ struct Bf16Gradients {
   }
 
   /// One FMA for the factor, LSE and log2 e: it leaves the rounding of lse·log2 e, less than LSE's own.
-  static float shift(float lse) { return -lse * kLog2E; }
-  static Vec weight(Vec sum, float factor, float shift) { return exp2(fma(sum, factor * kLog2E, shift)); }
+  static float shift(float lse) { return -in_octaves(lse); }
+  static Vec weight(Vec sum, float factor, float shift) { return exp2(fma(sum, in_octaves(factor), shift)); }
 
   [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, int j, Vec even, Vec odd) {
     store_rounded_pairs(s.weight_pairs + i * kTileKeys + 2 * j, even, odd);

@@ -1,19 +1,8 @@
-// exp and its relatives on vectors. Written once on the façade, instantiated per instruction set.
+// exp and its relatives on vectors. Written once on the façade, instantiated per instruction set. (Powers of two, which
+// every weight is, are the façades' own: exp2.)
 #pragma once
 
 namespace fovea::FOVEA_ISA {
-
-/// 2^x for x ≤ 127, exactly 1 at 0 and exactly 0 below −127 (−∞ included); NaN stays NaN. Relative error ≤ 1.3e-7: a
-/// power from a table (5e-8), times a polynomial of degree 3 in what is left of x (5e-9 or 2.6e-8), rounded.
-/// Four slots of the FMA ports, where a polynomial of [0, 1) takes six and lookups, additions and scaling have others.
-inline Vec exp2(Vec x) {
-  const Power p = power_of(x);
-  constexpr int kDegree = sizeof kPowerOfRest / sizeof(float);
-  Vec q = kPowerOfRest[kDegree - 1];
-#pragma GCC unroll 4
-  for (int i = kDegree - 2; i >= 0; --i) q = fma(q, p.rest, kPowerOfRest[i]);
-  return with_octaves(fma(p.power * p.rest, q, p.power), x);
-}
 
 /// e^x. Relative error ≤ 1.2e-7 on [−87.3, 88]; exactly 0 below (−∞ included), so that no denormal weight arises; e^88
 /// above; NaN stays NaN. Reduction x = n·ln2 + r in two parts (Cody & Waite), degree-5 polynomial (Cephes expf).

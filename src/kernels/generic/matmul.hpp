@@ -59,10 +59,10 @@ struct Alone {
 /// sum [Rows, Vecs·kLanes] = A [Rows, depth] · B [depth, Vecs·kLanes], in registers. lda counts numbers of an upright
 /// A, and as ldb columns where numbers of a step lie side by side: [depth / kNumbers, columns, kNumbers].
 /// beside(i, part) is called for kTimes · kParts small pieces of other work, spread along the depth: for the ports that
-/// products leave idle.
+/// products leave idle. It is a copy, so that what it knows stays in registers.
 template <Left A, int Rows, int Vecs, class T, class F = Alone>
 [[gnu::always_inline]] inline void accumulate(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, int depth,
-                                              Vec (&sum)[Rows][Vecs], const F& beside = {}) {
+                                              Vec (&sum)[Rows][Vecs], F beside = {}) {
   constexpr int k = Step<T>::kNumbers;
 #pragma GCC unroll 24
   for (int i = 0; i < Rows; ++i)

@@ -46,7 +46,7 @@ struct F32Operands {
     return fma(weight.second, value.second, fma(weight.first, value.first, sum));
   }
   /// What a sum of products is multiplied with to be a score.
-  static float factor(const Problem&) { return 1; }
+  static float factor(const Problem& p) { return static_cast<float>(score_unit(p)); }
 
   static void pack_keys(const Problem& p, const std::int64_t* at, int n, const Scratch& s, float* to, int first) {
     pack_turned(p.k, at, n, p.head_dim, s.rows, to, first);
@@ -56,8 +56,7 @@ struct F32Operands {
     return pack_rows(p.v, at, n, p.value_dim, to, first);
   }
 
-  /// A vector of weights, the i-th number of [kStrip, 64] first.
-  [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, Vec weight) { store(s.scores + i, weight); }
+  [[gnu::always_inline]] static void put_weight(float* to, Vec weight) { store(to, weight); }
   /// Scores [rows, 64] that became weights in memory become operands.
   static void finish_weights(const Scratch&, int) {}
 

@@ -74,7 +74,7 @@ struct Bf16Operands {
   static Pairs second_of_two(Pairs first, const bf16* row) { return with_seconds(first, row); }
   static Pairs two_weights(const bf16* weights) { return broadcast_pair(weights); }
   static Vec add_two(Vec sum, Pairs value, Pairs weight) { return dot(sum, value, weight); }
-  static float factor(const Problem& p) { return static_cast<float>(p.scale); }
+  static float factor(const Problem& p) { return static_cast<float>(p.scale * score_unit(p)); }
 
   static void pack_keys(const Problem& p, const std::int64_t* at, int n, const Scratch& s, bf16* to, int first) {
     pack_turned(p.k, at, n, p.head_dim, s.rows, to, first);
@@ -83,9 +83,7 @@ struct Bf16Operands {
     return pack_pairs(p.v, at, n, p.value_dim, s.rows, to, first);
   }
 
-  [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, Vec weight) {
-    store_rounded(s.rounded + i, weight);
-  }
+  [[gnu::always_inline]] static void put_weight(bf16* to, Vec weight) { store_rounded(to, weight); }
   static void finish_weights(const Scratch& s, int rows) {
     for (int i = 0; i < rows * kTileKeys; i += kLanes) store_rounded(s.rounded + i, load(s.scores + i));
   }

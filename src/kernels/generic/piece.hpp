@@ -7,7 +7,7 @@ namespace fovea::FOVEA_ISA {
 
 inline constexpr int kStrip = 48;        // rows of S at a time: 8 register tiles; S and a tile of K or V within L1
 inline constexpr int kMostKeyTiles = 8;  // of a block of packed keys, in every pass
-inline constexpr float kLog2E = 1.44269504088896341f;
+inline constexpr double kLog2E = 1.44269504088896341, kLn2 = 0.693147180559945309;
 inline constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
 
 constexpr int at_most(int a, int b) { return a < b ? a : b; }
@@ -19,7 +19,7 @@ constexpr float minus_infinity() { return -__builtin_inff(); }
 struct Scratch {
   float* queries;  // [rows, padded head_dim], scaled
   float* out;      // [rows, padded]
-  float* base;     // [rows] what is subtracted from scores; −∞ before the first visible key
+  float* base;     // [rows] what is subtracted from scores, in octaves as they; −∞ before the first visible key
   float* shift;    // [rows] the base, or 0 while that is −∞: −∞ must never meet −∞
   float* bound;    // [rows] the base moves when a score exceeds this
   float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
@@ -65,7 +65,7 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
   return used;
 }
 
-inline constexpr float kSlack = 3;  // how far a base may lag behind the greatest score
+inline constexpr float kSlack = 4;  // how far a base may lag behind the greatest score, in octaves
 inline void set_base(const Scratch& s, int row, float base) {
   s.base[row] = base, s.bound[row] = base + kSlack;
   s.shift[row] = base == minus_infinity() ? 0.0f : base;
@@ -219,6 +219,12 @@ inline Range visible_span(const Problem& p, const Piece& w) {
   return {all.begin / kTileKeys * kTileKeys, all.end};
 }
 
+/// What scaled q·k is multiplied with. Scores are kept in octaves, score · log2 e, so that weights are powers of two as
+/// they stand. Only a functor takes them as the caller knows them: finish_scores() brings them into octaves behind it.
+/// (Queries times log2 e would be rounded by it, and equal scores come out unequal.)
+inline double score_unit(const Problem& p) { return p.score.self ? 1 : kLog2E; }
+inline float in_octaves(float score) { return static_cast<float>(score * kLog2E); }
+
 /// Rows [row, row + rows): their scaled queries as f32; zeros in the rest of the last register tile.
 inline void widen_queries(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   const Vec scale = static_cast<float>(p.scale);
@@ -238,7 +244,7 @@ inline void widen_queries(const Problem& p, const Piece& w, const Scratch& s, in
 inline void begin_state(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
   const int whole = round_up(rows, kTileRows);
   for (int r = row; r < row + whole; ++r) {
-    const float sink = p.sinks && r < row + rows ? p.sinks[head_of(p, w, r)] : minus_infinity();
+    const float sink = p.sinks && r < row + rows ? in_octaves(p.sinks[head_of(p, w, r)]) : minus_infinity();
     set_base(s, r, sink);
     store(s.sum + r * kLanes, 0.0f);
     s.sum[r * kLanes] = sink == minus_infinity() ? 0.0f : 1.0f;
@@ -247,7 +253,7 @@ inline void begin_state(const Problem& p, const Piece& w, const Scratch& s, int 
   for (int i = row * padded; i < (row + whole) * padded; i += kLanes) store(s.out + i, 0.0f);
 }
 
-/// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE = base + ln l.
+/// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE = ln (2^base · l).
 inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
   for_segments(p, w, row, rows, [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
@@ -257,8 +263,8 @@ inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int 
       narrow_row(s.out + r * padded, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out,
                  p.out_offset(w.batch, g.head, g.query + i));
       const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
-      if (p.most) p.most[at] = l != l ? l : reduce_max(load(s.most + r * kLanes));
-      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(s.base[r] + __builtin_log(l));
+      if (p.most) p.most[at] = l != l ? l : static_cast<float>(reduce_max(load(s.most + r * kLanes)) * kLn2);
+      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(s.base[r] * kLn2 + __builtin_log(l));
     }
   });
 }

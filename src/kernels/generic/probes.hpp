@@ -2,8 +2,8 @@
 // the first key's weight, the mass of segments of keys, and the greatest weights. The forward pass does so with a base
 // that rises, the second pass (trace.hpp) with the row's LSE for a base: the same sums, and the same ends of them.
 //
-// Entropy online (docs/look.md): with t = Σ e^(s − base)·(s − base), H = ln l − t/l; when the base rises by δ, all sums
-// shrink by α = e^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
+// Entropy online (docs/look.md): with t = Σ 2^(s − base)·(s − base) of scores in octaves, H = ln l − ln 2·t/l; when the base
+// rises by δ, all sums shrink by α = 2^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
 // the products: 2 for t, 1 for the distance, 1 for the maximum, 1 for each segment.
 //
 // The greatest are kept in order, in registers while a tile is looked at: one more is put in its place by two
@@ -56,7 +56,7 @@ inline void begin_probes(const Problem& p, const Piece& w, const Scratch& s, int
 inline void shrink_probe(const Problem& p, const RowProbe& probe, float old, float base, Vec sum) {
   if (old == minus_infinity()) return;
   const float rise = base - old;
-  const Vec shrink = exp2(Vec(-rise) * kLog2E);
+  const Vec shrink = exp2(-rise);
   store(probe.surprise(), (load(probe.surprise()) - sum * rise) * shrink);
   store(probe.travelled(), load(probe.travelled()) * shrink);
   for (int i = 0; i < p.probes->segments; ++i) store(probe.segment(i), load(probe.segment(i)) * shrink);
@@ -134,15 +134,15 @@ inline Vec lane_numbers() {
   return load(numbers);
 }
 
-/// What 64 weights e^y of a row come to, a lane each, of scores y that are less the base: Σ e, Σ e·y, and the sums of
+/// What 64 weights e = 2^y of a row come to, a lane each, of scores y that are less the base: Σ e, Σ e·y, and the sums of
 /// the first vector, of the first two, …, all but the last, added up: how far weights lie before the tile's end costs
 /// no product.
 struct TileSums {
   Vec total = 0.0f, surprise = 0.0f, passed = 0.0f;
-  /// e^y of the next vector, counted.
+  /// 2^y of the next vector, counted.
   [[gnu::always_inline]] Vec weigh(Vec y) {
-    const Vec unreached = -200.0f;  // e^−200 is 0, and 0 · −200 is no NaN
-    const Vec e = exp2(y * kLog2E);
+    const Vec unreached = -200.0f;  // 2^−200 is 0, and 0 · −200 is no NaN
+    const Vec e = exp2(y);
     passed = passed + total;
     total = total + e;
     surprise = fma(e, max(unreached, y), surprise);
@@ -187,7 +187,7 @@ struct TileSums {
   if (__builtin_expect(ask.segments > 0, false)) add_segments(ask, probe, weights, first);
 }
 
-/// A row's scores x [64], from key `first` on, become weights e^(x − base), which join its probe; what they add up to.
+/// A row's scores x [64], from key `first` on, become weights 2^(x − base), which join its probe; what they add up to.
 inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec base, Vec lanes, int first) {
   TileSums m;
 #pragma GCC unroll 16
@@ -198,28 +198,29 @@ inline Vec weigh_row(const RowProbes& ask, const RowProbe& probe, float* x, Vec 
 
 // ------------------------------------------------------------------------------------------------- ends of the sums
 
-/// H = ln l − t/l of what weights e^(s − base) add up to, a sink among them.
+/// H = ln l − ln 2·t/l of what weights 2^(s − base) add up to, a sink among them.
 inline float entropy_of(float l, float t) {
-  const float entropy = __builtin_logf(l) - t / l;
+  const float entropy = __builtin_logf(l) - t * static_cast<float>(kLn2) / l;
   return entropy < 0 ? 0 : entropy;  // rounding; a NaN stays
 }
-inline float exp_of(float x) {
+inline float exp2_of(float x) {
   float lanes[kLanes];
-  store(lanes, exp2(Vec(x) * kLog2E));
+  store(lanes, exp2(x));
   return lanes[0];
 }
 
 /// What one row has gathered over all its keys.
 struct RowTotals {
-  float l, lse, surprise, travelled, first;
+  float l, base, surprise, travelled, first;
   const float *kept, *key;  // [kMostTop]
+  float weight(float score) const { return exp2_of(score - base) / l; }
 };
 
 /// The greatest weights of a row, heaviest first. −1 where there are fewer.
 inline void write_top(const RowProbes& to, const RowTotals& row, std::int64_t at) {
   for (int k = 0; k < to.top; ++k) {
     const int key = key_of_lane(row.key[k]);
-    to.top_weight[at * to.top + k] = key >= 0 ? exp_of(row.kept[k] - row.lse) : 0;
+    to.top_weight[at * to.top + k] = key >= 0 ? row.weight(row.kept[k]) : 0;
     to.top_key[at * to.top + k] = key;
   }
 }
@@ -230,7 +231,7 @@ inline void write_probe(const RowProbes& to, const RowTotals& row, F segment, st
   if (to.sums) {
     to.entropy[at] = sees ? entropy_of(row.l, row.surprise) : 0;
     to.distance[at] = sees ? row.travelled / row.l : 0;
-    to.first[at] = sees ? exp_of(row.first - row.lse) : 0;
+    to.first[at] = sees ? row.weight(row.first) : 0;
   }
   for (int i = 0; i < to.segments; ++i) to.segment_mass[at * to.segments + i] = sees ? segment(i) / row.l : 0;
   if (to.top > 0) write_top(to, row, at);
@@ -245,7 +246,7 @@ inline void finish_probes(const Problem& p, const Piece& w, const Scratch& s, in
       const RowProbe probe = probe_of(p, s, r);
       const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
       const RowTotals all{reduce_add(load(s.sum + r * kLanes)),
-                          p.lse[at],
+                          s.base[r],
                           reduce_add(load(probe.surprise())),
                           reduce_add(load(probe.travelled())),
                           probe.first(),
@@ -269,7 +270,7 @@ inline void save_probe(const Problem& p, const RowProbe& probe, float* to) {
   for (int i = 0; i < p.probes->segments; ++i) *to++ = reduce_add(load(probe.segment(i)));
 }
 inline void join_probe(const Problem& p, const RowProbe& probe, const float* from, float l, float rise) {
-  const float shrink = exp_of(-rise);
+  const float shrink = exp2_of(-rise);
   probe.surprise()[0] += (from[0] - rise * l) * shrink;
   probe.travelled()[0] += from[1] * shrink;
   if (probe.first() < from[2]) probe.first() = from[2];

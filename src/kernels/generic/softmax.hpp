@@ -1,33 +1,34 @@
-// The online softmax of a strip: scores become weights e^(score − base), in place.
+// The online softmax of a strip: scores, in octaves, become weights 2^(score − base), in place.
 //
 // The base of a row is its running maximum, or lags behind it by at most kSlack: then it moves, and the output is
 // rescaled, once or twice a row, not some log(tiles) times (Milakov & Gimelshein 2018, with a lazy maximum). A base
 // that may lag further is no faster, and the rounding of score − base would show in the greatest weights. A row's base
 // depends on its own scores alone, never on how rows are grouped.
 //
-// Cost of 16 scores on AVX-512, in slots of the two FMA ports: max, sub, mul, add, lookup, reduce, 4 for the powers'
-// polynomial, scalef (2), add = 13, beside 2·head_dim of the products: 10% at head_dim 64. Where additions have ports
-// of their own (Zen), 5 and a part of the lookup, and of those ports 9. One FMA for sub and mul would save a slot, but
-// leave the rounding of base·log2 e in the weight of the greatest score, which should be 1 exactly: a row that sees one
-// key copies its value.
+// Cost of 16 scores on AVX-512, in slots of the two FMA ports: mul, max, sub, add, lookup, reduce, add, 2 for
+// the powers' square, scalef (2), add = 12, beside 2·head_dim of the products: 9% at head_dim 64. Where additions have ports of
+// their own (Zen), 3 and a part of the lookup, and of those ports 9. The weight of the
+// greatest score should be 1 exactly, so that a row that sees one key copies its value: base and score are the same
+// number, and no FMA brings in what only one of them was rounded by.
 #pragma once
 #include "kernels/generic/operands.hpp"
 #include "kernels/generic/probes.hpp"
 
 namespace fovea::FOVEA_ISA {
 
-/// scores [rows, 64]: the composed functor, then −∞ where the mask hides.
+/// scores [rows, 64]: the composed functor and octaves, then −∞ where the mask hides.
 inline void finish_scores(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
                           const std::uint64_t* bits) {
   if (p.score.self)
     for_segments(p, w, row, rows, [&](const Segment& g) {
       p.score.apply[kTier](p.score.self, {s.scores + (g.row - row) * kTileKeys, kTileKeys, 1, tile_of(w, g, range)});
     });
+  const Vec octaves = p.score.self ? in_octaves(1) : 1.0f;
   for (int i = 0; i < rows; ++i) {
-    if (bits[i] == kAllBits) continue;
+    if (bits[i] == kAllBits && !p.score.self) continue;
     float* x = s.scores + i * kTileKeys;
     for (int j = 0; j < kTileKeys; j += kLanes)
-      store(x + j, select(lanes_of(bits[i] >> j), load(x + j), minus_infinity()));
+      store(x + j, select(lanes_of(bits[i] >> j), load(x + j) * octaves, minus_infinity()));
   }
 }
 
@@ -37,8 +38,8 @@ inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, cons
                         int rows, Range range, const std::uint64_t* bits) {
   const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
   product<false>(rows, kTileKeys, depth, O::queries(s) + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys);
-  if (const float factor = O::factor(p); factor != 1)
-    for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
+  const Vec factor = O::factor(p);
+  for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
   finish_scores(p, w, s, row, rows, range, bits);
 }
 
@@ -54,7 +55,7 @@ inline void raise_base(const Scratch& s, int row, int padded, float base) {
   const float old = s.base[row];
   set_base(s, row, base);
   if (old == minus_infinity()) return;  // nothing summed yet
-  const Vec shrink = exp2(Vec(old - base) * kLog2E);
+  const Vec shrink = exp2(old - base);
   store(s.sum + row * kLanes, load(s.sum + row * kLanes) * shrink);
   float* o = s.out + row * padded;
   for (int d = 0; d < padded; d += kLanes) store(o + d, load(o + d) * shrink);
@@ -84,7 +85,7 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
     Vec total = 0.0f;
 #pragma GCC unroll 16
     for (int j = 0; j < kTileKeys; j += kLanes) {
-      const Vec e = exp2((load(x + j) - s.shift[r]) * kLog2E);
+      const Vec e = exp2(load(x + j) - s.shift[r]);
       store(x + j, e);
       total = total + e;
     }
@@ -129,7 +130,7 @@ struct NoProbes {
   struct Row {
     Vec total = 0.0f;
     [[gnu::always_inline]] Vec weigh(Vec y) {
-      const Vec e = exp2(y * kLog2E);
+      const Vec e = exp2(y);
       total = total + e;
       return e;
     }
@@ -163,60 +164,84 @@ class TileProbes {
   Vec lanes_;
 };
 
+/// The rows of a strip, by what their register tiles read and write. Of its own, for what is reached by way of Scratch or
+/// Problem is read again after every store: 1% on pairs of bf16.
+template <class O>
+struct StripRows {
+  const typename O::Number* queries;  // [rows, dims]
+  float* scores;                      // [rows, 64]
+  typename O::Number* weights;        // likewise; where scores are, if O says so
+  const float *bound, *shift;         // [rows]
+  float *most, *sum;                  // [rows, kLanes]
+  int dims, depth;
+  float factor;
+
+  StripRows(const Problem& p, const Scratch& s, int row)
+      : queries(O::queries(s) + std::ptrdiff_t{row} * round_up(p.head_dim, O::kDims)),
+        scores(s.scores),
+        weights(O::weights(s)),
+        bound(s.bound + row),
+        shift(s.shift + row),
+        most(s.most + row * kLanes),
+        sum(s.sum + row * kLanes),
+        dims(round_up(p.head_dim, O::kDims)),
+        depth(round_up(p.head_dim, Step<typename O::Number>::kNumbers)),
+        factor(O::factor(p)) {}
+};
+
 /// The rows of a register tile whose scores lie in memory become weights, two vectors of a row at a time.
 template <class O, class Probes>
 struct Weigh {
   static constexpr int kTimes = kTileRows, kParts = kTileKeys / kLanes / 2;
-  const Scratch& s;
+  StripRows<O> strip;
   const Probes& probes;
-  int row, at;                        // of the strip, and the tile's first in it
-  mutable typename Probes::Row sums;  // of the row at hand
+  int row, at;                // of the piece the strip's first, of the strip the tile's first
+  typename Probes::Row sums;  // of the row at hand
 
-  [[gnu::always_inline]] void operator()(int i, int part) const {
+  [[gnu::always_inline]] void operator()(int i, int part) {
     const int r = at + i, first = r * kTileKeys + part * 2 * kLanes;
-    const Vec shift = s.shift[row + r];
+    const Vec shift = strip.shift[r];
     if (part == 0) sums = {};
 #pragma GCC unroll 2
     for (int j = first; j < first + 2 * kLanes; j += kLanes) {
-      const Vec e = sums.weigh(load(s.scores + j) - shift);
-      if constexpr (Probes::kReadsWeights) store(s.scores + j, e);
-      O::put_weights(s, j, e);
+      const Vec e = sums.weigh(load(strip.scores + j) - shift);
+      if constexpr (Probes::kReadsWeights) store(strip.scores + j, e);
+      O::put_weight(strip.weights + j, e);
     }
     if (part < kParts - 1) return;
-    probes.finish(row + r, sums, s.scores + r * kTileKeys);
-    store(s.sum + (row + r) * kLanes, load(s.sum + (row + r) * kLanes) + sums.total);
+    probes.finish(row + r, sums, strip.scores + r * kTileKeys);
+    store(strip.sum + r * kLanes, load(strip.sum + r * kLanes) + sums.total);
   }
   /// All at once, beside nothing.
-  void whole() const {
+  void whole() {
     for (int i = 0; i < kTimes; ++i)
       for (int part = 0; part < kParts; ++part) (*this)(i, part);
   }
 };
 
-/// Scores [kTileRows, 64] of rows from `row` on, and their bases raised where they must.
-template <class O, bool Masked, class Probes, class F>
-[[gnu::always_inline]] inline void score_tile(const Problem& p, const Scratch& s, int row,
-                                              const typename O::Number* keys, const std::uint64_t* bits, float* scores,
-                                              int padded, const Probes& probes, const F& beside) {
-  const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
+/// Scores [kTileRows, 64] of rows from `first` of a strip on; whether some exceed their bounds.
+template <class O, bool Masked, class F>
+[[gnu::always_inline]] inline bool score_tile(const StripRows<O>& strip, int first, const typename O::Number* keys,
+                                              const std::uint64_t* bits, const F& beside) {
   Vec x[kTileRows][kTileVecs];
-  accumulate<Left::Upright>(O::queries(s) + row * dims, dims, keys, kTileKeys, depth, x, beside);
-  const float factor = O::factor(p);
-  bool exceeds = probes.want();
+  accumulate<Left::Upright>(strip.queries + first * strip.dims, strip.dims, keys, kTileKeys, strip.depth, x, beside);
+  const Vec factor = strip.factor;
+  bool exceeds = false;
 #pragma GCC unroll 8
   for (int i = 0; i < kTileRows; ++i) {
     Vec most = minus_infinity();
+    const int r = first + i;
 #pragma GCC unroll 8
     for (int j = 0; j < kTileVecs; ++j) {
-      if (factor != 1) x[i][j] = x[i][j] * factor;
-      if constexpr (Masked) x[i][j] = select(lanes_of(bits[i] >> j * kLanes), x[i][j], minus_infinity());
+      x[i][j] = x[i][j] * factor;
+      if constexpr (Masked) x[i][j] = select(lanes_of(bits[r] >> j * kLanes), x[i][j], minus_infinity());
       most = j == 0 ? x[i][j] : max(most, x[i][j]);
-      store(scores + i * kTileKeys + j * kLanes, x[i][j]);
+      store(strip.scores + r * kTileKeys + j * kLanes, x[i][j]);
     }
-    note_most(s, row + i, most);
-    exceeds |= any(Vec(s.bound[row + i]) < most);
+    store(strip.most + r * kLanes, max(load(strip.most + r * kLanes), most));
+    exceeds |= any(Vec(strip.bound[r]) < most);
   }
-  if (__builtin_expect(exceeds, false)) probes.raise(s, scores, row, kTileRows, padded);
+  return exceeds;
 }
 
 /// Of some 40 tiles of a row most hold one of its greatest scores so far, which are found in memory.
@@ -231,10 +256,15 @@ inline bool weighs_beside(const Problem& p) {
 template <class O, bool Masked, class Probes>
 [[gnu::noinline]] inline void weigh_strip(const Problem& p, const Scratch& s, const typename O::Number* keys, int row,
                                           int rows, const std::uint64_t* bits, int padded, const Probes& probes) {
-  score_tile<O, Masked>(p, s, row, keys, bits, s.scores, padded, probes, Alone());
-  Weigh<O, Probes> weigh{s, probes, row, 0, {}};
+  const StripRows<O> strip(p, s, row);
+  const auto raise = [&](int first, bool exceeds) {
+    if (__builtin_expect(exceeds || probes.want(), false))
+      probes.raise(s, s.scores + first * kTileKeys, row + first, kTileRows, padded);
+  };
+  raise(0, score_tile<O, Masked>(strip, 0, keys, bits, Alone()));
+  Weigh<O, Probes> weigh{strip, probes, row, 0, {}};
   for (int i = kTileRows; i < rows; i += kTileRows, weigh.at += kTileRows)
-    score_tile<O, Masked>(p, s, row + i, keys, bits + i, s.scores + i * kTileKeys, padded, probes, weigh);
+    raise(i, score_tile<O, Masked>(strip, i, keys, bits, weigh));
 }
 
 /// Weights [rows, 64] of a strip and a packed tile of keys, but scores of its last register tile; bits [kStrip] of its
@@ -249,8 +279,8 @@ inline void weigh_beside(const Problem& p, const Scratch& s, const typename O::N
 }
 /// The last register tile's, which weigh_beside() leaves scores.
 template <class O, class Probes>
-inline Weigh<O, Probes> last_weights(const Scratch& s, int row, int rows, const Probes& probes) {
-  return {s, probes, row, round_up(rows, kTileRows) - kTileRows, {}};
+inline Weigh<O, Probes> last_weights(const StripRows<O>& strip, int row, int rows, const Probes& probes) {
+  return {strip, probes, row, round_up(rows, kTileRows) - kTileRows, {}};
 }
 
 }  // namespace fovea::FOVEA_ISA

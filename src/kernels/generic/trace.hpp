@@ -47,17 +47,17 @@ inline void finish_trace_row(const Problem& p, const HeadTrace& t, const Scratch
   const float lse = p.lse[p.lse_offset(t.batch, t.head, t.queries.begin + row)];
   const bool sees = lse != minus_infinity();
   const RowProbe probe = probe_of(p, s, row);
-  const float sink = p.sinks && sees ? exp_of(p.sinks[t.head] - lse) : 0;
+  const float base = s.base[row], sink = p.sinks && sees ? exp2_of(in_octaves(p.sinks[t.head]) - base) : 0;
   const float keys = reduce_add(load(s.sum + row * kLanes)), l = keys + sink;
   const float factor = sees ? row_factor(l, lse, n) : 0;
   float surprise = reduce_add(load(probe.surprise()));
-  if (sink > 0) surprise += sink * (p.sinks[t.head] - lse);  // what the sink took is one more term
+  if (sink > 0) surprise += sink * (in_octaves(p.sinks[t.head]) - base);  // what the sink took is one more term
   t.mass[row] = keys * factor;
   t.entropy[row] = sees ? entropy_of(l, surprise) : 0;
   t.distance[row] = factor * reduce_add(load(probe.travelled()));
   t.along[row] = p.probes->segments > 0 ? factor * reduce_add(load(probe.segment(0))) : 0;
-  t.most[row] = l != l ? l : sees ? factor * exp_of(reduce_max(load(s.most + row * kLanes)) - lse) : 0;
-  t.first[row] = sees ? factor * exp_of(probe.first() - lse) : 0;
+  t.most[row] = l != l ? l : sees ? factor * exp2_of(reduce_max(load(s.most + row * kLanes)) - base) : 0;
+  t.first[row] = sees ? factor * exp2_of(probe.first() - base) : 0;
   for (int k = 0; k < t.offset_count; ++k) t.at[std::int64_t{k} * (t.queries.end - t.queries.begin) + row] *= factor;
   float error = 0;
   const std::int64_t at = p.out_offset(t.batch, t.head, t.queries.begin + row);
@@ -76,7 +76,7 @@ inline void begin_known_rows(const Problem& p, const Piece& w, const HeadTrace& 
   if (t.rows) begin_probes(p, w, s, 0, w.rows);
   for (int i = 0; i < w.rows; ++i) {
     const float lse = p.lse[p.lse_offset(t.batch, t.head, t.queries.begin + i)];
-    s.base[i] = s.shift[i] = lse == minus_infinity() ? -minus_infinity() : lse;
+    s.base[i] = s.shift[i] = lse == minus_infinity() ? -minus_infinity() : in_octaves(lse);
     s.bound[i] = -minus_infinity();
     store(s.sum + i * kLanes, 0.0f);
   }
@@ -90,7 +90,7 @@ inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, 
     float* x = s.scores + i * kTileKeys;
     const int r = row + i;
     if (!t.rows) {
-      for (int j = 0; j < kTileKeys; j += kLanes) store(x + j, exp2((load(x + j) - s.shift[r]) * kLog2E));
+      for (int j = 0; j < kTileKeys; j += kLanes) store(x + j, exp2(load(x + j) - s.shift[r]));
       continue;
     }
     const RowProbe probe = probe_of(p, s, r);
@@ -127,7 +127,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (in_registers) {
           const NoProbes none;
           weigh_beside<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, none);
-          last_weights<F32Operands>(s, row, rows, none).whole();
+          last_weights(StripRows<F32Operands>(p, s, row), row, rows, none).whole();
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);

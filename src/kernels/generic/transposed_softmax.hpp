@@ -79,7 +79,7 @@ inline void ColumnProbes::shrink(int column, Vec rise, Vec factor, Vec sum) cons
   for (int i = 1; i < 3 + p.probes->segments; ++i)
     if (float* at = sums + i * kColumns + column; i != 2) store(at, load(at) * factor);  // 2: where they stand
 }
-/// A key's weights e^y.
+/// A key's weights 2^y.
 inline void ColumnProbes::add(int column, Vec weight, Vec y, int key) const {
   if (p.probes->sums) {
     const Vec gap = load(place() + column) - static_cast<float>(key);
@@ -98,7 +98,7 @@ inline void raise_bases(const StripState& s, int column, Vec most) {
   const Lanes raised = old + kSlack < most;
   if (!any(raised)) return;
   store(s.base + column, select(raised, most, old));
-  const Vec shrink = select(raised, exp2((old - most) * kLog2E), 1.0f);
+  const Vec shrink = select(raised, exp2(old - most), 1.0f);
   if (s.probes) {
     const Lanes nothing = old < -3.402823466e38f;  // −∞: nothing is summed yet
     s.probes->shrink(column, select(nothing, 0.0f, select(raised, most - old, 0.0f)), shrink, load(s.sum + column));
@@ -110,7 +110,7 @@ inline void raise_bases(const StripState& s, int column, Vec most) {
   }
 }
 
-/// scores [64, kColumns] of keys from `first` on times `factor`, −∞ where `seen` [64], a bit a query, is not set (null:
+/// scores [64, kColumns] of keys from `first` on times `factor`, in octaves, −∞ where `seen` [64], a bit a query, is not set (null:
 /// all is seen), become weights [32, kColumns, 2]; scores keep what they were made of.
 inline void transposed_softmax(const StripState& s, float factor, const std::uint64_t* seen, int first, float* scores,
                                bf16* weights) {
@@ -131,7 +131,7 @@ inline void transposed_softmax(const StripState& s, float factor, const std::uin
     Vec total = 0.0f, run = 0.0f;  // in runs of 16 keys: 64 one after another round four times as much
     for (int j = 0; j < kTileKeys; j += 2) {
       const float* at = scores + j * kColumns + column;
-      const Vec y = load(at) - base, z = load(at + kColumns) - base, even = exp2(y * kLog2E), odd = exp2(z * kLog2E);
+      const Vec y = load(at) - base, z = load(at + kColumns) - base, even = exp2(y), odd = exp2(z);
       if (s.probes) s.probes->add(column, even, y, first + j), s.probes->add(column, odd, z, first + j + 1);
       run = run + (even + odd);
       if (j % 16 == 14) total = total + run, run = 0.0f;

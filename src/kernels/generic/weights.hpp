@@ -1,4 +1,4 @@
-// Any weights on demand: e^(S − lse) rebuilt by the products, functors and masks of the pass that ran.
+// Any weights on demand: e^(S − lse), of scores in octaves 2^(S − lse · log2 e), rebuilt by the products, functors and masks of the pass that ran.
 #pragma once
 #include "kernels/generic/few_rows.hpp"
 
@@ -44,9 +44,10 @@ inline void score_closely(const Problem& p, const Piece& w, const Scratch& s, in
       store(s.scores + i, sum);
     }
   }
+  const Vec unit = F32Operands::factor(p);
   for (int i = 0; i < n; i += kLanes) {
     const Vec sum = load(s.scores + i), all = sum + load(lost + i);
-    store(s.scores + i, select(sum - sum < 1.0f, all, sum));  // of an infinite sum what was lost is a NaN
+    store(s.scores + i, select(sum - sum < 1.0f, all, sum) * unit);  // of an infinite sum what was lost is a NaN
   }
   finish_scores(p, w, s, row, rows, range, bits);
 }
@@ -83,9 +84,11 @@ inline void weights(const Problem& p, const Plan& plan, int batch, int head, Ran
       }
       for (int i = 0; i < rows; ++i) {
         float e[kTileKeys] = {};
+        const double octaves = lse(row + i) * kLog2E;
+        const Vec whole = static_cast<float>(octaves), rest = static_cast<float>(octaves - static_cast<float>(octaves));
         if (any && lse(row + i) != minus_infinity())
           for (int j = 0; j < kTileKeys; j += kLanes)
-            store(e + j, exp2((load(s.scores + i * kTileKeys + j) - lse(row + i)) * kLog2E));
+            store(e + j, exp2(load(s.scores + i * kTileKeys + j) - whole - rest));
         float* out = to + (row + i) * width - wanted.begin;
         for (int j = at_least(key, wanted.begin); j < at_most(keys.end, wanted.end); ++j) out[j] = e[j - key];
       }

@@ -58,20 +58,16 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23);
   return Vec(_mm256_mul_ps(x.v, _mm256_castsi256_ps(power)));
 }
-struct Power {
-  Vec power, rest;
-};
-inline constexpr const float (&kPowerOfRest)[3] = kAroundStep;
-inline Power power_of(Vec x) {
+/// Four slots of the FMA ports, and a part of the lookup.
+inline Vec exp2(Vec x) {
   const Vec y = max(-127.0f, x), magic = 1572864.f;  // 1.5 · 2^20: the sum has room for eighths
-  const Vec eighths = y + magic;
+  const Vec eighths = y + magic, rest = y - (eighths - magic);
   const __m256i bits = _mm256_castps_si256(eighths.v);
   const __m256i table = _mm256_load_si256(reinterpret_cast<const __m256i*>(kEighths.bits));
-  const __m256i power =
-      _mm256_add_epi32(_mm256_permutevar8x32_epi32(table, bits), _mm256_slli_epi32(bits, kEighthsPlace));
-  return {Vec(_mm256_castsi256_ps(power)), y - (eighths - magic)};
+  const Vec power(_mm256_castsi256_ps(
+      _mm256_add_epi32(_mm256_permutevar8x32_epi32(table, bits), _mm256_slli_epi32(bits, kEighthsPlace))));
+  return fma(power * rest, fma(fma(kCubic[2], rest, kCubic[1]), rest, kCubic[0]), power);
 }
-inline Vec with_octaves(Vec power, Vec) { return power; }
 inline bool any(Lanes m) { return _mm256_movemask_ps(m.m) != 0; }
 inline std::uint64_t bits_of(Lanes m) { return static_cast<std::uint64_t>(_mm256_movemask_ps(m.m)); }
 inline Vec after(Vec x, Vec before) {

@@ -56,19 +56,15 @@ inline Vec select(Lanes m, Vec a, Vec b) { return Vec(_mm512_mask_blend_ps(m.m, 
 inline Lanes lanes_of(std::uint64_t bits) { return {static_cast<__mmask16>(bits & 0xffff)}; }
 inline Vec round_to_int(Vec x) { return Vec(_mm512_roundscale_ps(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
 inline Vec scale_by_power_of_two(Vec x, Vec n) { return Vec(_mm512_scalef_ps(x.v, n.v)); }
-struct Power {
-  Vec power, rest;
-};
-inline constexpr const float (&kPowerOfRest)[2] = kAboveStep;
-/// Rounded down, since with_octaves() takes ⌊x⌋: a step more would be the next octave's.
-inline Power power_of(Vec x) {
+/// Two slots of the FMA ports, and a part of the lookup. Rounded down, since scaling takes ⌊x⌋.
+inline Vec exp2(Vec x) {
   constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC, kFractionBits = 5;
   const __m512 steps = _mm512_add_round_ps(x.v, _mm512_set1_ps(393216.f), kDown);  // 1.5 · 2^18
-  const __m512 power = _mm512_permutex2var_ps(_mm512_load_ps(kPowers), _mm512_castps_si512(steps),
-                                              _mm512_load_ps(kPowers + 16));
-  return {Vec(power), Vec(_mm512_reduce_ps(x.v, kFractionBits << 4 | kDown))};
+  const __m512 power = _mm512_permutex2var_ps(_mm512_load_ps(kPowersOfSquare), _mm512_castps_si512(steps),
+                                              _mm512_load_ps(kPowersOfSquare + 16));
+  const Vec u = Vec(_mm512_reduce_ps(x.v, kFractionBits << 4 | kDown)) + kSquareAt;
+  return Vec(_mm512_scalef_ps((Vec(power) * fma(u, u, kSquarePlus)).v, x.v));
 }
-inline Vec with_octaves(Vec power, Vec x) { return Vec(_mm512_scalef_ps(power.v, x.v)); }
 inline bool any(Lanes m) { return m.m != 0; }
 inline std::uint64_t bits_of(Lanes m) { return m.m; }
 inline Vec after(Vec x, Vec before) {

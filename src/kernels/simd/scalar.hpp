@@ -74,14 +74,10 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   __builtin_memcpy(&factor, &power, sizeof factor);
   return Vec(x.v * factor);
 }
-/// What exp2() is made of: 2^x = with_octaves(power · 2^rest, x), with 2^rest by the coefficients kPowerOfRest. A
-/// façade takes the whole octaves of x into `power` at once, or leaves them to with_octaves(). What is below −127 comes
-/// to 0.
-struct Power {
-  Vec power, rest;
-};
-inline constexpr const float (&kPowerOfRest)[3] = kAroundStep;
-inline Power power_of(Vec x) {
+/// 2^x for x ≤ 127, exactly 1 at 0 and exactly 0 below −127 (−∞ included); NaN stays NaN. Relative error ≤ 1.3e-7 (of
+/// AVX-512 2.4e-7): a power from a table, times a polynomial in what is left of x; lookups, additions and scaling have
+/// ports that products leave idle.
+inline Vec exp2(Vec x) {
   const Floats y = max(-127.0f, x).v, magic = Vec(1572864.f).v;  // 1.5 · 2^20: the sum has room for eighths
   const Floats eighths = y + magic;
   typedef std::uint32_t Bits __attribute__((vector_size(16)));
@@ -89,11 +85,11 @@ inline Power power_of(Vec x) {
   __builtin_memcpy(&bits, &eighths, sizeof bits);
   const auto of = [&](int lane) { return static_cast<std::uint32_t>(kEighths.bits[bits[lane] & 7]); };
   bits = Bits{of(0), of(1), of(2), of(3)} + (bits << kEighthsPlace);
-  Power p{{}, Vec(y - (eighths - magic))};
-  __builtin_memcpy(&p.power.v, &bits, sizeof bits);
-  return p;
+  Vec power;
+  __builtin_memcpy(&power.v, &bits, sizeof bits);
+  const Vec rest(y - (eighths - magic));
+  return fma(power * rest, fma(fma(kCubic[2], rest, kCubic[1]), rest, kCubic[0]), power);
 }
-inline Vec with_octaves(Vec power, Vec) { return power; }
 inline bool any(Lanes m) { return (m.m[0] | m.m[1] | m.m[2] | m.m[3]) != 0; }
 inline std::uint64_t bits_of(Lanes m) {
   return static_cast<std::uint64_t>((m.m[0] & 1) | (m.m[1] & 2) | (m.m[2] & 4) | (m.m[3] & 8));
