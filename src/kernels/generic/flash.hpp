@@ -57,6 +57,7 @@ class KeyBlock {
 
  private:
   bool seen(Range keys) const {
+    if (!p_.mask.self) return true;
     std::uint64_t bits[kStrip];
     for (int row = 0; row < w_.rows; row += kStrip)
       if (look_up_mask(p_, w_, row, at_most(kStrip, w_.rows - row), keys, bits) != Cover::Empty) return true;

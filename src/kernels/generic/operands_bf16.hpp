@@ -9,41 +9,55 @@
 
 namespace fovea::FOVEA_ISA {
 
+/// row [kLanes]: n rows of x [dims], which start at the offsets `at`, as they lie where that is `padded` numbers each,
+/// else copied [kLanes, padded] with zeros behind; zeros from row n on.
+inline void find_rows_or_copy(const Operand& x, const std::int64_t* at, int n, int dims, int padded, bf16* copies,
+                              const bf16* (&row)[kLanes]) {
+  const bool as_they_lie = lies_as<bf16>(x, dims, padded);
+  for (int j = 0; j < kLanes; ++j) {
+    row[j] = copies + j * padded;
+    if (as_they_lie && j < n)
+      row[j] = static_cast<const bf16*>(x.data) + at[j];
+    else
+      copy_row(x, j < n ? at[j] : 0, j < n ? dims : 0, copies + j * padded, padded);
+  }
+}
+
 /// Columns [first, first + kLanes) of to [padded dims / 2, kTileKeys, 2] = the transpose of n rows of x [dims], which
 /// start at the offsets `at`, zeros beyond them: a pair is moved as a float is. `rows` [kLanes, padded dims] is
 /// scratch.
 inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, bf16* to, int first) {
   const int padded = round_up(dims, 2 * kLanes);
-  bf16* own = reinterpret_cast<bf16*>(rows);
-  for (int j = 0; j < kLanes; ++j) copy_row(x, j < n ? at[j] : 0, j < n ? dims : 0, own + j * padded, padded);
-  turn_rows(rows, padded / 2, reinterpret_cast<float*>(to), first);
+  const bf16* row[kLanes];
+  find_rows_or_copy(x, at, n, dims, padded, reinterpret_cast<bf16*>(rows), row);
+  turn_rows(row, padded / 2, reinterpret_cast<float*>(to), first);
 }
 
 /// to [padded, 2] = two rows [padded], one beside the other.
 inline void pair_rows(const bf16* even, const bf16* odd, int padded, bf16* to) {
-  std::uint32_t* pairs = reinterpret_cast<std::uint32_t*>(to);
-  for (int d = 0; d < padded; ++d)
-    pairs[d] = std::uint32_t{even[d].bits} | static_cast<std::uint32_t>(odd[d].bits) << 16;
+  for (int d = 0; d < padded; d += kLanes) store(to + 2 * d, with_seconds(firsts(even + d), odd + d));
 }
 
 /// Rows [first, first + kLanes) of to [kTileKeys / 2, padded dims, 2] = n rows of x [dims], which start at the offsets
-/// `at`, in pairs; zeros beyond them, and for what is not finite. True when every number is finite. `rows` [2, padded
-/// dims] is scratch.
+/// `at`, in pairs; zeros beyond them, and for what is not finite. True when every number is finite. `rows` [kLanes,
+/// padded dims] is scratch.
 inline bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, bf16* to, int first) {
   const int padded = round_up(dims, kLanes);
-  bf16 *even = reinterpret_cast<bf16*>(rows), *odd = even + padded;
-  unsigned all = 0x7f80u;  // exponents of all ones are what is not finite
-  bool every = true;
+  const bf16 zeros[2] = {};
+  const Pairs none = broadcast_pair(zeros);
+  const bf16* row[kLanes];
+  find_rows_or_copy(x, at, n, dims, padded, reinterpret_cast<bf16*>(rows), row);
+  bf16* own = to + first * padded;
+  Vec poison = 0.0f;  // x·0 is NaN for what isn't finite
   for (int j = 0; j < kLanes; j += 2) {
-    copy_row(x, j < n ? at[j] : 0, j < n ? dims : 0, even, padded);
-    copy_row(x, j + 1 < n ? at[j + 1] : 0, j + 1 < n ? dims : 0, odd, padded);
-    unsigned infinite = 0;
-    for (int d = 0; d < 2 * padded; ++d) infinite |= (even[d].bits & all) == all;
-    for (int d = 0; infinite && d < 2 * padded; ++d)
-      if (!finite(even[d])) even[d].bits = 0, every = false;
-    pair_rows(even, odd, padded, to + (first + j) * padded);
+    bf16* pairs = own + j * padded;
+    pair_rows(row[j], row[j + 1], padded, pairs);
+    for (int d = 0; d < padded; d += kLanes) poison = dot(poison, load_pairs(pairs + 2 * d), none);
   }
-  return every;
+  if (reduce_add(poison) == 0) return true;
+  for (int i = 0; i < kLanes * padded; ++i)
+    if (!finite(own[i])) own[i].bits = 0;
+  return false;
 }
 
 /// Queries [rows, padded head_dim] as they are; keys [padded head_dim / 2, 64, 2] and values [32, padded, 2] of a tile,

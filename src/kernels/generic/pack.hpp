@@ -73,12 +73,20 @@ inline void narrow_row(const float* from, float factor, int n, const Operand& x,
   }
 }
 
-/// Columns [first, first + kLanes) of to [padded, kTileKeys] = the transpose of rows [kLanes, padded].
-inline void turn_rows(const float* rows, int padded, float* to, int first) {
-  for (int d = 0; d < padded; d += kLanes) {
+/// Whether a row of x [n] is `padded` numbers of T as it lies.
+template <class T>
+inline bool lies_as(const Operand& x, int n, int padded) {
+  return x.dtype == dtype_of<T> && x.dim == 1 && n == padded;
+}
+
+/// Columns [first, first + kLanes) of to [words, kTileKeys] = the transpose of rows of so many words of four bytes.
+template <class T>
+inline void turn_rows(const T* const (&row)[kLanes], int words, float* to, int first) {
+  constexpr int kNumbers = 4 / sizeof(T);  // of a word
+  for (int d = 0; d < words; d += kLanes) {
     Vec square[kLanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) square[i] = load(rows + i * padded + d);
+    for (int i = 0; i < kLanes; ++i) __builtin_memcpy(&square[i], row[i] + d * kNumbers, sizeof square[i]);
     transpose(square);
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) store(to + (d + i) * kTileKeys + first, square[i]);
@@ -89,12 +97,16 @@ inline void turn_rows(const float* rows, int padded, float* to, int first) {
 /// the offsets `at`, zeros beyond them. `rows` [kLanes, padded dims] is scratch.
 inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dims, float* rows, float* to, int first) {
   const int padded = (dims + kLanes - 1) / kLanes * kLanes;
+  const bool as_they_lie = lies_as<float>(x, dims, padded);
+  const float* row[kLanes];
   for (int j = 0; j < kLanes; ++j) {
-    float* row = rows + j * padded;
-    for (int d = j < n ? dims : 0; d < padded; ++d) row[d] = 0;
-    if (j < n) widen_row(x, at[j], dims, row);
+    float* own = rows + j * padded;
+    row[j] = as_they_lie && j < n ? static_cast<const float*>(x.data) + at[j] : own;
+    if (as_they_lie && j < n) continue;
+    for (int d = j < n ? dims : 0; d < padded; ++d) own[d] = 0;
+    if (j < n) widen_row(x, at[j], dims, own);
   }
-  turn_rows(rows, padded, to, first);
+  turn_rows(row, padded, to, first);
 }
 
 /// Rows [first, first + kLanes) of to [kTileKeys, padded dims] = n rows of x [dims], which start at the offsets `at`,

@@ -1,6 +1,6 @@
 // Pairs of bf16 and their dot products, by the instruction (AVX512-BF16): beside the façade of AVX-512.
 //
-// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, broadcast_pair, firsts(p): pairs of
+// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, store, broadcast_pair, firsts(p): pairs of
 // kLanes numbers and zeros, with_seconds(x, p): numbers in place of the zeros, dot(sum, a, b): each lane of sum gains
 // the product of the pair's second numbers, then that of its first, each rounded once (denormals count as 0 on either
 // side); store_rounded(to, x): kLanes numbers; store_rounded_pairs(to, first, second): kLanes pairs of a number of
@@ -17,6 +17,7 @@ struct Pairs {
   __m512bh v;
 };
 inline Pairs load_pairs(const bf16* p) { return {reinterpret_cast<__m512bh>(_mm512_loadu_si512(p))}; }
+inline void store(bf16* p, Pairs x) { _mm512_storeu_si512(p, reinterpret_cast<__m512i>(x.v)); }
 inline Pairs broadcast_pair(const bf16* p) {
   std::int32_t pair;
   __builtin_memcpy(&pair, p, sizeof pair);

@@ -20,6 +20,11 @@ inline Pairs load_pairs(const bf16* p) {
   __builtin_memcpy(&x.second.v, &second, sizeof second);
   return x;
 }
+inline void store(bf16* p, Pairs x) {
+  bf16 first[kLanes], second[kLanes];
+  store(first, x.first), store(second, x.second);
+  for (int i = 0; i < kLanes; ++i) p[2 * i] = first[i], p[2 * i + 1] = second[i];
+}
 inline Pairs broadcast_pair(const bf16* p) {
   bf16 pair[2];
   __builtin_memcpy(pair, p, sizeof pair);
@@ -29,9 +34,7 @@ inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
 inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
 inline void store_rounded(bf16* to, Vec x) { store(to, x); }
 inline void store_rounded_pairs(bf16* to, Vec first, Vec second) {
-  bf16 even[kLanes], odd[kLanes];
-  store(even, first), store(odd, second);
-  for (int i = 0; i < kLanes; ++i) to[2 * i] = even[i], to[2 * i + 1] = odd[i];
+  store(to, Pairs{first, second});
 }
 inline Vec dot(Vec sum, Pairs a, Pairs b) { return fma(a.first, b.first, fma(a.second, b.second, sum)); }
 
