@@ -24,6 +24,11 @@ Operand operand(const TensorView& t, bool packed) {
   return {const_cast<void*>(t.data), t.dtype, packed ? 0 : s[0], s[1], s[2], s[3]};
 }
 
+/// A tensor that a kernel fills, but for rows beyond a length: those are zeros.
+Tensor filled(const TensorView& like, bool has_lengths) {
+  return has_lengths ? Tensor(like.dtype, like.shape) : Tensor::unset(like.dtype, like.shape);
+}
+
 /// dk and dv from the sums of all splits, in their order.
 void add_up(const GradientProblem& g, const GradientPlan& plan, const Problem& p, Tensor& dk, Tensor& dv) {
   const std::int64_t width = plan.padded_head_dim + plan.padded_value_dim,
@@ -148,16 +153,20 @@ Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
   if (dout.dtype == DType::F64)
     throw Error(
         fmt::format("dout is {} and kernel {} computes in f32; convert dout with Tensor::to", dout.str(), kernel.name));
-  Gradients result{Tensor(a.q_.dtype, a.q_.shape),  // rows beyond a length stay zero
-                   Tensor::unset(k.dtype, k.shape),
-                   Tensor::unset(v.dtype, v.shape),
-                   {},
-                   {}};
+  Gradients result{filled(a.q_, p.q_lengths), filled(k, p.kv_lengths), filled(v, p.kv_lengths), {}, {}};
   const GradientPlan plan = kernel.table->plan_backward(p);
+  const bool packed = p.q_begin != nullptr;
   Tensor delta(DType::F32, a.lse.shape());
-  GradientProblem g{dout_rows, operand(result.dq.view(), p.q_begin != nullptr), delta.data<float>(), nullptr,
+  GradientProblem g{dout_rows,
+                    operand(result.dq.view(), packed),
+                    operand(result.dk.view(), packed),
+                    operand(result.dv.view(), packed),
+                    delta.data<float>(),
+                    nullptr,
                     k.shape[0] * k.shape[1]};
-  Tensor sums(DType::F32, {plan.splits * g.key_rows, p.kv_heads, plan.padded_head_dim + plan.padded_value_dim});
+  const bool split = plan.splits > 1;
+  Tensor sums(DType::F32,
+              {split ? plan.splits * g.key_rows : 0, p.kv_heads, plan.padded_head_dim + plan.padded_value_dim});
   g.sums = sums.data<float>();
   if (parameters.empty()) {
     parallel_for(plan.items, [&](std::int64_t item) {
@@ -174,7 +183,7 @@ Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
     });
     result.score = score.add_up();
   }
-  add_up(g, plan, p, result.dk, result.dv);
+  if (split) add_up(g, plan, p, result.dk, result.dv);
   if (p.sinks) result.dsinks = sink_gradients(p, g.delta);
   return result;
 }

@@ -26,6 +26,7 @@ struct GradientScratch {
   float* slopes;  // [kStrip, 64] of the functor
   float* logits;  // [kStrip, 64] before the functor, where its own numbers have gradients
   float* shares;  // [kStrip, 64] dS before the slope, likewise
+  float* sums;    // [sum_rows, padded head_dim + padded value_dim] towards dk and dv
 };
 template <class T>
 inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientScratch<T>* s) {
@@ -51,6 +52,7 @@ inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientSc
   s->dscores = kPairs ? numbers(strip) : reinterpret_cast<T*>(s->dscore);
   s->dscore_pairs = kPairs ? numbers(strip) : s->dscores;
   s->slopes = floats(strip), s->logits = floats(strip), s->shares = floats(strip);
+  s->sums = floats(std::int64_t{plan.sum_rows} * (d + v));
   return used;
 }
 

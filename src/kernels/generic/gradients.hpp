@@ -314,6 +314,7 @@ inline GradientPlan plan_backward(const Problem& p) noexcept {
   const int share = round_up((rows + plan.splits - 1) / plan.splits, kStrip), pieces = (share + most - 1) / most;
   plan.piece_rows = at_least(kStrip, round_up((share + pieces - 1) / at_least(1, pieces), kStrip));
   plan.items = std::int64_t{p.batches} * p.kv_heads * plan.splits;
+  plan.sum_rows = plan.splits == 1 ? p.keys : 0;
   F32Gradients::Scratch unused;
   plan.scratch_bytes = lay_out(plan, nullptr, &unused);
   return plan;
@@ -329,7 +330,10 @@ inline void backward_item(const Problem& p, const GradientProblem& g, const Grad
   lay_out(plan, memory, &s);
   const std::ptrdiff_t row_floats = plan.padded_head_dim + plan.padded_value_dim;
   const std::int64_t first_key = p.kv_begin ? p.kv_begin[batch] : std::int64_t{batch} * p.keys;
-  float* sums = g.sums + ((std::int64_t{split} * p.kv_heads + kv_head) * g.key_rows + first_key) * row_floats;
+  const bool own = plan.splits == 1;  // then what is summed is complete, and becomes dk and dv while caches have it
+  float* sums =
+      own ? s.sums : g.sums + ((std::int64_t{split} * p.kv_heads + kv_head) * g.key_rows + first_key) * row_floats;
+  if (own) __builtin_memset(sums, 0, sizeof(float) * static_cast<std::size_t>(p.keys_of(batch) * row_floats));
   const int end = at_most(all, (split + 1) * share);
   for (int first = split * share; first < end; first += plan.piece_rows) {
     const Piece w{batch, kv_head, first, at_most(plan.piece_rows, end - first), p.queries_of(batch), p.keys_of(batch)};
@@ -347,12 +351,17 @@ inline void backward_item(const Problem& p, const GradientProblem& g, const Grad
     }
     piece.finish();
   }
-  if (const float factor = O::factor(p); factor != 1)
-    for (int key = 0; key < p.keys_of(batch); ++key)
-      for (int d = 0; d < plan.padded_head_dim; d += kLanes) {
-        float* dk = sums + key * row_floats + d;
-        store(dk, load(dk) * factor);
-      }
+  const float factor = O::factor(p);
+  const auto place = [&](const Operand& x, int key) {
+    return batch * x.batch + (key + (p.kv_begin ? p.kv_begin[batch] : 0)) * x.time + kv_head * x.head;
+  };
+  for (int key = 0; key < p.keys_of(batch) && (own || factor != 1); ++key) {
+    float *dk = sums + key * row_floats, *dv = dk + plan.padded_head_dim;
+    if (own)
+      narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key)), narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
+    else
+      for (int d = 0; d < plan.padded_head_dim; d += kLanes) store(dk + d, load(dk + d) * factor);
+  }
 }
 
 inline void backward(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,

@@ -23,7 +23,7 @@ struct Scratch {
   float* shift;    // [rows] the base, or 0 while that is −∞: −∞ must never meet −∞
   float* bound;    // [rows] the base moves when a score exceeds this
   float* sum;      // [rows, kLanes] running denominator, its lanes not yet added up
-  float* rows;     // [kLanes, padded head_dim] keys before the transpose
+  float* rows;     // [kLanes, the longer padded dim] keys and values before they are turned and paired
   float* keys;     // [key_tiles, padded head_dim, 64]
   float* values;   // [key_tiles, 64, padded]
   float* sums;     // [kStrip, padded] of few rows: what a tile adds to out
@@ -54,7 +54,7 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
         take(r),
         take(r),
         take(r * kLanes),
-        take(kLanes * d),
+        take(kLanes * (d > v ? d : v)),
         take(plan.key_tiles * kTileKeys * d),
         take(plan.key_tiles * kTileKeys * v),
         take(kStrip * v),
