@@ -56,7 +56,10 @@ struct F32Operands {
     return pack_rows(p.v, at, n, p.value_dim, to, first);
   }
 
-  [[gnu::always_inline]] static void put_weight(float* to, Vec weight) { store(to, weight); }
+  /// to [2 · kLanes] = two vectors of weights.
+  [[gnu::always_inline]] static void put_weights(float* to, Vec first, Vec second) {
+    store(to, first), store(to + kLanes, second);
+  }
   /// Scores [rows, 64] that became weights in memory become operands.
   static void finish_weights(const Scratch&, int) {}
 

@@ -97,7 +97,7 @@ struct Bf16Operands {
     return pack_pairs(p.v, at, n, p.value_dim, s.rows, to, first);
   }
 
-  [[gnu::always_inline]] static void put_weight(bf16* to, Vec weight) { store_rounded(to, weight); }
+  [[gnu::always_inline]] static void put_weights(bf16* to, Vec first, Vec second) { store_rounded(to, first, second); }
   static void finish_weights(const Scratch& s, int rows) {
     for (int i = 0; i < rows * kTileKeys; i += kLanes) store_rounded(s.rounded + i, load(s.scores + i));
   }

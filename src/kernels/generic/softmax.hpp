@@ -202,12 +202,14 @@ struct Weigh {
     const int r = at + i, first = r * kTileKeys + part * 2 * kLanes;
     const Vec shift = strip.shift[r];
     if (part == 0) sums = {};
+    Vec weight[2];
 #pragma GCC unroll 2
-    for (int j = first; j < first + 2 * kLanes; j += kLanes) {
-      const Vec e = sums.weigh(load(strip.scores + j) - shift);
-      if constexpr (Probes::kReadsWeights) store(strip.scores + j, e);
-      O::put_weight(strip.weights + j, e);
+    for (int k = 0; k < 2; ++k) {
+      const int j = first + k * kLanes;
+      weight[k] = sums.weigh(load(strip.scores + j) - shift);
+      if constexpr (Probes::kReadsWeights) store(strip.scores + j, weight[k]);
     }
+    O::put_weights(strip.weights + first, weight[0], weight[1]);
     if (part < kParts - 1) return;
     probes.finish(row + r, sums, strip.scores + r * kTileKeys);
     store(strip.sum + r * kLanes, load(strip.sum + r * kLanes) + sums.total);

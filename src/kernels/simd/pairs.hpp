@@ -3,7 +3,7 @@
 // Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, store, broadcast_pair, firsts(p): pairs of
 // kLanes numbers and zeros, with_seconds(x, p): numbers in place of the zeros, dot(sum, a, b): each lane of sum gains
 // the product of the pair's second numbers, then that of its first, each rounded once (denormals count as 0 on either
-// side); store_rounded(to, x): kLanes numbers; store_rounded_pairs(to, first, second): kLanes pairs of a number of
+// side); store_rounded(to, x): kLanes numbers, or two vectors of them; store_rounded_pairs(to, first, second): kLanes pairs of a number of
 // either.
 #pragma once
 #include <cstdint>
@@ -32,6 +32,9 @@ inline Pairs with_seconds(Pairs x, const bf16* p) {
 }
 inline void store_rounded(bf16* to, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
+}
+inline void store_rounded(bf16* to, Vec first, Vec second) {
+  _mm512_storeu_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second.v, first.v)));
 }
 inline void store_rounded_pairs(bf16* to, Vec first, Vec second) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

@@ -33,6 +33,7 @@ inline Pairs broadcast_pair(const bf16* p) {
 inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
 inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
 inline void store_rounded(bf16* to, Vec x) { store(to, x); }
+inline void store_rounded(bf16* to, Vec first, Vec second) { store(to, first), store(to + kLanes, second); }
 inline void store_rounded_pairs(bf16* to, Vec first, Vec second) {
   store(to, Pairs{first, second});
 }
