@@ -18,6 +18,8 @@
 
 namespace fovea::FOVEA_ISA {
 
+inline constexpr int kRowsAhead = 8;  // are asked for: rows of heads side by side lie in pages of their own
+
 /// One piece of an item: its rows, and all that its steps share.
 template <class O>
 struct GradientPiece {
@@ -41,9 +43,8 @@ struct GradientPiece {
     for (int row = 0; row < w.rows; row += kStrip) strip_finite[row / kStrip] = true;
     for (int i = 0; i < w.rows * d; i += kLanes) store(s.dq + i, 0.0f);
     for_segments(p, w, 0, w.rows, [&](const Segment& seg) {
-      constexpr int kAhead = 8;  // rows of heads side by side lie in pages of their own
       for (int i = 0; i < seg.rows; ++i) {
-        if (i + kAhead < seg.rows) ask_for_rows(seg.head, seg.query + i + kAhead);
+        if (i + kRowsAhead < seg.rows) ask_for_rows(seg.head, seg.query + i + kRowsAhead);
         read_rows(seg.head, seg.query + i, seg.row + i);
       }
     });
@@ -57,9 +58,11 @@ struct GradientPiece {
   /// dq of the piece's rows, rounded once.
   void finish() const {
     for_segments(p, w, 0, w.rows, [&](const Segment& seg) {
-      for (int i = 0; i < seg.rows; ++i)
+      for (int i = 0; i < seg.rows; ++i) {
+        prefetch_row<1>(g.dq, offset(g.dq, seg.head, seg.query + at_most(i + kRowsAhead, seg.rows - 1)), p.head_dim);
         narrow_row(s.dq + std::ptrdiff_t{seg.row + i} * plan.padded_head_dim, static_cast<float>(p.scale), p.head_dim,
                    g.dq, offset(g.dq, seg.head, seg.query + i));
+      }
     });
   }
   void fold(int tile, Range keys, int row, int rows);
@@ -357,10 +360,13 @@ inline void backward_item(const Problem& p, const GradientProblem& g, const Grad
   };
   for (int key = 0; key < p.keys_of(batch) && (own || factor != 1); ++key) {
     float *dk = sums + key * row_floats, *dv = dk + plan.padded_head_dim;
-    if (own)
+    if (own) {
+      const int later = at_most(key + kRowsAhead, p.keys_of(batch) - 1);
+      prefetch_row<1>(g.dk, place(g.dk, later), p.head_dim), prefetch_row<1>(g.dv, place(g.dv, later), p.value_dim);
       narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key)), narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
-    else
+    } else {
       for (int d = 0; d < plan.padded_head_dim; d += kLanes) store(dk + d, load(dk + d) * factor);
+    }
   }
 }
 
