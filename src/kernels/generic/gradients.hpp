@@ -118,9 +118,7 @@ inline void GradientPiece<O>::weights_and_slopes(int tile, Range keys, int colum
                                                  std::uint64_t* bits) const {
   const int d = plan.padded_head_dim;
   product<false>(rows, columns, round_up(p.head_dim, kNumbers), s.queries + std::ptrdiff_t{row} * d, d, keys_of(tile),
-                 kTileKeys, s.weights, kTileKeys);
-  if (const float factor = O::factor(p); factor != 1)
-    for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.weights + i, load(s.weights + i) * factor);
+                 kTileKeys, s.weights, kTileKeys, Alone(), O::factor(p));
   if (g.parameters)
     for (int i = 0; i < rows; ++i)
       for (int j = 0; j < kTileKeys; j += kLanes)

@@ -85,80 +85,88 @@ template <Left A, int Rows, int Vecs, class T, class F = Alone>
   for (int d = 0; d < left; ++d, a += next, b += ldb * k) add_step<A>(a, lda, b, sum);
 }
 
-/// A tile leaves the registers: added to what C holds, or written over it.
+/// A tile leaves the registers: added to what C holds, or written over it, times a factor.
 template <bool Add, int Rows, int Vecs>
-[[gnu::always_inline]] inline void store_tile(const Vec (&sum)[Rows][Vecs], float* c, std::ptrdiff_t ldc) {
+[[gnu::always_inline]] inline void store_tile(const Vec (&sum)[Rows][Vecs], float* c, std::ptrdiff_t ldc,
+                                              float factor = 1) {
+  // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536
+  // keys.
+  const auto each = [&](auto what) {
 #pragma GCC unroll 24
-  for (int i = 0; i < Rows; ++i)
+    for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < Vecs; ++j) {
-      // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536
-      // keys.
-      float* to = c + i * ldc + j * kLanes;
-      store(to, Add ? load(to) + sum[i][j] : sum[i][j]);
-    }
+      for (int j = 0; j < Vecs; ++j) store(c + i * ldc + j * kLanes, what(sum[i][j], c + i * ldc + j * kLanes));
+  };
+  if constexpr (Add)
+    each([](Vec x, const float* at) { return load(at) + x; });
+  else if (factor == 1)
+    each([](Vec x, const float*) { return x; });
+  else
+    each([&](Vec x, const float*) { return x * factor; });
 }
 
 /// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes], with other work beside it as in accumulate().
 template <bool Add, Left A, int Rows, int Vecs, class T, class F = Alone>
 inline void register_tile(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c, std::ptrdiff_t ldc,
-                          int depth, const F& beside = {}) {
+                          int depth, float factor, const F& beside = {}) {
   Vec sum[Rows][Vecs];
   accumulate<A>(a, lda, b, ldb, depth, sum, beside);
-  store_tile<Add>(sum, c, ldc);
+  store_tile<Add>(sum, c, ldc, factor);
 }
 
 /// The last rows of a product: fewer than kTileRows.
 template <bool Add, Left A, int Vecs, int Rows = kTileRows - 1, class T>
 inline void remaining_rows(int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
-                           std::ptrdiff_t ldc, int depth) {
+                           std::ptrdiff_t ldc, int depth, float factor) {
   if constexpr (Rows > 0) {
     if (rows == Rows)
-      register_tile<Add, A, Rows, Vecs>(a, lda, b, ldb, c, ldc, depth);
+      register_tile<Add, A, Rows, Vecs>(a, lda, b, ldb, c, ldc, depth, factor);
     else
-      remaining_rows<Add, A, Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth);
+      remaining_rows<Add, A, Vecs, Rows - 1>(rows, a, lda, b, ldb, c, ldc, depth, factor);
   }
 }
 
 template <bool Add, Left A, int Vecs, class T, class F>
 inline void column_of_tiles(int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
-                            std::ptrdiff_t ldc, int depth, const F& beside) {
+                            std::ptrdiff_t ldc, int depth, float factor, const F& beside) {
   constexpr int kRows = kTileRows * kTileVecs / Vecs;
   int i = 0;
   if constexpr (F::kTimes > 0) {
-    register_tile<Add, A, kRows, Vecs>(a, lda, b, ldb, c, ldc, depth, beside);
+    register_tile<Add, A, kRows, Vecs>(a, lda, b, ldb, c, ldc, depth, factor, beside);
     i = kRows;
   }
   for (; i + kRows <= rows; i += kRows)
-    register_tile<Add, A, kRows, Vecs>(row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth);
+    register_tile<Add, A, kRows, Vecs>(row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth, factor);
   if constexpr (Vecs < kTileVecs)
     for (; i + kTileRows <= rows; i += kTileRows)
-      register_tile<Add, A, kTileRows, Vecs>(row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth);
-  remaining_rows<Add, A, Vecs>(rows - i, row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth);
+      register_tile<Add, A, kTileRows, Vecs>(row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth, factor);
+  remaining_rows<Add, A, Vecs>(rows - i, row_of_left<A>(a, lda, i), lda, b, ldb, c + i * ldc, ldc, depth, factor);
 }
 
 /// The next columns of a product, Vecs vectors of them or fewer; returns how many vectors.
 template <bool Add, Left A, int Vecs = kTileVecs, class T, class F = Alone>
 inline int next_columns(int vecs, int rows, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb, float* c,
-                        std::ptrdiff_t ldc, int depth, const F& beside = {}) {
+                        std::ptrdiff_t ldc, int depth, float factor, const F& beside = {}) {
   if constexpr (Vecs > 1)
     if (vecs < Vecs || vecs == Vecs + 1)  // five are 3 and 2: one alone asks for more loads than there are FMAs
-      return next_columns<Add, A, Vecs - 1>(vecs < Vecs ? vecs : Vecs - 1, rows, a, lda, b, ldb, c, ldc, depth, beside);
-  column_of_tiles<Add, A, Vecs>(rows, a, lda, b, ldb, c, ldc, depth, beside);
+      return next_columns<Add, A, Vecs - 1>(vecs < Vecs ? vecs : Vecs - 1, rows, a, lda, b, ldb, c, ldc, depth, factor,
+                                            beside);
+  column_of_tiles<Add, A, Vecs>(rows, a, lda, b, ldb, c, ldc, depth, factor, beside);
   return Vecs;
 }
 
 /// C [rows, columns] of A [rows, depth] and B [depth, columns]; columns is a multiple of kLanes, depth of kNumbers.
-/// With work beside it, the first register tile gets that, and must be whole: kTileRows·kTileVecs rows are enough.
+/// Times a factor where nothing is added to. With work beside it, the first register tile gets that, and must be whole:
+/// kTileRows·kTileVecs rows are enough.
 template <bool Add, Left A = Left::Upright, class T, class F = Alone>
 inline void product(int rows, int columns, int depth, const T* a, std::ptrdiff_t lda, const T* b, std::ptrdiff_t ldb,
-                    float* c, std::ptrdiff_t ldc, const F& beside = {}) {
+                    float* c, std::ptrdiff_t ldc, const F& beside = {}, float factor = 1) {
   int j = 0;
   if constexpr (F::kTimes > 0)
-    j = kLanes * next_columns<Add, A>(columns / kLanes, rows, a, lda, b, ldb, c, ldc, depth, beside);
+    j = kLanes * next_columns<Add, A>(columns / kLanes, rows, a, lda, b, ldb, c, ldc, depth, factor, beside);
   while (j < columns)
-    j += kLanes *
-         next_columns<Add, A>((columns - j) / kLanes, rows, a, lda, b + j * Step<T>::kNumbers, ldb, c + j, ldc, depth);
+    j += kLanes * next_columns<Add, A>((columns - j) / kLanes, rows, a, lda, b + j * Step<T>::kNumbers, ldb, c + j, ldc,
+                                       depth, factor);
 }
 
 }  // namespace fovea::FOVEA_ISA

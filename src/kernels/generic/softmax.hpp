@@ -37,9 +37,8 @@ template <class O>
 inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, const typename O::Number* keys, int row,
                         int rows, Range range, const std::uint64_t* bits) {
   const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
-  product<false>(rows, kTileKeys, depth, O::queries(s) + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys);
-  const Vec factor = O::factor(p);
-  for (int i = 0; i < rows * kTileKeys; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
+  product<false>(rows, kTileKeys, depth, O::queries(s) + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys,
+                 Alone(), O::factor(p));
   finish_scores(p, w, s, row, rows, range, bits);
 }
 
