@@ -38,8 +38,8 @@ struct Bf16Gradients {
   static float shift(float lse) { return -in_octaves(lse); }
   static Vec weight(Vec sum, float factor, float shift) { return exp2(fma(sum, in_octaves(factor), shift)); }
 
-  [[gnu::always_inline]] static void put_weights(const Scratch& s, int i, int j, Vec even, Vec odd) {
-    store_rounded_pairs(s.weight_pairs + i * kTileKeys + 2 * j, even, odd);
+  [[gnu::always_inline]] static void put_weights(bf16* pairs, int i, int j, Vec even, Vec odd) {
+    store_rounded_pairs(pairs + i * kTileKeys + 2 * j, even, odd);
   }
   [[gnu::always_inline]] static void put_dscores(const Scratch& s, int i, int j, Vec even, Vec odd) {
     const int at = i * kTileKeys + j;
@@ -58,7 +58,7 @@ struct Bf16Gradients {
     const auto row_of = [&](const float* x, int i, int j) { return i < rows ? load(x + i * kTileKeys + j) : 0.0f; };
     for (int i = 0; i < rows; i += 2)
       for (int j = 0; j < kTileKeys; j += kLanes) {
-        put_weights(s, i, j, row_of(s.weights, i, j), row_of(s.weights, i + 1, j));
+        put_weights(s.weight_pairs, i, j, row_of(s.weights, i, j), row_of(s.weights, i + 1, j));
         put_dscores(s, i, j, row_of(s.dscore, i, j), row_of(s.dscore, i + 1, j));
       }
   }

@@ -144,10 +144,12 @@ inline void GradientPiece<O>::weights_and_slopes(int tile, Range keys, int colum
 template <class O, bool Masked>
 struct WeighRows {
   static constexpr int kTimes = kTileRows / 2, kParts = kTileVecs;
-  const typename O::Scratch& s;
+  const float *scores, *shift;  // [kStrip, 64], [kStrip] (not by way of Scratch: that is read again after every store)
+  float* weights;               // [kStrip, 64]
+  typename O::Number* pairs;    // likewise, as products read them
   const std::uint64_t* bits;
   float factor;
-  int row, first;  // the strip's, and of it the tile's first
+  int first;  // of the strip, the tile's
 
   [[gnu::always_inline]] void operator()(int i, int part) const {
     const int at = first + 2 * i, j = part * kLanes;
@@ -155,11 +157,11 @@ struct WeighRows {
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
       const int place = (at + k) * kTileKeys + j;
-      weight[k] = O::weight(load(s.dscore + place), factor, s.shift[row + at + k]);
+      weight[k] = O::weight(load(scores + place), factor, shift[at + k]);
       if constexpr (Masked) weight[k] = select(lanes_of(bits[at + k] >> j), weight[k], 0.0f);
-      store(s.weights + place, weight[k]);
+      store(weights + place, weight[k]);
     }
-    O::put_weights(s, at, j, weight[0], weight[1]);
+    O::put_weights(pairs, at, j, weight[0], weight[1]);
   }
 };
 
@@ -168,18 +170,21 @@ struct WeighRows {
 template <class O>
 template <bool Masked>
 inline void GradientPiece<O>::whole_tile(int tile, int row, int rows, const std::uint64_t* bits) const {
-  const int d = plan.padded_head_dim, v = plan.padded_value_dim;
+  const int d = plan.padded_head_dim, v = plan.padded_value_dim, depth = round_up(p.value_dim, kNumbers);
+  const Number *values = values_of(tile), *dout = s.dout + std::ptrdiff_t{row} * v;
+  const float* delta = s.delta + row;
+  WeighRows<O, Masked> weigh{s.dscore, s.shift + row, s.weights, s.weight_pairs, bits, O::factor(p), 0};
   product<false>(round_up(rows, kTileRows), kTileKeys, round_up(p.head_dim, kNumbers),
                  s.queries + std::ptrdiff_t{row} * d, d, keys_of(tile), kTileKeys, s.dscore, kTileKeys);
   for (int i = 0; i < rows; i += kTileRows) {
     Vec x[kTileRows][kTileVecs];
-    accumulate<Left::Upright>(s.dout + std::ptrdiff_t{row + i} * v, v, values_of(tile), kTileKeys,
-                              round_up(p.value_dim, kNumbers), x, WeighRows<O, Masked>{s, bits, O::factor(p), row, i});
+    weigh.first = i;
+    accumulate<Left::Upright>(dout + i * v, v, values, kTileKeys, depth, x, weigh);
 #pragma GCC unroll 8
     for (int k = 0; k < kTileRows; ++k)
 #pragma GCC unroll 8
       for (int j = 0; j < kTileVecs; ++j) {
-        x[k][j] = load(s.weights + (i + k) * kTileKeys + j * kLanes) * (x[k][j] - s.delta[row + i + k]);
+        x[k][j] = load(weigh.weights + (i + k) * kTileKeys + j * kLanes) * (x[k][j] - delta[i + k]);
         if constexpr (Masked) x[k][j] = select(lanes_of(bits[i + k] >> j * kLanes), x[k][j], 0.0f);
       }
     O::put_dscores(s, i, x);

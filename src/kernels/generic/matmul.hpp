@@ -85,24 +85,26 @@ template <Left A, int Rows, int Vecs, class T, class F = Alone>
   for (int d = 0; d < left; ++d, a += next, b += ldb * k) add_step<A>(a, lda, b, sum);
 }
 
-/// A tile leaves the registers: added to what C holds, or written over it, times a factor.
-template <bool Add, int Rows, int Vecs>
-[[gnu::always_inline]] inline void store_tile(const Vec (&sum)[Rows][Vecs], float* c, std::ptrdiff_t ldc,
-                                              float factor = 1) {
-  // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536
-  // keys.
-  const auto each = [&](auto what) {
+template <int Rows, int Vecs>
+[[gnu::always_inline]] inline void scale_tile(Vec (&sum)[Rows][Vecs], Vec factor) {
 #pragma GCC unroll 24
-    for (int i = 0; i < Rows; ++i)
+  for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vecs; ++j) store(c + i * ldc + j * kLanes, what(sum[i][j], c + i * ldc + j * kLanes));
-  };
-  if constexpr (Add)
-    each([](Vec x, const float* at) { return load(at) + x; });
-  else if (factor == 1)
-    each([](Vec x, const float*) { return x; });
-  else
-    each([&](Vec x, const float*) { return x * factor; });
+    for (int j = 0; j < Vecs; ++j) sum[i][j] = sum[i][j] * factor;
+}
+
+/// A tile leaves the registers: added to what C holds, or written over it.
+template <bool Add, int Rows, int Vecs>
+[[gnu::always_inline]] inline void store_tile(const Vec (&sum)[Rows][Vecs], float* c, std::ptrdiff_t ldc) {
+#pragma GCC unroll 24
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < Vecs; ++j) {
+      // C joins last: one rounding at its size a tile. Seeding the sum with it cost 64, and 8 times the error at 65,536
+      // keys.
+      float* to = c + i * ldc + j * kLanes;
+      store(to, Add ? load(to) + sum[i][j] : sum[i][j]);
+    }
 }
 
 /// C [Rows, Vecs·kLanes] of A [Rows, depth] and B [depth, Vecs·kLanes], with other work beside it as in accumulate().
@@ -111,7 +113,8 @@ inline void register_tile(const T* a, std::ptrdiff_t lda, const T* b, std::ptrdi
                           int depth, float factor, const F& beside = {}) {
   Vec sum[Rows][Vecs];
   accumulate<A>(a, lda, b, ldb, depth, sum, beside);
-  store_tile<Add>(sum, c, ldc, factor);
+  if (!Add && factor != 1) scale_tile(sum, factor);
+  store_tile<Add>(sum, c, ldc);
 }
 
 /// The last rows of a product: fewer than kTileRows.
