@@ -208,9 +208,9 @@ inline Plan plan(const Problem& p) noexcept {
   return plan;
 }
 
-/// Asks for the queries of a strip that is to begin, or for the lines that its results will be written to.
+/// Asks for queries of a strip that is to begin, or for the lines that results will be written to.
 template <bool Results>
-inline void ask_for_strip(const Problem& p, const Piece& w, int row, int rows) {
+inline void ask_for_rows(const Problem& p, const Piece& w, int row, int rows) {
   for_segments(p, w, row, rows, [&](const Segment& g) {
     for (int t = g.query; t < g.query + g.rows; ++t)
       if constexpr (Results)
@@ -230,13 +230,17 @@ inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, co
   do {  // once even when no key is visible: rows begin and end
     block.pack({key, at_least(key, at_most(key + block_keys, span.end))});
     const bool first = key == span.begin, last = key + block_keys >= span.end;
+    const int asked =
+        round_up(kStrip, at_least(1, block.tiles())) / at_least(1, block.tiles());  // rows beside each fold
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
-      if (first) ask_for_strip<false>(p, w, row + kStrip, at_most(kStrip, w.rows - row - kStrip));
-      if (last) ask_for_strip<true>(p, w, row, rows);
       if (first) begin_rows<O>(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
-      for (int tile = 0; tile < block.tiles(); ++tile)
+      for (int tile = 0; tile < block.tiles(); ++tile) {
+        const int at = row + tile * asked;
+        if (first) ask_for_rows<false>(p, w, at + kStrip, at_most(asked, w.rows - at - kStrip));
+        if (last) ask_for_rows<true>(p, w, at, at_most(asked, row + rows - at));
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
+      }
       if (last) finish_rows(p, w, s, padded, row, rows), finish_probes(p, w, s, row, rows);
     }
     key += block_keys;
