@@ -88,7 +88,8 @@ struct F32Gradients {
   /// Of LSE what weight() wants of it.
   static float shift(float lse) { return lse; }
   static Vec weight(Vec sum, float, float shift) { return exp2((sum - shift) * in_octaves(1)); }
-  /// P of two rows, the first the i-th of a strip, and kLanes keys from j on, which lie in weights, to pairs [kStrip, 64].
+  /// P of two rows, the first the i-th of a strip, and kLanes keys from j on, which lie in weights, to pairs [kStrip,
+  /// 64].
   static void put_weights(float*, int, int, Vec, Vec) {}
   /// dS of kTileRows rows from the i-th on leaves the registers.
   template <int Vecs>

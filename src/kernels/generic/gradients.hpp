@@ -366,7 +366,8 @@ inline void backward_item(const Problem& p, const GradientProblem& g, const Grad
     if (own) {
       const int later = at_most(key + kRowsAhead, p.keys_of(batch) - 1);
       prefetch_row<1>(g.dk, place(g.dk, later), p.head_dim), prefetch_row<1>(g.dv, place(g.dv, later), p.value_dim);
-      narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key)), narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
+      narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key)),
+          narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
     } else {
       for (int d = 0; d < plan.padded_head_dim; d += kLanes) store(dk + d, load(dk + d) * factor);
     }

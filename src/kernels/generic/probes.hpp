@@ -2,9 +2,9 @@
 // the first key's weight, the mass of segments of keys, and the greatest weights. The forward pass does so with a base
 // that rises, the second pass (trace.hpp) with the row's LSE for a base: the same sums, and the same ends of them.
 //
-// Entropy online (docs/look.md): with t = Σ 2^(s − base)·(s − base) of scores in octaves, H = ln l − ln 2·t/l; when the base
-// rises by δ, all sums shrink by α = 2^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the softmax and 4·head_dim/2 of
-// the products: 2 for t, 1 for the distance, 1 for the maximum, 1 for each segment.
+// Entropy online (docs/look.md): with t = Σ 2^(s − base)·(s − base) of scores in octaves, H = ln l − ln 2·t/l; when the
+// base rises by δ, all sums shrink by α = 2^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the
+// softmax and 4·head_dim/2 of the products: 2 for t, 1 for the distance, 1 for the maximum, 1 for each segment.
 //
 // The greatest are kept in order, in registers while a tile is looked at: one more is put in its place by two
 // comparisons and two blends, without a branch. A tile is looked at only where its maximum, which the softmax wants
@@ -134,9 +134,9 @@ inline Vec lane_numbers() {
   return load(numbers);
 }
 
-/// What 64 weights e = 2^y of a row come to, a lane each, of scores y that are less the base: Σ e, Σ e·y, and the sums of
-/// the first vector, of the first two, …, all but the last, added up: how far weights lie before the tile's end costs
-/// no product.
+/// What 64 weights e = 2^y of a row come to, a lane each, of scores y that are less the base: Σ e, Σ e·y, and the sums
+/// of the first vector, of the first two, …, all but the last, added up: how far weights lie before the tile's end
+/// costs no product.
 struct TileSums {
   Vec total = 0.0f, surprise = 0.0f, passed = 0.0f;
   /// 2^y of the next vector, counted.

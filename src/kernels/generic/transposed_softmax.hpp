@@ -110,8 +110,8 @@ inline void raise_bases(const StripState& s, int column, Vec most) {
   }
 }
 
-/// scores [64, kColumns] of keys from `first` on times `factor`, in octaves, −∞ where `seen` [64], a bit a query, is not set (null:
-/// all is seen), become weights [32, kColumns, 2]; scores keep what they were made of.
+/// scores [64, kColumns] of keys from `first` on times `factor`, in octaves, −∞ where `seen` [64], a bit a query, is
+/// not set (null: all is seen), become weights [32, kColumns, 2]; scores keep what they were made of.
 inline void transposed_softmax(const StripState& s, float factor, const std::uint64_t* seen, int first, float* scores,
                                bf16* weights) {
   for (int column = 0; column < kColumns; column += kLanes) {

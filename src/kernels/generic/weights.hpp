@@ -1,4 +1,5 @@
-// Any weights on demand: e^(S − lse), of scores in octaves 2^(S − lse · log2 e), rebuilt by the products, functors and masks of the pass that ran.
+// Any weights on demand: e^(S − lse), of scores in octaves 2^(S − lse · log2 e), rebuilt by the products, functors and
+// masks of the pass that ran.
 #pragma once
 #include "kernels/generic/few_rows.hpp"
 

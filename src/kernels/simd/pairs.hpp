@@ -1,10 +1,10 @@
 // Pairs of bf16 and their dot products, by the instruction (AVX512-BF16): beside the façade of AVX-512.
 //
-// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, store, broadcast_pair, firsts(p): pairs of
-// kLanes numbers and zeros, with_seconds(x, p): numbers in place of the zeros, dot(sum, a, b): each lane of sum gains
-// the product of the pair's second numbers, then that of its first, each rounded once (denormals count as 0 on either
-// side); store_rounded(to, x): kLanes numbers, or two vectors of them; store_rounded_pairs(to, first, second): kLanes pairs of a number of
-// either.
+// Names and meaning, as in pairs_emulated.hpp: Pairs (kLanes pairs), load_pairs, store, broadcast_pair, firsts(p):
+// pairs of kLanes numbers and zeros, with_seconds(x, p): numbers in place of the zeros, dot(sum, a, b): each lane of
+// sum gains the product of the pair's second numbers, then that of its first, each rounded once (denormals count as 0
+// on either side); store_rounded(to, x): kLanes numbers, or two vectors of them; store_rounded_pairs(to, first,
+// second): kLanes pairs of a number of either.
 #pragma once
 #include <cstdint>
 #include <immintrin.h>

@@ -34,9 +34,7 @@ inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
 inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
 inline void store_rounded(bf16* to, Vec x) { store(to, x); }
 inline void store_rounded(bf16* to, Vec first, Vec second) { store(to, first), store(to + kLanes, second); }
-inline void store_rounded_pairs(bf16* to, Vec first, Vec second) {
-  store(to, Pairs{first, second});
-}
+inline void store_rounded_pairs(bf16* to, Vec first, Vec second) { store(to, Pairs{first, second}); }
 inline Vec dot(Vec sum, Pairs a, Pairs b) { return fma(a.first, b.first, fma(a.second, b.second, sum)); }
 
 }  // namespace fovea::FOVEA_ISA
