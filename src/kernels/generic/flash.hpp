@@ -5,18 +5,18 @@
 // tiles of 64 keys, packed into L2, and every strip of 48 rows:
 //
 //   product  S = Q·Kᵀ             [48, 64]
-//   softmax  P = e^(S − base), l += ΣP; with AVX-512 six rows at a time, beside the products of the next six, the last
-//            six beside the first of P·V
+//   softmax  P = 2^(S − base), l += ΣP, S in octaves; with AVX-512 six rows at a time, beside the products of the next
+//            six, the last six beside the first of P·V
 //   product  O += P·V             [48, value_dim]
 //
 // With a functor S goes through memory as a whole (12 KB, in L1): the functor in place, −∞ where the mask hides, then
 // the softmax. Written once on operands (operands.hpp): f32, or pairs of bf16, whose products take half the slots.
 // The sink is the seed (base = sink, l = 1, O = 0).
 //
-// Slots of the FMA ports for 16 scores: 2·head_dim for the products (half of that on pairs), 5 to 13 for the softmax
-// (softmax.hpp), so of f32 at most 91 to 96% of the ceiling at head_dim 64; the ends of register tiles take 2 to 5%.
-// Packing an element costs about a cycle beside `rows / 16` cycles of FMA, all of a block at once; rows that lie apart
-// are asked for while the 16 before them are packed (asked for between register tiles they came no sooner).
+// Slots of the FMA ports for 16 scores: 2·head_dim for the products (half of that on pairs), 3 to 12 for the softmax
+// (softmax.hpp), so of f32 at most 91 to 97% of the ceiling at head_dim 64; the ends of register tiles take 2 to 4%.
+// Packing waits for memory where rows lie apart: they are asked for while the 16 before them are packed. (Two blocks in
+// turn, the next packed a few keys after each strip and asked for beside folds: folds lost what packing gained.)
 #pragma once
 #include "kernels/generic/few_rows.hpp"
 

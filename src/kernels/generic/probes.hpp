@@ -3,7 +3,7 @@
 // that rises, the second pass (trace.hpp) with the row's LSE for a base: the same sums, and the same ends of them.
 //
 // Entropy online (docs/look.md): with t = Σ 2^(s − base)·(s − base) of scores in octaves, H = ln l − ln 2·t/l; when the
-// base rises by δ, all sums shrink by α = 2^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 13 slots of the
+// base rises by δ, all sums shrink by α = 2^−δ and t ← α·(t − δ·l). Cost of 16 scores beside the 12 slots of the
 // softmax and 4·head_dim/2 of the products: 2 for t, 1 for the distance, 1 for the maximum, 1 for each segment.
 //
 // The greatest are kept in order, in registers while a tile is looked at: one more is put in its place by two

@@ -7,7 +7,7 @@ namespace fovea::FOVEA_ISA {
 
 /// 2^r = (k + (r + a)²) / (k + a²) on [0, 1/32], with the square completed: of a polynomial 1 + r·(c + d·r) one FMA
 /// stays, and its d joins the powers that it meets. Minimax but for rounding (relative error 6.5e-8), of which a, k and
-/// the powers' last bits were chosen to leave 2^0 = 1 exactly, and 2.4e-7 at most, 7e-8 in the root of the mean square.
+/// the powers' last bits were chosen to leave 2^0 = 1 exactly, and 2.5e-7 at most, 7e-8 in the root of the mean square.
 inline constexpr float kSquareAt = 1.4282707f, kSquarePlus = 2.08130121f;
 /// 2^(i/32) / (k + a²).
 alignas(64) inline constexpr float kPowersOfSquare[32] = {

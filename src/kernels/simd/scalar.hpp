@@ -75,7 +75,7 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   return Vec(x.v * factor);
 }
 /// 2^x for x ≤ 127, exactly 1 at 0 and exactly 0 below −127 (−∞ included); NaN stays NaN. Relative error ≤ 1.3e-7 (of
-/// AVX-512 2.4e-7): a power from a table, times a polynomial in what is left of x; lookups, additions and scaling have
+/// AVX-512 2.5e-7): a power from a table, times a polynomial in what is left of x; lookups, additions and scaling have
 /// ports that products leave idle.
 inline Vec exp2(Vec x) {
   const Floats y = max(-127.0f, x).v, magic = Vec(1572864.f).v;  // 1.5 · 2^20: the sum has room for eighths
