@@ -6,10 +6,10 @@
 // depends on its own scores alone, never on how rows are grouped.
 //
 // Cost of 16 scores on AVX-512, in slots of the two FMA ports: mul, max, sub, add, lookup, reduce, add, 2 for the
-// powers' square, scalef (2), add = 12, beside 2·head_dim of the products: 9% at head_dim 64. Where additions have ports
-// of their own (Zen), 3 and a part of the lookup, and of those ports 9. The weight of the greatest score should be 1
-// exactly, so that a row that sees one key copies its value: base and score are the same number, and no FMA brings in
-// what only one of them was rounded by.
+// powers' square, scalef (2), add = 12, beside 2·head_dim of the products: 9% at head_dim 64. Where additions have
+// ports of their own (Zen), 3 and a part of the lookup, and of those ports 9. The weight of the greatest score should
+// be 1 exactly, so that a row that sees one key copies its value: base and score are the same number, and no FMA brings
+// in what only one of them was rounded by.
 #pragma once
 #include "kernels/generic/operands.hpp"
 #include "kernels/generic/probes.hpp"
