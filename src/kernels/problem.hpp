@@ -104,10 +104,10 @@ struct HeadTrace {
 /// What a backward pass reads and writes beside the problem, whose out and lse the forward pass filled.
 struct GradientProblem {
   Operand dout, dq;  // [batch, time, heads, value_dim], [batch, time, heads, head_dim]
-  Operand dk, dv;    // [batch, time, kv_heads, dim], written where rows are not split; rows beyond a length are not
+  Operand dk, dv;    // [batch, time, kv_heads, dim], written where sums are an item's own; rows beyond a length are not
   float* delta = nullptr;  // Σ dout·out of each row, laid out as lse
-  /// Where rows are split, sums towards dk and dv, zeros at first: [splits, kv_heads, key_rows, padded head_dim +
-  /// padded value_dim]. A key's row is its place along time, packed or not, after those of earlier batch rows.
+  /// Else sums towards dk and dv, zeros at first: [splits, kv_heads, key_rows, padded head_dim + padded value_dim]. A
+  /// key's row is its place along time, packed or not, after those of earlier batch rows.
   float* sums = nullptr;
   std::int64_t key_rows = 0;
   /// Where this item adds what the score's own numbers receive, one array for each parameter; null when not wanted.

@@ -33,7 +33,7 @@ struct GradientPlan {
   std::int64_t items = 0;         // batches · kv_heads · splits
   std::size_t scratch_bytes = 0;  // for one item
   int splits = 1;
-  int sum_rows = 0;    // without splits the sums are an item's own scratch: of so many keys
+  int sum_rows = 0;    // without splits, short sums are an item's own scratch: of so many keys
   int piece_rows = 0;  // rows at a time
   int key_tiles = 0;
   int padded_head_dim = 0, padded_value_dim = 0;

@@ -164,9 +164,9 @@ Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
                     delta.data<float>(),
                     nullptr,
                     k.shape[0] * k.shape[1]};
-  const bool split = plan.splits > 1;
+  const bool shared = plan.sum_rows == 0;  // else the kernel leaves dk and dv
   Tensor sums(DType::F32,
-              {split ? plan.splits * g.key_rows : 0, p.kv_heads, plan.padded_head_dim + plan.padded_value_dim});
+              {shared ? plan.splits * g.key_rows : 0, p.kv_heads, plan.padded_head_dim + plan.padded_value_dim});
   g.sums = sums.data<float>();
   if (parameters.empty()) {
     parallel_for(plan.items, [&](std::int64_t item) {
@@ -183,7 +183,7 @@ Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
     });
     result.score = score.add_up();
   }
-  if (split) add_up(g, plan, p, result.dk, result.dv);
+  if (shared) add_up(g, plan, p, result.dk, result.dv);
   if (p.sinks) result.dsinks = sink_gradients(p, g.delta);
   return result;
 }

@@ -320,7 +320,8 @@ inline GradientPlan plan_backward(const Problem& p) noexcept {
   const int share = round_up((rows + plan.splits - 1) / plan.splits, kStrip), pieces = (share + most - 1) / most;
   plan.piece_rows = at_least(kStrip, round_up((share + pieces - 1) / at_least(1, pieces), kStrip));
   plan.items = std::int64_t{p.batches} * p.kv_heads * plan.splits;
-  plan.sum_rows = plan.splits == 1 ? p.keys : 0;
+  constexpr std::int64_t kMostSums = 16 << 20;  // bytes: what caches do not have is better shared by all heads
+  plan.sum_rows = plan.splits == 1 && std::int64_t{p.keys} * (d + v) * 4 <= kMostSums ? p.keys : 0;
   F32Gradients::Scratch unused;
   plan.scratch_bytes = lay_out(plan, nullptr, &unused);
   return plan;
@@ -336,7 +337,7 @@ inline void backward_item(const Problem& p, const GradientProblem& g, const Grad
   lay_out(plan, memory, &s);
   const std::ptrdiff_t row_floats = plan.padded_head_dim + plan.padded_value_dim;
   const std::int64_t first_key = p.kv_begin ? p.kv_begin[batch] : std::int64_t{batch} * p.keys;
-  const bool own = plan.splits == 1;  // then what is summed is complete, and becomes dk and dv while caches have it
+  const bool own = plan.sum_rows > 0;  // then what is summed is complete, and becomes dk and dv while caches have it
   float* sums =
       own ? s.sums : g.sums + ((std::int64_t{split} * p.kv_heads + kv_head) * g.key_rows + first_key) * row_floats;
   if (own) __builtin_memset(sums, 0, sizeof(float) * static_cast<std::size_t>(p.keys_of(batch) * row_floats));
@@ -366,8 +367,8 @@ inline void backward_item(const Problem& p, const GradientProblem& g, const Grad
     if (own) {
       const int later = at_most(key + kRowsAhead, p.keys_of(batch) - 1);
       prefetch_row<1>(g.dk, place(g.dk, later), p.head_dim), prefetch_row<1>(g.dv, place(g.dv, later), p.value_dim);
-      narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key)),
-          narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
+      narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key));
+      narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
     } else {
       for (int d = 0; d < plan.padded_head_dim; d += kLanes) store(dk + d, load(dk + d) * factor);
     }
