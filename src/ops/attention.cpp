@@ -41,8 +41,7 @@ Attention attend(const TensorView& q, const PagedView& k, const PagedView& v, At
   a.spec_ = std::move(spec);
   PreparedProblem prepared(q, k, v, a.spec_);
   Problem& p = prepared.problem;
-  const Shape shape{q.shape[0], q.shape[1], q.shape[2], v.pool.shape[3]};
-  a.out = p.q_lengths ? Tensor(p.out.dtype, shape) : Tensor::unset(p.out.dtype, shape);  // rows past a length are zeros
+  a.out = to_be_filled(p.out.dtype, {q.shape[0], q.shape[1], q.shape[2], v.pool.shape[3]}, p.q_lengths);
   for (Tensor* x : {&a.lse, &a.max}) {
     *x = Tensor(DType::F32, {q.shape[0], q.shape[2], q.shape[1]});
     std::ranges::fill(x->values<float>(), -std::numeric_limits<float>::infinity());  // rows past a length see nothing

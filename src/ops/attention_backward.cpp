@@ -24,11 +24,6 @@ Operand operand(const TensorView& t, bool packed) {
   return {const_cast<void*>(t.data), t.dtype, packed ? 0 : s[0], s[1], s[2], s[3]};
 }
 
-/// A tensor that a kernel fills, but for rows beyond a length: those are zeros.
-Tensor filled(const TensorView& like, bool has_lengths) {
-  return has_lengths ? Tensor(like.dtype, like.shape) : Tensor::unset(like.dtype, like.shape);
-}
-
 /// dk and dv from the sums of all splits, in their order.
 void add_up(const GradientProblem& g, const GradientPlan& plan, const Problem& p, Tensor& dk, Tensor& dv) {
   const std::int64_t width = plan.padded_head_dim + plan.padded_value_dim,
@@ -153,7 +148,11 @@ Gradients backward(const Attention& a, const TensorView& dout, Wanted wanted) {
   if (dout.dtype == DType::F64)
     throw Error(
         fmt::format("dout is {} and kernel {} computes in f32; convert dout with Tensor::to", dout.str(), kernel.name));
-  Gradients result{filled(a.q_, p.q_lengths), filled(k, p.kv_lengths), filled(v, p.kv_lengths), {}, {}};
+  Gradients result{to_be_filled(a.q_.dtype, a.q_.shape, p.q_lengths),
+                   to_be_filled(k.dtype, k.shape, p.kv_lengths),
+                   to_be_filled(v.dtype, v.shape, p.kv_lengths),
+                   {},
+                   {}};
   const GradientPlan plan = kernel.table->plan_backward(p);
   const bool packed = p.q_begin != nullptr;
   Tensor delta(DType::F32, a.lse.shape());

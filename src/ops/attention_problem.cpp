@@ -214,4 +214,8 @@ std::int64_t PreparedProblem::out_offset(int batch, int head, int query) const {
   return (row * problem.heads + head) * problem.value_dim;
 }
 
+Tensor to_be_filled(DType dtype, const Shape& shape, const int* lengths) {
+  return lengths ? Tensor(dtype, shape) : Tensor::unset(dtype, shape);
+}
+
 }  // namespace fovea

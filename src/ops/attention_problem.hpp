@@ -34,4 +34,7 @@ class PreparedProblem {
   std::int64_t time_ = 0;                                         // of q, out and lse
 };
 
+/// What a kernel is to fill but for rows beyond their lengths, which are zeros; null: there are none.
+Tensor to_be_filled(DType dtype, const Shape& shape, const int* lengths);
+
 }  // namespace fovea

@@ -107,8 +107,7 @@ inline void add_values(const Problem& p, const Piece& w, const Scratch& s, const
 template <class O, class Probes>
 inline void add_values_beside(const Problem& p, const Scratch& s, const typename O::Number* values, int row, int rows,
                               int padded, const Probes& probes) {
-  const StripRows<O> strip(p, s, row);
-  auto last = last_weights(strip, row, rows, probes);
+  auto last = last_weights<O>(p, s, row, rows, probes);
   constexpr int kMostTileRows = kTileRows * kTileVecs;  // of a tile of one vector
   const auto add = [&](const auto& beside) {
     product<true>(round_up(rows, kTileRows), padded, kTileKeys, O::weights(s), kTileKeys, values, padded,
@@ -161,7 +160,7 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
       const auto fold_on = [&](const auto& probes) {
         weigh_beside<O>(p, s, block.keys(tile), row, rows, cover, bits, padded, probes);
         if (cover == Cover::Full) return add_values_beside<O>(p, s, block.values(tile), row, rows, padded, probes);
-        last_weights(StripRows<O>(p, s, row), row, rows, probes).whole();
+        last_weights<O>(p, s, row, rows, probes).whole();
         add_seen_values<O>(s, block.values(tile), row, rows, padded, bits);
       };
       return p.probes ? fold_on(TileProbes{p, s, block.keys_of(tile).begin}) : fold_on(NoProbes());
@@ -230,12 +229,11 @@ inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, co
   do {  // once even when no key is visible: rows begin and end
     block.pack({key, at_least(key, at_most(key + block_keys, span.end))});
     const bool first = key == span.begin, last = key + block_keys >= span.end;
-    const int asked =
-        round_up(kStrip, at_least(1, block.tiles())) / at_least(1, block.tiles());  // rows beside each fold
+    const int tiles = block.tiles(), asked = (kStrip + tiles - 1) / at_least(1, tiles);  // asked: rows beside each fold
     for (int row = 0; row < w.rows; row += kStrip) {
       const int rows = at_most(kStrip, w.rows - row);
       if (first) begin_rows<O>(p, w, s, padded, row, rows), begin_probes(p, w, s, row, rows);
-      for (int tile = 0; tile < block.tiles(); ++tile) {
+      for (int tile = 0; tile < tiles; ++tile) {
         const int at = row + tile * asked;
         if (first) ask_for_rows<false>(p, w, at + kStrip, at_most(asked, w.rows - at - kStrip));
         if (last) ask_for_rows<true>(p, w, at, at_most(asked, row + rows - at));

@@ -216,7 +216,7 @@ inline void Bf16Piece::add_infinite(Range keys, int strip) const {
   }
 }
 
-/// O/l rounded once, LSE = ln (2^base · l), and what was gathered.
+/// O/l rounded once, LSE, and what was gathered.
 inline void Bf16Piece::finish(int strip) const {
   const ColumnProbes probes = this->probes(strip);
   const StripState state = this->state(strip, probes);
@@ -227,8 +227,8 @@ inline void Bf16Piece::finish(int strip) const {
       const float l = state.sum[c];
       narrow_row(s.result, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out, p.out_offset(w.batch, g.head, g.query + i));
       const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
-      if (p.most) p.most[at] = l != l ? l : static_cast<float>(state.most[c] * kLn2);
-      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(state.base[c] * kLn2 + __builtin_log(l));
+      if (p.most) p.most[at] = l != l ? l : from_octaves(state.most[c]);
+      if (p.lse) p.lse[at] = lse_of(state.base[c], l);
       if (!p.probes) continue;
       const RowProbe row = probes.row(c);
       const RowTotals totals{l,          state.base[c], probes.surprise()[c], probes.travelled()[c], row.first(),

@@ -70,9 +70,8 @@ inline void set_base(const Scratch& s, int row, float base) {
   s.base[row] = base, s.bound[row] = base + kSlack;
   s.shift[row] = base == minus_infinity() ? 0.0f : base;
 }
-inline void note_most(const Scratch& s, int row, Vec most) {
-  store(s.most + row * kLanes, max(load(s.most + row * kLanes), most));
-}
+/// A row's greatest scores so far [kLanes], and those of one more tile.
+inline void note_most(float* greatest, Vec most) { store(greatest, max(load(greatest), most)); }
 
 /// Rows [first, first + rows) of the rows of a KV head's group, row = head_in_group · queries + query. Of few rows
 /// those of several KV heads, from kv_head on, one after another.
@@ -224,6 +223,11 @@ inline Range visible_span(const Problem& p, const Piece& w) {
 /// (Queries times log2 e would be rounded by it, and equal scores come out unequal.)
 inline double score_unit(const Problem& p) { return p.score.self ? 1 : kLog2E; }
 inline float in_octaves(float score) { return static_cast<float>(score * kLog2E); }
+inline float from_octaves(float score) { return static_cast<float>(score * kLn2); }
+/// LSE = ln (2^base · l) of weights that add up to l; −∞ when nothing was visible.
+inline float lse_of(float base, float l) {
+  return l == 0 ? minus_infinity() : static_cast<float>(base * kLn2 + __builtin_log(l));
+}
 
 /// Rows [row, row + rows): their scaled queries as f32; zeros in the rest of the last register tile.
 inline void widen_queries(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
@@ -253,7 +257,7 @@ inline void begin_state(const Problem& p, const Piece& w, const Scratch& s, int 
   for (int i = row * padded; i < (row + whole) * padded; i += kLanes) store(s.out + i, 0.0f);
 }
 
-/// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE = ln (2^base · l).
+/// Rows [row, row + rows) of the results: O/l, rounded once to the output's dtype, and LSE.
 inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int padded, int row, int rows) {
   for_segments(p, w, row, rows, [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
@@ -263,8 +267,8 @@ inline void finish_rows(const Problem& p, const Piece& w, const Scratch& s, int 
       narrow_row(s.out + r * padded, l == 0 ? 0.0f : 1 / l, p.value_dim, p.out,
                  p.out_offset(w.batch, g.head, g.query + i));
       const std::int64_t at = p.lse_offset(w.batch, g.head, g.query + i);
-      if (p.most) p.most[at] = l != l ? l : static_cast<float>(reduce_max(load(s.most + r * kLanes)) * kLn2);
-      if (p.lse) p.lse[at] = l == 0 ? minus_infinity() : static_cast<float>(s.base[r] * kLn2 + __builtin_log(l));
+      if (p.most) p.most[at] = l != l ? l : from_octaves(reduce_max(load(s.most + r * kLanes)));
+      if (p.lse) p.lse[at] = lse_of(s.base[r], l);
     }
   });
 }

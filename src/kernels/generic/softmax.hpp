@@ -72,7 +72,7 @@ inline Vec greatest(const float* scores) {
 [[gnu::noinline]] inline void raise_bases(const Scratch& s, const float* scores, int row, int rows, int padded) {
   for (int i = 0; i < rows; ++i) {
     const Vec most = greatest(scores + i * kTileKeys);
-    note_most(s, row + i, most);
+    note_most(s.most + (row + i) * kLanes, most);
     if (any(Vec(s.bound[row + i]) < most)) raise_base(s, row + i, padded, reduce_max(most));
   }
 }
@@ -100,7 +100,7 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
     const RowProbe probe = probe_of(p, s, r);
     const Vec most = greatest(scores + i * kTileKeys);
     note_scores(*p.probes, probe, scores + i * kTileKeys, most, first);
-    note_most(s, r, most);
+    note_most(s.most + r * kLanes, most);
     if (!any(Vec(s.bound[r]) < most)) continue;
     const float base = reduce_max(most);
     shrink_probe(p, probe, s.base[r], base, load(s.sum + r * kLanes));
@@ -239,7 +239,7 @@ template <class O, bool Masked, class F>
       most = j == 0 ? x[i][j] : max(most, x[i][j]);
       store(strip.scores + r * kTileKeys + j * kLanes, x[i][j]);
     }
-    store(strip.most + r * kLanes, max(load(strip.most + r * kLanes), most));
+    note_most(strip.most + r * kLanes, most);
     exceeds |= any(Vec(strip.bound[r]) < most);
   }
   return exceeds;
@@ -280,8 +280,8 @@ inline void weigh_beside(const Problem& p, const Scratch& s, const typename O::N
 }
 /// The last register tile's, which weigh_beside() leaves scores.
 template <class O, class Probes>
-inline Weigh<O, Probes> last_weights(const StripRows<O>& strip, int row, int rows, const Probes& probes) {
-  return {strip, probes, row, round_up(rows, kTileRows) - kTileRows, {}};
+inline Weigh<O, Probes> last_weights(const Problem& p, const Scratch& s, int row, int rows, const Probes& probes) {
+  return {StripRows<O>(p, s, row), probes, row, round_up(rows, kTileRows) - kTileRows, {}};
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -95,7 +95,7 @@ inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, 
     }
     const RowProbe probe = probe_of(p, s, r);
     const Vec most = greatest(x);
-    note_most(s, r, most);
+    note_most(s.most + r * kLanes, most);
     note_scores(*p.probes, probe, x, most, keys.begin);
     const Vec total = weigh_row(*p.probes, probe, x, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
@@ -127,7 +127,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
         if (in_registers) {
           const NoProbes none;
           weigh_beside<F32Operands>(p, s, block.keys(tile), row, rows, cover, bits, padded, none);
-          last_weights(StripRows<F32Operands>(p, s, row), row, rows, none).whole();
+          last_weights<F32Operands>(p, s, row, rows, none).whole();
         } else {
           if (few)
             score_few(p, w, s, row, rows, keys, bits);
