@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <span>
 
@@ -134,6 +135,32 @@ TEST(RowStatistics, TheGreatestWeightsAreTheReferences) {
       });
     });
   });
+}
+
+/// Scores of small integers, hundreds of them equal, over many tiles, one of them with a value that is not finite.
+TEST(RowStatistics, OfEqualWeightsTheFirstKeysAreNamed) {
+  constexpr int kQueries = 40, kKeys = 1500, kDims = 16, kTop = 8;
+  Rng rng(5);
+  Tensor q(DType::F32, {1, kQueries, 1, kDims}), k(DType::F32, {1, kKeys, 1, kDims}), v(DType::F32, k.shape());
+  for (Tensor* x : {&q, &k, &v})
+    for (float& number : x->values<float>()) number = static_cast<float>(rng.in(-1, 1));
+  v.values<float>()[std::size_t{700} * kDims] = std::numeric_limits<float>::infinity();
+  std::vector<int> want;
+  for (int i = 0; i < kQueries; ++i) {
+    std::vector<std::pair<float, int>> order;  // −q·k and the key
+    for (int j = 0; j < kKeys; ++j) {
+      const float *query = q.data<float>() + i * kDims, *key = k.data<float>() + j * kDims;
+      order.emplace_back(-std::inner_product(query, query + kDims, key, 0.0f), j);
+    }
+    std::ranges::sort(order);
+    for (int n = 0; n < kTop; ++n) want.push_back(order[static_cast<std::size_t>(n)].second);
+  }
+  for (const DType dtype : {DType::F32, DType::BF16})
+    on_every_isa([&] {
+      const Attention a =
+          attend(q.to(dtype).view(), k.to(dtype).view(), v.to(dtype).view(), AttentionSpec(statistics(kTop)));
+      EXPECT_EQ(a.rows.top_key, want) << a.kernel();
+    });
 }
 
 TEST(RowStatistics, KeysAreNamedBeyondWhatAFloatCounts) {

@@ -163,7 +163,9 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
         last_weights<O>(p, s, row, rows, probes).whole();
         add_seen_values<O>(s, block.values(tile), row, rows, padded, bits);
       };
-      return p.probes ? fold_on(TileProbes{p, s, block.keys_of(tile).begin}) : fold_on(NoProbes());
+      if (!p.probes) return fold_on(NoProbes());
+      fold_on(TileProbes{p, s, block.keys_of(tile).begin});
+      return settle_rows(p, s, row, rows, kMostBetween);
     }
   }
   score_strip<O>(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);

@@ -16,6 +16,7 @@ struct F32Operands {
   static float* keys(const Scratch& s) { return s.keys; }
   static float* values(const Scratch& s) { return s.values; }
   static float* weights(const Scratch& s) { return s.scores; }
+  static constexpr bool kWeightsAreScores = true;  // they lie in the same place
   static void begin_queries(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
     widen_queries(p, w, s, row, rows);
   }

@@ -70,6 +70,7 @@ struct Bf16Operands {
   static bf16* keys(const Scratch& s) { return reinterpret_cast<bf16*>(s.keys); }
   static bf16* values(const Scratch& s) { return reinterpret_cast<bf16*>(s.values); }
   static bf16* weights(const Scratch& s) { return s.rounded; }
+  static constexpr bool kWeightsAreScores = false;
   static void begin_queries(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
     const int dims = round_up(p.head_dim, kDims), whole = round_up(rows, kTileRows);
     bf16* to = queries(s);

@@ -13,6 +13,8 @@ inline constexpr std::uint64_t kAllBits = ~std::uint64_t{0};
 constexpr int at_most(int a, int b) { return a < b ? a : b; }
 constexpr int at_least(int a, int b) { return a < b ? b : a; }
 constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
+/// A bit for each of the first n.
+constexpr std::uint64_t bits_below(int n) { return n == 64 ? kAllBits : (std::uint64_t{1} << n) - 1; }
 constexpr float minus_infinity() { return -__builtin_inff(); }
 
 /// Scratch of one piece, carved from one allocation. Every array starts on a 64-byte line.
@@ -31,7 +33,13 @@ struct Scratch {
   bf16* rounded;   // [kStrip, 64] weights, where they meet values as bf16
   float* most;     // [rows, kLanes] greatest scores
   float* probes;   // [rows, probe_floats(p)] where they are asked for, see probes.hpp
+  float* bar;      // [rows] where the greatest are: the least score that is kept
+  float* queues;   // [rows, 2, kMostWaiting] likewise: scores and keys that were put by
+  int* waiting;    // [rows] how many
 };
+/// Of a row's greatest scores so many may be put by, see probes.hpp: some between tiles, and a tile's, with room for a
+/// vector behind the last.
+inline constexpr int kMostBetween = 8, kMostWaiting = kMostBetween + kTileKeys + RowProbes::kMostTop;
 inline int probe_floats(const Problem& p) {
   return p.probes ? round_up((3 + p.probes->segments) * kLanes + 2 * RowProbes::kMostTop, 16) : 0;
 }
@@ -47,6 +55,7 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
     used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
     return at;
   };
+  const std::int64_t kept_of = p.probes && p.probes->top > 0 ? rows : 0;
   const std::int64_t r = rows, d = round_up(p.head_dim, kLanes), v = plan.padded_value_dim;
   *s = {take(r * d),
         take(r * v),
@@ -61,7 +70,10 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
         take(kStrip * kTileKeys),
         reinterpret_cast<bf16*>(take(kStrip * kTileKeys / 2)),
         take(r * kLanes),
-        take(r * probe_floats(p))};
+        take(r * probe_floats(p)),
+        take(kept_of),
+        take(kept_of * 2 * kMostWaiting),
+        reinterpret_cast<int*>(take(kept_of))};
   return used;
 }
 

@@ -10,6 +10,12 @@
 // comparisons and two blends, without a branch. A tile is looked at only where its maximum, which the softmax wants
 // anyway, exceeds the least that is kept; of random rows that happens some k · ln(n / k) times. (Keeping the cells of
 // greatest maximum and scoring their keys again in the end cost 80% at 2,048 keys, moving scores one by one 60%.)
+//
+// Where scores become weights beside products, such a look would stop them: between register tiles it costs 200 cycles,
+// most of them for a branch that is known when the last product is. There scores above the bar, the least that is kept,
+// are only put by, beside products that go on meanwhile, and take their places after the tile. (Putting by without a
+// branch costs as much, for two stores a vector; all that wait ranked at once, by comparing each with each, no less
+// than one after another.)
 #pragma once
 #include "kernels/generic/math.hpp"
 #include "kernels/generic/piece.hpp"
@@ -22,6 +28,12 @@ inline constexpr int kTopVecs = RowProbes::kMostTop / kLanes;
 /// further than 2^24.
 inline float lane_of_key(int key) { return __builtin_bit_cast(float, key); }
 inline int key_of_lane(float lane) { return __builtin_bit_cast(int, lane); }
+/// Keys from `first` on, a lane each.
+inline Vec key_lanes(int first) {
+  float keys[kLanes];
+  for (int j = 0; j < kLanes; ++j) keys[j] = lane_of_key(j);
+  return add_integers(load(keys), lane_of_key(first));
+}
 
 /// Of one row, in Scratch::probes [rows, probe_floats(p)]: sums a lane each, then single numbers.
 struct RowProbe {
@@ -47,6 +59,10 @@ inline void begin_probe(const Problem& p, const RowProbe& probe, int query) {
 }
 inline void begin_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   if (!p.probes) return;
+  // Of the rest of the last register tile nothing is kept.
+  const int end = row + rows, whole = row + round_up(rows, kTileRows);
+  for (int r = row; r < whole && p.probes->top > 0; ++r)
+    s.waiting[r] = 0, s.bar[r] = r < end ? minus_infinity() : -minus_infinity();
   for_segments(p, w, row, rows, [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) begin_probe(p, probe_of(p, s, g.row + i), g.query + i);
   });
@@ -121,10 +137,65 @@ inline float reached_by_top(const float* x, int top) {
   kept.save(probe);
 }
 
-/// A row's scores x [64] of keys from `first` on, before they become weights: what is kept of scores themselves.
-inline void note_scores(const RowProbes& ask, const RowProbe& probe, const float* x, Vec most, int first) {
-  if (first == 0) probe.first() = x[0];
-  if (ask.top > 0 && any(Vec(probe.kept()[ask.top - 1]) < most)) keep_greatest(probe, ask.top, x, first);
+/// A row's scores x [64] of keys from `first` on, the greatest of them `most`.
+inline void note_greatest(int top, const RowProbe& probe, const float* x, Vec most, int first) {
+  if (any(Vec(probe.kept()[top - 1]) < most)) keep_greatest(probe, top, x, first);
+}
+
+/// Scores of a row that were put by, and wait to take their places among the greatest.
+struct Queue {
+  float* bar;            // the least that is kept
+  int* length;           // how many wait
+  float *scores, *keys;  // [kMostWaiting]; keys as lane_of_key()
+
+  Queue of_row(int row) const {
+    const std::ptrdiff_t at = std::ptrdiff_t{row} * 2 * kMostWaiting;
+    return {bar + row, length + row, scores + at, keys + at};
+  }
+  /// Scores of keys from `first` on: those above the bar join, one behind another.
+  [[gnu::always_inline]] void join(Vec x, int first) const {
+    const Lanes above = Vec(*bar) < x;
+    store(scores + *length, compress(above, x));
+    store(keys + *length, compress(above, key_lanes(first)));
+    *length += __builtin_popcountll(bits_of(above));
+  }
+};
+inline Queue queue_of(const Scratch& s, int row) {
+  return Queue{s.bar, s.waiting, s.queues, s.queues + kMostWaiting}.of_row(row);
+}
+
+/// Of n scores that wait, more than 64, those that may be among the greatest stay; how many.
+inline int without_low_ones(const Queue& queue, int n, int top) {
+  const Vec bar = reached_by_top(queue.scores, top);
+  int left = 0;
+  for (int j = 0; j < n; j += kLanes) {
+    const Vec x = load(queue.scores + j), key = load(queue.keys + j);
+    const std::uint64_t high = ~bits_of(x < bar) & bits_below(at_most(kLanes, n - j));
+    store(queue.scores + left, compress(lanes_of(high), x));
+    store(queue.keys + left, compress(lanes_of(high), key));
+    left += __builtin_popcountll(high);
+  }
+  return left;
+}
+
+/// Those that wait take their places.
+[[gnu::noinline]] inline void settle(int top, const RowProbe& probe, const Queue& queue) {
+  constexpr int kAtOnce = 8;  // most times there is one round or two, and no end of a loop that comes as a surprise
+  int n = *queue.length;
+  if (n >= kTileKeys) n = without_low_ones(queue, n, top);
+  for (int i = n; i < n + kAtOnce; i += kLanes) store(queue.scores + i, minus_infinity());
+  Kept kept(probe);
+  for (int i = 0; i < n; i += kAtOnce)
+    for (int k = i; k < i + kAtOnce; ++k) kept.insert(queue.scores[k], queue.keys[k]);
+  kept.save(probe);
+  *queue.bar = probe.kept()[top - 1], *queue.length = 0;
+}
+/// Rows of a strip of which more than `most` wait.
+inline void settle_rows(const Problem& p, const Scratch& s, int row, int rows, int most) {
+  if (p.probes->top == 0) return;
+  int full[kStrip], count = 0;
+  for (int r = row; r < row + rows; ++r) full[count] = r, count += s.waiting[r] > most;
+  for (int i = 0; i < count; ++i) settle(p.probes->top, probe_of(p, s, full[i]), queue_of(s, full[i]));
 }
 
 /// 0, 1, 2, …
@@ -148,6 +219,8 @@ struct TileSums {
     surprise = fma(e, max(unreached, y), surprise);
     return e;
   }
+  /// What is known so far is added up now: left for later, its terms would take the registers that products need.
+  [[gnu::always_inline]] void add_up() { pin(total), pin(surprise), pin(passed); }
 };
 
 /// Σ e·|i − j| of a tile's weights [64] that lie on both sides of the query, which is `ahead` before the first.
@@ -169,6 +242,9 @@ struct TileSums {
   }
 }
 
+/// Whether 64 keys lie on one side of the query, which is `ahead` before the first.
+inline bool aside(float ahead) { return ahead >= 0 || ahead <= 1 - kTileKeys; }
+
 /// A row's weights [64] of keys from `first` on join its probe. On one side of the query Σ e·|i − j| is
 /// ±(Σ e·(last − i) − Σ e·(last − j)), the latter from TileSums: two products a tile and no weight read again.
 [[gnu::always_inline]] inline void add_tile_sums(const RowProbes& ask, const RowProbe& probe, const TileSums& m,
@@ -176,9 +252,8 @@ struct TileSums {
   if (ask.sums) {
     const float ahead = static_cast<float>(first) - probe.place();
     constexpr float kLast = kTileKeys - kLanes;
-    const bool aside = ahead >= 0 || ahead <= 1 - kTileKeys;
     const Vec travelled =
-        __builtin_expect(aside, true)
+        __builtin_expect(aside(ahead), true)
             ? (m.total * (lanes + (ahead + kLast)) - m.passed * static_cast<float>(kLanes)) * (ahead < 0 ? -1.0f : 1.0f)
             : travelled_around(weights, lanes, ahead);
     store(probe.surprise(), load(probe.surprise()) + m.surprise);
@@ -240,6 +315,7 @@ inline void write_probe(const RowProbes& to, const RowTotals& row, F segment, st
 /// Rows that finish_rows() has finished.
 inline void finish_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   if (!p.probes) return;
+  settle_rows(p, s, row, rows, 0);
   for_segments(p, w, row, rows, [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
       const int r = g.row + i;

@@ -93,13 +93,19 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
 }
 
 /// raise_bases(), and what probes keep of scores [rows, 64] of keys from `first` on; their sums shrink as the row's do.
+/// Greatest: the greatest are looked for too, not only the first key's.
+template <bool Greatest>
 [[gnu::noinline]] inline void raise_bases_probed(const Problem& p, const Scratch& s, const float* scores, int row,
                                                  int rows, int padded, int first) {
   for (int i = 0; i < rows; ++i) {
     const int r = row + i;
     const RowProbe probe = probe_of(p, s, r);
     const Vec most = greatest(scores + i * kTileKeys);
-    note_scores(*p.probes, probe, scores + i * kTileKeys, most, first);
+    if (first == 0) probe.first() = scores[i * kTileKeys];
+    if (Greatest && p.probes->top > 0) {
+      note_greatest(p.probes->top, probe, scores + i * kTileKeys, most, first);
+      s.bar[r] = probe.kept()[p.probes->top - 1];
+    }
     note_most(s.most + r * kLanes, most);
     if (!any(Vec(s.bound[r]) < most)) continue;
     const float base = reduce_max(most);
@@ -110,7 +116,8 @@ inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
 
 /// softmax_strip(), and the probes: the same bits in what both compute.
 inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded, Range keys) {
-  raise_bases_probed(p, s, s.scores, row, rows, padded, keys.begin);
+  settle_rows(p, s, row, rows, 0);
+  raise_bases_probed<true>(p, s, s.scores, row, rows, padded, keys.begin);
   const Vec lanes = lane_numbers();
   for (int r = row; r < row + rows; ++r) {
     const Vec total =
@@ -124,7 +131,6 @@ inline constexpr bool kTileSpansKeys = kTileVecs * kLanes == kTileKeys;
 
 /// What is gathered while scores become weights: their sum, or what the problem's probes ask of keys from `first` on.
 struct NoProbes {
-  static constexpr bool kReadsWeights = false;
   /// Of a row and 64 keys: score by score, each less the base.
   struct Row {
     Vec total = 0.0f;
@@ -133,23 +139,43 @@ struct NoProbes {
       total = total + e;
       return e;
     }
+    void add_up() {}
   };
   bool want() const { return false; }
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases(s, scores, row, rows, padded);
   }
+  bool reads_weights(int) const { return false; }
+  void note(int, int, Vec, Vec) const {}
   void finish(int, const Row&, const float*) const {}
 };
 class TileProbes {
  public:
-  static constexpr bool kReadsWeights = true;
   using Row = TileSums;
   TileProbes(const Problem& p, const Scratch& s, int first)
-      : p_(p), probes_(s.probes), stride_(probe_floats(p)), first_(first), lanes_(lane_numbers()) {}
-  /// The first key's score is kept. (Nor are the greatest found here: see weighs_beside().)
+      : p_(p),
+        probes_(s.probes),
+        stride_(probe_floats(p)),
+        first_(first),
+        lanes_(lane_numbers()),
+        segments_(p.probes->segments > 0),
+        greatest_(p.probes->top > 0),
+        queues_(queue_of(s, 0)) {}
+  /// The first key's score is kept.
   bool want() const { return first_ == 0; }
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
-    raise_bases_probed(p_, s, scores, row, rows, padded, first_);
+    raise_bases_probed<false>(p_, s, scores, row, rows, padded, first_);
+  }
+  /// Whether row r's weights are to lie in memory as f32.
+  bool reads_weights(int r) const {
+    const RowProbe probe{probes_ + r * stride_};
+    return segments_ || !aside(static_cast<float>(first_) - probe.place());
+  }
+  /// Two vectors of scores of row r and keys from the tile's `at`-th on.
+  [[gnu::always_inline]] void note(int r, int at, Vec a, Vec b) const {
+    if (!greatest_ || __builtin_expect(!any(Vec(queues_.bar[r]) < max(a, b)), true)) return;
+    const Queue queue = queues_.of_row(r);
+    queue.join(a, first_ + at), queue.join(b, first_ + at + kLanes);
   }
   [[gnu::always_inline]] void finish(int r, const Row& sums, const float* weights) const {
     add_tile_sums(*p_.probes, {probes_ + r * stride_}, sums, weights, lanes_, first_);
@@ -161,6 +187,8 @@ class TileProbes {
   std::ptrdiff_t stride_;
   int first_;
   Vec lanes_;
+  bool segments_, greatest_;
+  Queue queues_;  // the first row's
 };
 
 /// The rows of a strip, by what their register tiles read and write. Of its own, for what is reached by way of Scratch
@@ -193,22 +221,25 @@ template <class O, class Probes>
 struct Weigh {
   static constexpr int kTimes = kTileRows, kParts = kTileKeys / kLanes / 2;
   StripRows<O> strip;
-  const Probes& probes;
+  Probes probes;
   int row, at;                // of the piece the strip's first, of the strip the tile's first
   typename Probes::Row sums;  // of the row at hand
 
   [[gnu::always_inline]] void operator()(int i, int part) {
     const int r = at + i, first = r * kTileKeys + part * 2 * kLanes;
     const Vec shift = strip.shift[r];
+    const bool kept = !O::kWeightsAreScores && __builtin_expect(probes.reads_weights(row + r), false);
     if (part == 0) sums = {};
     Vec weight[2];
+    probes.note(row + r, part * 2 * kLanes, load(strip.scores + first), load(strip.scores + first + kLanes));
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
       const int j = first + k * kLanes;
       weight[k] = sums.weigh(load(strip.scores + j) - shift);
-      if constexpr (Probes::kReadsWeights) store(strip.scores + j, weight[k]);
+      if (kept) store(strip.scores + j, weight[k]);
     }
     O::put_weights(strip.weights + first, weight[0], weight[1]);
+    sums.add_up();
     if (part < kParts - 1) return;
     probes.finish(row + r, sums, strip.scores + r * kTileKeys);
     store(strip.sum + r * kLanes, load(strip.sum + r * kLanes) + sums.total);
@@ -245,10 +276,7 @@ template <class O, bool Masked, class F>
   return exceeds;
 }
 
-/// Of some 40 tiles of a row most hold one of its greatest scores so far, which are found in memory.
-inline bool weighs_beside(const Problem& p) {
-  return kTileSpansKeys && !p.score.self && !(p.probes && p.probes->top > 0);
-}
+inline bool weighs_beside(const Problem& p) { return kTileSpansKeys && !p.score.self; }
 
 /// Each register tile's scores become weights beside the next one's products, the last tile's stay scores. Two vectors
 /// after every other step or so: exponentials need the ports of additions as much as those of FMAs, and would leave the

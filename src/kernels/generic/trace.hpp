@@ -94,9 +94,8 @@ inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, 
       continue;
     }
     const RowProbe probe = probe_of(p, s, r);
-    const Vec most = greatest(x);
-    note_most(s.most + r * kLanes, most);
-    note_scores(*p.probes, probe, x, most, keys.begin);
+    note_most(s.most + r * kLanes, greatest(x));
+    if (keys.begin == 0) probe.first() = x[0];
     const Vec total = weigh_row(*p.probes, probe, x, s.shift[r], lanes, keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
