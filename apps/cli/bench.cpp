@@ -88,7 +88,9 @@ Ceiling fma_ceiling() {
   return {fmt::format("f32 FMA, {}, {} threads", name_of(isa), threads()), [isa] { return probe_fma_gflops(isa); }};
 }
 Ceiling read_ceiling(std::int64_t bytes) {
-  return {fmt::format("reads alone, {} threads", threads()), [bytes] { return probe_read_gbps(bytes / threads()); }};
+  const Isa isa = table_isa();
+  return {fmt::format("reads alone, {}, {} threads", name_of(isa), threads()),
+          [isa, bytes] { return probe_read_gbps(isa, bytes / threads()); }};
 }
 Ceiling bf16_ceiling(Isa isa) {
   return {fmt::format("bf16 products, {}, {} threads", name_of(isa), threads()),

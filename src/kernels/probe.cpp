@@ -52,25 +52,18 @@ bool bf16_pairs_pay() {
   return pay;
 }
 
-double probe_read_gbps(std::int64_t bytes) {
-  const auto words = static_cast<std::size_t>(std::max<std::int64_t>(bytes, 4096) / 8);
-  const std::shared_ptr<void> block = allocate(words * 8);  // as tensors lie, on huge pages where they do
-  auto* memory = static_cast<std::uint64_t*>(block.get());
-  std::fill_n(memory, words, 1);
-  const int repeats =
-      static_cast<int>(std::clamp<std::int64_t>((std::int64_t{64} << 20) / std::max<std::int64_t>(bytes, 1), 1, 4096));
+double probe_read_gbps(Isa isa, std::int64_t bytes) {
+  const std::int64_t numbers = std::max<std::int64_t>(bytes, 4096) / 512 * 128;
+  const std::shared_ptr<void> block = allocate(static_cast<std::size_t>(numbers) * 4);  // as tensors lie
+  auto* memory = static_cast<float*>(block.get());
+  std::fill_n(memory, numbers, 0.0f);
+  const std::int64_t repeats = std::clamp<std::int64_t>((std::int64_t{16} << 20) / numbers, 1, 4096);
   double best = 0;
   for (int i = 0; i < 6; ++i) {
     const double s = seconds_of([&] {
-      std::uint64_t lanes[8] = {};
-      for (int r = 0; r < repeats; ++r)
-        for (std::size_t j = 0; j + 8 <= words; j += 8)
-          for (std::size_t k = 0; k < 8; ++k) lanes[k] ^= memory[j + k];
-      std::uint64_t all = 0;
-      for (const std::uint64_t lane : lanes) all ^= lane;
-      sink = static_cast<double>(all);
+      for (std::int64_t r = 0; r < repeats; ++r) sink = static_cast<double>(table_of(isa).read_alone(memory, numbers));
     });
-    best = std::max(best, static_cast<double>(words) * 8 * repeats / s * 1e-9);
+    best = std::max(best, static_cast<double>(numbers * 4 * repeats) / s * 1e-9);
   }
   return best;
 }

@@ -13,7 +13,7 @@ double probe_bf16_gflops(Isa isa);
 /// Whether dot products of bf16 pairs beat widening them to f32: twice the rate on Zen 4, half of it on Intel with AMX,
 /// so that a disturbed clock cannot turn the answer. Probed once a process.
 bool bf16_pairs_pay();
-/// Reading `bytes` over and over, one thread, GB/s: the best of several passes.
-double probe_read_gbps(std::int64_t bytes);
+/// Reading `bytes` over and over with the vectors of an instruction set, one thread, GB/s: the best of several passes.
+double probe_read_gbps(Isa isa, std::int64_t bytes);
 
 }  // namespace fovea

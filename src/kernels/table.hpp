@@ -132,6 +132,8 @@ struct KernelTable {
   void (*add)(const float* from, float* to, std::int64_t n) noexcept;
   double (*sum)(const float* x, std::int64_t n) noexcept;
   double (*sum_of_squares)(const float* x, std::int64_t n) noexcept;
+  /// x [n] read and added up, n a multiple of 128: as fast as memory gives it up.
+  float (*read_alone)(const float* x, std::int64_t n) noexcept;
   /// FMAs on registers alone: 2 · lanes · `chains` · rounds floating-point operations; returns something that depends
   /// on them.
   float (*spin_fma)(std::int64_t rounds) noexcept;

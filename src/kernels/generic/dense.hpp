@@ -113,4 +113,15 @@ inline float spin_fma(std::int64_t rounds) noexcept {
   return reduce_add(sum[0]);
 }
 
+/// x [n] read and nothing else: added up in eight chains. n is a multiple of 8 · kLanes.
+inline float read_alone(const float* x, std::int64_t n) noexcept {
+  constexpr int kChains = 8;
+  Vec sum[kChains] = {};
+  for (std::int64_t j = 0; j < n; j += kChains * kLanes)
+#pragma GCC unroll 8
+    for (int i = 0; i < kChains; ++i) sum[i] = sum[i] + load(x + j + i * kLanes);
+  for (int i = 1; i < kChains; ++i) sum[0] = sum[0] + sum[i];
+  return reduce_add(sum[0]);
+}
+
 }  // namespace fovea::FOVEA_ISA

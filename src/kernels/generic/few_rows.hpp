@@ -21,15 +21,19 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
   if (x.dim != 1 || dims != padded) {
     std::int64_t at[kTileKeys];
     for (int h = 0; h < heads; ++h) {
-      for (int j = 0; j < tile.n; ++j) at[j] = tile.at[j] + h * x.head;
+      for (int j = 0; j < tile.n; ++j) at[j] = tile.offset(j) + h * x.head;
       O::copy_rows(x, at, tile.n, dims, copy, padded);
-      for (int j = 0; j < tile.n; ++j) at[j] = std::int64_t{j} * padded;
       due.head = h;
-      f(h, TileRows<typename O::Number>{copy, 0, at, tile.n, 1, due});
+      f(h, TileRows<typename O::Number>{copy, 0, padded, nullptr, tile.n, 1, due});
     }
     return;
   }
-  const auto lie = [&]<class T>(const T* data) { f(0, TileRows<T>{data, x.head, tile.at, tile.n, heads, due}); };
+  const bool all_in_line = x.time == heads * std::int64_t{dims} && (heads == 1 || x.head == dims);
+  if (!x.table && (all_in_line || x.time == dims))
+    due.run = x.time * size_of(x.dtype), due.bytes = kBytesAhead / (all_in_line ? 1 : heads);
+  const auto lie = [&]<class T>(const T* data) {
+    f(0, TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, due});
+  };
   if (x.dtype == DType::BF16) return lie(static_cast<const bf16*>(x.data));
   if constexpr (Step<typename O::Number>::kNumbers == 1) {
     if (x.dtype == DType::F32) lie(static_cast<const float*>(x.data));
@@ -59,7 +63,7 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
 inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
                       std::uint64_t* bits) {
   const TileAt keys(p, w, p.k, range);
-  score_few<F32Operands>(p, w, s, row, rows, rows, range, keys, {keys, keys, 0, 0}, bits);
+  score_few<F32Operands>(p, w, s, row, rows, rows, range, keys, {keys, keys, 0}, bits);
 }
 
 /// O += P·V of a tile, all heads of the piece; where some row does not see every key, what is hidden is stepped over.
@@ -90,7 +94,15 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   });
 }
 
-/// How many keys ahead of their use rows of k and v are asked for: 16 KB of them, less than stays in L1.
+/// How many heads of a piece, `each` rows of them, meet one tile of keys after another. Where heads stand side by side
+/// all, as memory has them; else few, for each is a stream of its own, but enough of them to share what a tile costs
+/// besides its keys (Zen 5, heads apart: two of 4 rows a tenth to a third faster than eight, eight of 1 row than 32).
+inline int heads_walking(const Problem& p, int heads, int each) {
+  const bool side_by_side = p.k.head <= p.k.time && p.v.head <= p.v.time;
+  return p.k.table || side_by_side ? heads : at_most(heads, each == 1 ? 8 : 2);
+}
+
+/// How many keys ahead of their use rows of k and v are asked for that lie apart: 16 KB of them, less than stays in L1.
 inline int keys_ahead(const Problem& p, int heads) {
   const int bytes = heads * at_least(p.head_dim, p.value_dim) * static_cast<int>(size_of(p.k.dtype));
   return at_most(kTileKeys, at_least(4, (16 << 10) / bytes / 4 * 4));
@@ -139,6 +151,36 @@ inline void merge_splits(const Problem& p, const Piece& w, const Scratch& s, int
   finish_probes(p, w, s, 0, w.rows);
 }
 
+/// The scratch of a piece's rows from `row` on.
+template <class O>
+inline Scratch rows_from(const Problem& p, Scratch s, int row, int padded) {
+  const std::ptrdiff_t r = row;
+  s.queries = reinterpret_cast<float*>(O::queries(s) + r * round_up(p.head_dim, O::kDims));
+  s.out += r * padded, s.base += r, s.shift += r, s.bound += r, s.sum += r * kLanes, s.most += r * kLanes;
+  s.probes += r * probe_floats(p);
+  if (p.probes && p.probes->top > 0) s.bar += r, s.queues += r * 2 * kMostWaiting, s.waiting += r;
+  return s;
+}
+
+/// Folds a run of keys into the rows of a piece, all its heads together.
+template <class O>
+inline void fold_run(const Problem& p, const Piece& w, const Scratch& s, int padded, Range run) {
+  const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
+  for (int key = run.begin; key < run.end; key += kTileKeys) {
+    const Range range{key, at_most(key + kTileKeys, w.keys)};
+    std::uint64_t bits[kStrip];
+    if (look_up_mask(p, w, 0, w.rows, range, bits) == Cover::Empty) continue;
+    const TileAt keys(p, w, p.k, range), values(p, w, p.v, range),
+        next(p, w, p.k, {range.end, at_most(range.end + kTileKeys, run.end)});
+    score_few<O>(p, w, s, 0, w.rows, each, range, keys, {keys, values, rows_ahead}, bits);
+    if (p.probes)
+      softmax_strip_probed(p, s, 0, w.rows, padded, range);
+    else
+      softmax_strip(s, 0, w.rows, padded);
+    add_few<O>(p, w, s, padded, values, {values, next, rows_ahead}, bits);
+  }
+}
+
 /// Run `split` of a piece of few rows of some heads; `partials` null when it is the only one.
 template <class O>
 inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int padded, int split, float* partials) {
@@ -150,20 +192,12 @@ inline void forward_few(const Problem& p, const Piece& w, const Scratch& s, int 
       store(s.sum + i * kLanes, 0.0f);
     }
   const Range span = visible_span(p, w);
-  const int each = p.group() * w.queries, distance = keys_ahead(p, w.rows / each);
-  const int run = split_keys(p), end = partials ? at_most(span.end, (split + 1) * run) : span.end;
-  for (int key = at_least(span.begin, partials ? split * run : 0); key < end; key += kTileKeys) {
-    const Range range{key, at_most(key + kTileKeys, w.keys)};
-    std::uint64_t bits[kStrip];
-    if (look_up_mask(p, w, 0, w.rows, range, bits) == Cover::Empty) continue;
-    const TileAt keys(p, w, p.k, range), values(p, w, p.v, range),
-        next(p, w, p.k, {range.end, at_most(range.end + kTileKeys, end)});
-    score_few<O>(p, w, s, 0, w.rows, each, range, keys, {keys, values, distance, 0}, bits);
-    if (p.probes)
-      softmax_strip_probed(p, s, 0, w.rows, padded, range);
-    else
-      softmax_strip(s, 0, w.rows, padded);
-    add_few<O>(p, w, s, padded, values, {values, next, distance, 0}, bits);
+  const int each = p.group() * w.queries, most = split_keys(p);
+  const Range run = partials ? Range{at_least(span.begin, split * most), at_most(span.end, (split + 1) * most)} : span;
+  const int together = heads_walking(p, w.rows / each, each) * each;
+  for (int row = 0; row < w.rows; row += together) {
+    const Piece some{w.batch, w.kv_head + row / each, 0, at_most(together, w.rows - row), w.queries, w.keys};
+    fold_run<O>(p, some, rows_from<O>(p, s, row, padded), padded, run);
   }
   if (partials)
     save_split(p, s, w.rows, padded,

@@ -47,6 +47,7 @@ constexpr KernelTable table() {
           add,
           sum,
           sum_of_squares,
+          read_alone,
           spin_fma,
           2 * 12 * kLanes};
 }
