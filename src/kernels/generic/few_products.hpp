@@ -36,7 +36,8 @@ struct Due {
   const TileAt &now, &then;
   int rows;      // how far on, a multiple of 4
   int head = 0;  // the first that is read
-  /// Where rows lie in line, one head's or all heads' side by side, from one to the next, and how far on.
+  /// Where four rows lie in line, one head's or all heads' side by side: bytes from one to the next; and instead of
+  /// `rows` how far on, where all do.
   std::ptrdiff_t run = 0, bytes = 0;
 };
 
@@ -62,10 +63,14 @@ class FourRows {
   FourRows(const TileRows<T>& tile, int j, int dims) : head_(tile.head) {
     for (int k = 0; k < 4; ++k) row[k] = tile.row(j + k);
     due_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
-    if (tile.due.run > 0)
-      find_in_line(tile.due, j, dims * std::ptrdiff_t{sizeof(T)});
+    const Due& due = tile.due;
+    if (due.bytes > 0)
+      find_in_line(due, j);
     else
-      find(tile.due, j + tile.due.rows);
+      find(due, j + due.rows);
+    if (due.run == 0) return;
+    const std::ptrdiff_t part = dims * std::ptrdiff_t{sizeof(T)};
+    in_line_ = 4, due_head_ = due.run == part ? due.now.head_bytes() : 4 * part;
   }
   void next_head() {
     for (int k = 0; k < 4; ++k) row[k] += head_;
@@ -90,12 +95,12 @@ class FourRows {
     due_row_ = last > first ? from.row(first + 1) - from.row(first) : 0;
     due_head_ = from.head_bytes();
   }
-  void find_in_line(const Due& due, int j, std::ptrdiff_t part) {
+  void find_in_line(const Due& due, int j) {
     const std::ptrdiff_t on = j * due.run + due.bytes, past = on - due.now.n * due.run;
-    in_line_ = 4;
-    if (past >= 0 && due.then.n == 0) return;
-    due_ = past < 0 ? due.now.row(0) + on : due.then.row(0) + past;
-    due_head_ = due.run == part ? due.now.head_bytes() : 4 * part;
+    if (past < 0)
+      due_ = due.now.row(0) + on;
+    else if (due.then.n > 0)
+      due_ = due.then.row(0) + past;
   }
 
   std::ptrdiff_t head_, due_row_ = 0, due_head_ = 0;  // rows that are due are taken to lie evenly: it is a hint

@@ -29,8 +29,10 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
     return;
   }
   const bool all_in_line = x.time == heads * std::int64_t{dims} && (heads == 1 || x.head == dims);
-  if (!x.table && (all_in_line || x.time == dims))
-    due.run = x.time * size_of(x.dtype), due.bytes = kBytesAhead / (all_in_line ? 1 : heads);
+  if (all_in_line || x.time == dims) {
+    if (!x.table || x.page_size % 4 == 0) due.run = x.time * size_of(x.dtype);
+    if (!x.table) due.bytes = kBytesAhead / (all_in_line ? 1 : heads);
+  }
   const auto lie = [&]<class T>(const T* data) {
     f(0, TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, due});
   };
