@@ -82,6 +82,30 @@ TEST(FewRows, HaveTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   set_threads(before);
 }
 
+/// Heads side by side walk through the keys together, heads that lie apart a few at a time.
+TEST(FewRows, HaveTheSameBitsWhereverHeadsLie) {
+  for_cases(12, [](Rng& rng) {
+    Case c;
+    const DType dtype = rng.pick({DType::F32, DType::BF16, DType::F16});
+    const int kv_heads = rng.in(3, 19), heads = kv_heads * rng.in(1, 3), dim = rng.pick({16, 20, 64}),
+              keys = rng.pick({70, 700, 3000});
+    c.q = Input(dtype, {1, rng.in(1, 3), heads, dim});
+    c.k = Input(dtype, {1, keys, kv_heads, dim}), c.v = Input(dtype, {1, keys, kv_heads, dim});
+    for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+    Case apart = c;
+    const Shape by_heads{std::int64_t{keys} * kv_heads * dim, dim, std::int64_t{keys} * dim, 1};
+    apart.k = c.k.copy_as(c.k.view.shape, by_heads, 0), apart.v = c.v.copy_as(c.v.view.shape, by_heads, 0);
+    everywhere(apart);
+    on_every_isa([&] {
+      const AttentionSpec spec(statistics(8));
+      const Attention x = attend(c.q.view, c.k.view, c.v.view, spec),
+                      y = attend(apart.q.view, apart.k.view, apart.v.view, spec);
+      ASSERT_TRUE(same_bits(x, y)) << c.str();
+      ASSERT_EQ(x.rows.top_key, y.rows.top_key) << c.str();
+    });
+  });
+}
+
 TEST(FewRows, WeightsAreThoseOfThePass) {
   for_cases(6, [](Rng& rng) {
     const Case c = long_cache(rng);
