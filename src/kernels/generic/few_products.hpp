@@ -34,7 +34,7 @@ inline constexpr int kBytesAhead = 12 << 10;  // of rows that lie in line; less 
 /// What is asked for while a tile is read: its own rows some way on, then those of the tile that is read next.
 struct Due {
   const TileAt &now, &then;
-  int rows;      // how far on, a multiple of 4
+  int rows;      // how far on, a multiple of 4; 0: not at all
   int head = 0;  // the first that is read
   /// Where four rows lie in line, one head's or all heads' side by side: bytes from one to the next; and instead of
   /// `rows` how far on, where all do.
@@ -164,6 +164,7 @@ template <class O, int Rows, int Vecs, class T>
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) sum[i][v] = first ? Vec(0.0f) : load(sums + (i * Vecs + v) * kLanes);
+  constexpr int kBlock = Vecs * kLanes * static_cast<int>(sizeof(T));
 #pragma GCC unroll 2
   for (int k = 0; k < 4; k += 2) {
     decltype(O::first_of_two(
@@ -173,8 +174,7 @@ template <class O, int Rows, int Vecs, class T>
       for (int v = 0; v < Vecs; ++v) {
         const int at = d + v * kLanes;
         x[v] = from(x[v], values.row[row] + at);
-        if (v * kLanes * std::ptrdiff_t{sizeof(T)} % 64 == 0)
-          values.template ask<Vecs * kLanes* int{sizeof(T)}>(row, d, v * kLanes);
+        if (v * kLanes * std::ptrdiff_t{sizeof(T)} % 64 == 0) values.template ask<kBlock>(row, d, v * kLanes);
       }
     };
     read(k, [](const auto&, const T* row) { return O::first_of_two(row); });

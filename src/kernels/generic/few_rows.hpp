@@ -29,7 +29,7 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
     return;
   }
   const bool all_in_line = x.time == heads * std::int64_t{dims} && (heads == 1 || x.head == dims);
-  if (all_in_line || x.time == dims) {
+  if (due.rows > 0 && (all_in_line || x.time == dims)) {
     if (!x.table || x.page_size % 4 == 0) due.run = x.time * size_of(x.dtype);
     if (!x.table) due.bytes = kBytesAhead / (all_in_line ? 1 : heads);
   }

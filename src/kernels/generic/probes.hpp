@@ -164,7 +164,7 @@ inline Queue queue_of(const Scratch& s, int row) {
   return Queue{s.bar, s.waiting, s.queues, s.queues + kMostWaiting}.of_row(row);
 }
 
-/// Of n scores that wait, more than 64, those that may be among the greatest stay; how many.
+/// Of n scores that wait, 64 or more, those stay that may be among the greatest; how many.
 inline int without_low_ones(const Queue& queue, int n, int top) {
   const Vec bar = reached_by_top(queue.scores, top);
   int left = 0;
