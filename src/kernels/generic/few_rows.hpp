@@ -73,7 +73,7 @@ template <class O>
 inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padded, const TileAt& tile, Due due,
                     const std::uint64_t* bits) {
   const int each = p.group() * w.queries;
-  const std::uint64_t full = tile.n == kTileKeys ? kAllBits : (std::uint64_t{1} << tile.n) - 1;
+  const std::uint64_t full = bits_below(tile.n);
   bool all = true;
   for (int i = 0; i < w.rows; ++i) all = all && (bits[i] & full) == full;
   if (all) O::finish_weights(s, w.rows);

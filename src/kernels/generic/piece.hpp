@@ -200,7 +200,7 @@ inline Tile tile_of(const Piece& w, const Segment& s, Range keys) {
 /// Visibility of a strip: bits [kStrip]. Empty when nothing of it is visible, Full when all of a whole tile is.
 inline Cover look_up_mask(const Problem& p, const Piece& w, int row, int rows, Range keys, std::uint64_t* bits) {
   const int n = keys.end - keys.begin;
-  const std::uint64_t full = n == kTileKeys ? kAllBits : (std::uint64_t{1} << n) - 1;
+  const std::uint64_t full = bits_below(n);
   const auto fill = [&](std::uint64_t* own, int count, std::uint64_t value) {
     for (int i = 0; i < count; ++i) own[i] = value;
   };

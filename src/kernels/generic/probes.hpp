@@ -137,11 +137,6 @@ inline float reached_by_top(const float* x, int top) {
   kept.save(probe);
 }
 
-/// A row's scores x [64] of keys from `first` on, the greatest of them `most`.
-inline void note_greatest(int top, const RowProbe& probe, const float* x, Vec most, int first) {
-  if (any(Vec(probe.kept()[top - 1]) < most)) keep_greatest(probe, top, x, first);
-}
-
 /// Scores of a row that were put by, and wait to take their places among the greatest.
 struct Queue {
   float* bar;            // the least that is kept

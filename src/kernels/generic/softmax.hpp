@@ -102,8 +102,8 @@ template <bool Greatest>
     const RowProbe probe = probe_of(p, s, r);
     const Vec most = greatest(scores + i * kTileKeys);
     if (first == 0) probe.first() = scores[i * kTileKeys];
-    if (Greatest && p.probes->top > 0) {
-      note_greatest(p.probes->top, probe, scores + i * kTileKeys, most, first);
+    if (Greatest && p.probes->top > 0 && any(Vec(s.bar[r]) < most)) {
+      keep_greatest(probe, p.probes->top, scores + i * kTileKeys, first);
       s.bar[r] = probe.kept()[p.probes->top - 1];
     }
     note_most(s.most + r * kLanes, most);
