@@ -96,6 +96,10 @@ Ceiling bf16_ceiling(Isa isa) {
   return {fmt::format("bf16 products, {}, {} threads", name_of(isa), threads()),
           [isa] { return probe_bf16_gflops(isa); }};
 }
+Ceiling split_ceiling() {
+  return {fmt::format("bf16 products, six for one of f32, amx, {} threads", threads()),
+          [] { return probe_bf16_gflops(Isa::Amx) / 6; }};
+}
 
 namespace {
 
@@ -138,6 +142,13 @@ struct Report {
   Ceiling products, reads;
 };
 
+/// What a kernel's products run at, at most; backward, those of f32 numbers are f32.
+Ceiling ceiling_of(const std::string& kernel, bool backward) {
+  if (kernel == "flash_amx") return bf16_ceiling(Isa::Amx);
+  if (kernel == "flash_avx512bf16") return bf16_ceiling(Isa::Avx512Bf16);
+  return kernel == "flash_amx_f32" && !backward ? split_ceiling() : fma_ceiling();
+}
+
 Report measure(const BenchOptions& o) {
   Report r;
   ShapeFlags::Problem& p = r.problem = o.shape.problem();
@@ -155,9 +166,7 @@ Report measure(const BenchOptions& o) {
   if (o.page_size) spec.lengths.keys = lengths;
   r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
   const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
-  std::vector<Ceiling> ceilings{r.kernel == "flash_amx"          ? bf16_ceiling(Isa::Amx)
-                                : r.kernel == "flash_avx512bf16" ? bf16_ceiling(Isa::Avx512Bf16)
-                                                                 : fma_ceiling()};
+  std::vector<Ceiling> ceilings{ceiling_of(r.kernel, o.backward)};
   if (o.decode) ceilings.push_back(read_ceiling(cache));
   note(fmt::format("timing {}, and this machine's ceilings beside it …", r.kernel));
   const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();

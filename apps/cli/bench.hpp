@@ -25,6 +25,8 @@ Ceiling fma_ceiling();
 Ceiling read_ceiling(std::int64_t bytes);
 /// Products of bf16 pairs on AMX or AVX512-BF16.
 Ceiling bf16_ceiling(Isa isa);
+/// Products of f32 numbers by six of bf16 on AMX.
+Ceiling split_ceiling();
 
 struct Seconds {
   double min = 0, median = 0;

@@ -13,6 +13,9 @@ double probe_bf16_gflops(Isa isa);
 /// Whether dot products of bf16 pairs beat widening them to f32: twice the rate on Zen 4, half of it on Intel with AMX,
 /// so that a disturbed clock cannot turn the answer. Probed once a process.
 bool bf16_pairs_pay();
+/// Whether six products of bf16 on AMX beat one of f32, by enough to pay for the parts: more than twice the rate where
+/// AMX has been met (3.4 TFLOP/s of bf16, 240 GFLOP/s of f32). Probed once a process, on a machine with AMX.
+bool split_products_pay();
 /// Reading `bytes` over and over with the vectors of an instruction set, one thread, GB/s: the best of several passes.
 double probe_read_gbps(Isa isa, std::int64_t bytes);
 

@@ -18,6 +18,13 @@ KernelTable with_bf16(const KernelTable& base, const Bf16Table& bf16) {
   return all;
 }
 
+/// All of `base`, and products of f32 numbers in parts of bf16 in its forward pass.
+KernelTable with_split(const KernelTable& base, const Bf16Table& bf16) {
+  KernelTable all = base;
+  all.plan = bf16.plan_split, all.forward = bf16.forward_split;
+  return all;
+}
+
 /// The façade that emulations stand beside.
 const KernelTable& emulation_base() { return cpu_has(Isa::Avx512) ? kAvx512Table : kScalarTable; }
 const Bf16Table& emulation_of(Isa isa) {
@@ -30,17 +37,22 @@ const Bf16Table& emulation_of(Isa isa) {
 const std::vector<ForwardKernel>& forward_kernels() {
   static const KernelTable amx = with_bf16(kAvx512Table, kAmxTable), pairs = with_bf16(kAvx512Table, kAvx512Bf16Table),
                            emulated_amx = with_bf16(emulation_base(), emulation_of(Isa::Amx)),
-                           emulated_pairs = with_bf16(emulation_base(), emulation_of(Isa::Avx512Bf16));
+                           emulated_pairs = with_bf16(emulation_base(), emulation_of(Isa::Avx512Bf16)),
+                           split = with_split(kAvx512Table, kAmxTable),
+                           emulated_split = with_split(emulation_base(), emulation_of(Isa::Amx));
   using K = ForwardKernel;
   static const std::vector<ForwardKernel> list = {
       {"flash_amx", "fused tiles, bf16 products on AMX", Isa::Amx, &amx, K::Bf16Products},
       {"flash_avx512bf16", "fused tiles, bf16 dot products on AVX-512", Isa::Avx512Bf16, &pairs, K::Bf16Products},
+      {"flash_amx_f32", "fused tiles, f32 products as six of bf16 on AMX", Isa::Amx, &split, K::SplitProducts},
       {"flash_avx512", "fused tiles, f32 products on AVX-512", Isa::Avx512, &kAvx512Table},
       {"flash_avx2", "fused tiles, f32 products on AVX2 + FMA", Isa::Avx2, &kAvx2Table},
       {"flash_scalar", "fused tiles, f32 products in plain C++", Isa::Scalar, &kScalarTable},
-      {"flash_amx_emulated", "flash_amx, its bf16 products in C++", Isa::Amx, &emulated_amx, K::EmulatedBf16},
+      {"flash_amx_emulated", "flash_amx, its bf16 products in C++", Isa::Amx, &emulated_amx, K::Bf16Products, true},
       {"flash_avx512bf16_emulated", "flash_avx512bf16, its bf16 products in C++", Isa::Avx512Bf16, &emulated_pairs,
-       K::EmulatedBf16},
+       K::Bf16Products, true},
+      {"flash_amx_f32_emulated", "flash_amx_f32, its bf16 products in C++", Isa::Amx, &emulated_split, K::SplitProducts,
+       true},
       {"reference", "float64, row by row: the specification", Isa::Scalar, nullptr},
   };
   return list;
@@ -50,15 +62,17 @@ std::string ForwardKernel::refuses(const Problem& p) const {
   if (!table) return {};
   if (p.q.dtype == DType::F64) return "computes in f32, and F64 inputs ask for more";
   if (p.out.dtype == DType::F64) return "accumulates in f32, and an F64 output asks for more";
-  if (kind != F32Products && p.q.dtype != DType::BF16)
+  if (kind == Bf16Products && p.q.dtype != DType::BF16)
     return fmt::format("multiplies bf16 numbers, and the inputs are {}", name_of(p.q.dtype));
-  if (kind != F32Products && p.out.dtype != DType::BF16)
+  if (kind == Bf16Products && p.out.dtype != DType::BF16)
     return fmt::format("rounds weights to bf16, and an {} output asks for more", name_of(p.out.dtype));
-  if (kind == EmulatedBf16) return {};
+  if (emulated) return {};
   if (!cpu_has(isa)) return fmt::format("this CPU lacks {}", name_of(isa));
   if (isa > active_isa()) return fmt::format("FOVEA_ISA={} forbids {}", name_of(active_isa()), name_of(isa));
   if (isa == Isa::Avx512Bf16 && !bf16_pairs_pay())
     return "dot products of bf16 pairs are no faster here than widening to f32 (probed)";
+  if (kind == SplitProducts && !split_products_pay())
+    return "six products of bf16 on AMX are no faster here than one of f32 (probed)";
   return {};
 }
 
@@ -66,14 +80,14 @@ const ForwardKernel& choose_kernel(const Problem& p, const std::string& name) {
   const std::optional<Isa> emulated = name.empty() ? emulated_isa() : std::nullopt;
   if (emulated)
     for (const ForwardKernel& k : forward_kernels())
-      if (k.kind == ForwardKernel::EmulatedBf16 && k.isa == *emulated && k.refuses(p).empty()) return k;
+      if (k.emulated && k.isa == *emulated && k.refuses(p).empty()) return k;
   std::string names;
   for (const ForwardKernel& k : forward_kernels()) {
     if (!name.empty() && name != k.name) {
       names += (names.empty() ? "" : ", ") + std::string(k.name);
       continue;
     }
-    if (name.empty() && k.kind == ForwardKernel::EmulatedBf16) continue;  // asked for, or not at all
+    if (name.empty() && k.emulated) continue;  // asked for, or not at all
     const std::string reason = k.refuses(p);
     if (reason.empty()) return k;
     if (!name.empty()) throw Error(fmt::format("kernel {} refuses this problem: {}", name, reason));

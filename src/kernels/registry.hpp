@@ -14,9 +14,11 @@ struct ForwardKernel {
   const char* what;          // one line for people
   Isa isa;                   // what the machine must have
   const KernelTable* table;  // null: the float64 reference
-  enum Kind { F32Products, Bf16Products, EmulatedBf16 } kind = F32Products;
+  /// Of what numbers products are made: of f32, of f32 in three parts of bf16, or of bf16.
+  enum Kind { F32Products, SplitProducts, Bf16Products } kind = F32Products;
+  bool emulated = false;  // its instructions are written in C++: taken where FOVEA_ISA or the caller asks for it
   /// Whether weights meet values rounded to bf16: then out is off by up to 2^-8 of Σ weight·|value| beside the bound.
-  bool rounds_weights() const { return kind != F32Products; }
+  bool rounds_weights() const { return kind == Bf16Products; }
   /// Whether the backward pass, too, rounds weights and their gradients to bf16: tiles have no such pass.
   bool rounds_gradients() const { return rounds_weights() && isa == Isa::Avx512Bf16; }
   /// Why this kernel does not take the problem on this machine; empty when it does. Throws Error when FOVEA_ISA is

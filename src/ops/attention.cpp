@@ -67,7 +67,7 @@ Explanation explain(const TensorView& q, const PagedView& k, const PagedView& v,
   Explanation e;
   e.chosen = chosen.name;
   for (const ForwardKernel& kernel : forward_kernels()) {
-    if (kernel.kind == ForwardKernel::EmulatedBf16 && &kernel != &chosen) continue;  // for tests: nobody misses it
+    if (kernel.emulated && &kernel != &chosen) continue;  // for tests: nobody misses it
     std::string refusal = kernel.refuses(p);
     if (refusal.empty() && &kernel != &chosen)
       refusal = spec.kernel.empty() ? fmt::format("FOVEA_ISA asks for {}", chosen.name)

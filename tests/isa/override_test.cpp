@@ -1,12 +1,14 @@
 // FOVEA_ISA decides which kernel runs: the kernel's name says that it did, and explain() says why the better ones
 // didn't.
 #include <algorithm>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
 #include <fovea/attention.hpp>
 #include <fovea/cpu.hpp>
 
+#include "kernels/probe.hpp"
 #include "support/isa.hpp"
 
 namespace fovea {
@@ -18,8 +20,11 @@ struct Override : ::testing::Test {
   Tensor q{DType::F32, {1, 3, 2, 8}}, k{DType::F32, {1, 5, 1, 8}}, v{DType::F32, {1, 5, 1, 8}};
 };
 
-/// The kernel that f32 problems take: nothing beyond AVX-512 is for them.
-std::string f32_kernel(Isa isa) { return "flash_" + std::string(name_of(std::min(isa, Isa::Avx512))); }
+/// The kernel that f32 problems take: of what is beyond AVX-512, only AMX is for them, where it pays.
+std::string f32_kernel(Isa isa) {
+  if (isa == Isa::Amx && split_products_pay()) return "flash_amx_f32";
+  return "flash_" + std::string(name_of(std::min(isa, Isa::Avx512)));
+}
 
 TEST_F(Override, TakesEffectOnTheKernelThatRuns) {
   for (const Isa isa : usable_isas()) {
@@ -35,14 +40,16 @@ TEST_F(Override, UnsetTakesTheBest) {
 }
 TEST_F(Override, EmulationsTakeWhatTheirInstructionsWould) {
   const Tensor q16 = q.to(DType::BF16), k16 = k.to(DType::BF16), v16 = v.to(DType::BF16);
-  for (const auto& [setting, name] : {std::pair("amx-emulated", "flash_amx_emulated"),
-                                      std::pair("avx512bf16-emulated", "flash_avx512bf16_emulated")}) {
+  const std::string wide = f32_kernel(usable_isas().back());  // f32 meets no pairs
+  for (const auto& [setting, name, wide_name] :
+       {std::tuple("amx-emulated", "flash_amx_emulated", std::string("flash_amx_f32_emulated")),
+        std::tuple("avx512bf16-emulated", "flash_avx512bf16_emulated", wide)}) {
     const UseIsa use(setting);
     const Attention a = attend(q16, k16, v16);
     EXPECT_EQ(a.kernel(), name);
     EXPECT_EQ(explain(q16, k16, v16, {}).chosen, name);
-    EXPECT_EQ(attend(q, k, v).kernel(), f32_kernel(usable_isas().back()));
-    EXPECT_EQ(attend(q16, k16, v16, output(DType::F32)).kernel(), f32_kernel(usable_isas().back()));
+    EXPECT_EQ(attend(q, k, v).kernel(), wide_name);
+    EXPECT_EQ(attend(q16, k16, v16, output(DType::F32)).kernel(), wide_name);
     const std::vector<float> before = a.weights({.query = 1});
     const UseIsa best("");
     EXPECT_EQ(a.weights({.query = 1}), before);

@@ -15,6 +15,10 @@ inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, 
   forward_on<Bf16Operands>(p, plan, item, memory);
 }
 
+/// Six products at twice the rate of f32's never pay.
+inline constexpr decltype(Bf16Table::plan_split) plan_split = nullptr;
+inline constexpr decltype(Bf16Table::forward_split) forward_split = nullptr;
+
 inline GradientPlan plan_backward_bf16(const Problem& p) noexcept {
   GradientPlan plan = kBase.plan_backward(p);
   Bf16Gradients::Scratch unused;

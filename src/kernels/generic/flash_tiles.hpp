@@ -5,12 +5,13 @@
 //   softmax  Pᵀ = e^(Sᵀ − base), l += ΣPᵀ             queries in the lanes: nothing crosses a vector
 //   product  Oᵀ += Vᵀ·Pᵀ       [value_dim, kColumns]  A: values turned; B: two rows of Pᵀ side by side are its pairs
 //
-// q·k of bf16 numbers is exact but for its f32 sum; weights are rounded to bf16 before they meet values, which the
-// contract's bound names: so this is for bf16 in and out. Few rows, and what else a table offers, are the business of
-// kBase, the f32 kernels of the same machine.
+// Written once for operands in one part, bf16 in and out (q·k is exact but for its f32 sum; weights are rounded to bf16
+// before they meet values, which the contract's bound names), and in three, which hold all of a float: the products of
+// f32 numbers, of any dtype in and out. Few rows, and what else a table offers, are the business of kBase, the f32
+// kernels of the same machine.
 //
-// Where V holds NaN or infinity, it is taken out of the packed tile (a zero in its place leaves all sums their bits),
-// and added apart to the queries that see it.
+// Numbers of Q, K and V that aren't finite are taken out of the operands (a zero in their place leaves all sums their
+// bits): scores that such a number is in are made apart, and such values added apart to the queries that see them.
 #pragma once
 #include "kernels/generic/denormals.hpp"
 #include "kernels/generic/tile_product.hpp"
@@ -23,66 +24,101 @@ static_assert(kColumns % kLanes == 0 && kColumns <= kTileQueries);
 static_assert(kTileKeys % kRowUnit == 0 && kValueRows % kRowUnit == 0 && kTileKeys % kDepthUnit == 0);
 
 /// Scratch of one piece, beside kBase's own layout (they are never in use together).
-struct Bf16Scratch {
-  bf16* queries;             // [strips, padded head_dim / 2, kColumns, 2]
+struct TileScratch {
+  bf16* queries;             // [strips, kParts, padded head_dim / 2, kColumns, 2]
+  std::uint32_t* odd;        // [strips] a bit for each query with a number that isn't finite
   float* out;                // [strips, padded value_dim, kColumns]
   float *base, *sum, *most;  // [strips, kColumns]
   float* probe_sums;         // [strips, 3 + segments, kColumns], where they are asked for
   float* probe_rows;         // [strips, kColumns, probe_floats(p)], see ColumnProbes
-  bf16* keys;                // [key_tiles, 64, padded head_dim]
-  bf16* values;              // [key_tiles, padded value_dim, 64]
-  bf16* rows;                // [2, the longer padded dim] before the turn
-  std::uint32_t* squares;    // [32, padded value_dim] pairs of keys before the turn
+  bf16* keys;                // [key_tiles, 64, kParts, padded head_dim]
+  bf16* values;              // [key_tiles, kParts, padded value_dim, 64]
+  float* wide;               // [2, the longer padded dim] rows as f32
+  bf16* rows;                // [2, kParts, the longer padded dim] before the turn
+  std::uint32_t* squares;    // [32, kParts, padded value_dim] pairs of keys before the turn
   float* scores;             // [64, kColumns]
-  bf16* weights;             // [32, kColumns, 2]
+  bf16* weights;             // [kParts, 32, kColumns, 2]
+  float* sums;               // [padded value_dim, kColumns] of parts: what a tile adds to out
   float* result;             // [padded value_dim]
 };
-struct Bf16Sizes {
-  int dims, value_dims, strips, key_tiles;  // padded, of a piece, of a block
-  int probe_sums, probe_rows;               // of a query
-  explicit Bf16Sizes(const Problem& p, const Plan& plan)
-      : dims(round_up(p.head_dim, kDepthUnit)),
+struct TileSizes {
+  int parts, dims, value_dims, strips, key_tiles;  // dims padded; of a piece, of a block
+  int probe_sums, probe_rows;                      // of a query
+  TileSizes(int parts, const Problem& p, const Plan& plan)
+      : parts(parts),
+        dims(round_up(p.head_dim, kDepthUnit)),
         value_dims(round_up(p.value_dim, kValueRows)),
         strips((plan.query_rows + kColumns - 1) / kColumns),
         key_tiles(plan.key_tiles),
         probe_sums(p.probes ? 3 + p.probes->segments : 0),
         probe_rows(probe_floats(p)) {}
 };
-inline std::size_t lay_out(const Bf16Sizes& n, std::byte* memory, Bf16Scratch* s) {
+inline std::size_t lay_out(const TileSizes& n, std::byte* memory, TileScratch* s) {
   std::size_t used = 0;
   const auto take = [&](std::int64_t bytes) {
     void* at = memory ? memory + used : nullptr;  // null: only the size is asked for
     used += static_cast<std::size_t>((bytes + 63) / 64 * 64);
     return at;
   };
-  const std::int64_t d = n.dims, v = n.value_dims, strips = n.strips, tiles = n.key_tiles;
-  s->queries = static_cast<bf16*>(take(strips * d * kColumns * 2));
+  const std::int64_t d = n.dims, v = n.value_dims, longer = d > v ? d : v, strips = n.strips, tiles = n.key_tiles,
+                     parts = n.parts;
+  s->queries = static_cast<bf16*>(take(strips * parts * d * kColumns * 2));
+  s->odd = static_cast<std::uint32_t*>(take(strips * 4));
   s->out = static_cast<float*>(take(strips * v * kColumns * 4));
   s->base = static_cast<float*>(take(strips * kColumns * 4));
   s->sum = static_cast<float*>(take(strips * kColumns * 4));
   s->most = static_cast<float*>(take(strips * kColumns * 4));
   s->probe_sums = static_cast<float*>(take(strips * kColumns * 4 * n.probe_sums));
   s->probe_rows = static_cast<float*>(take(strips * kColumns * 4 * n.probe_rows));
-  s->keys = static_cast<bf16*>(take(tiles * kTileKeys * d * 2));
-  s->values = static_cast<bf16*>(take(tiles * kTileKeys * v * 2));
-  s->rows = static_cast<bf16*>(take(2 * (d > v ? d : v) * 2));
-  s->squares = static_cast<std::uint32_t*>(take(kTileKeys / 2 * v * 4));
+  s->keys = static_cast<bf16*>(take(tiles * kTileKeys * parts * d * 2));
+  s->values = static_cast<bf16*>(take(tiles * kTileKeys * parts * v * 2));
+  s->wide = static_cast<float*>(take(2 * longer * 4));
+  s->rows = static_cast<bf16*>(take(2 * parts * longer * 2));
+  s->squares = static_cast<std::uint32_t*>(take(kTileKeys / 2 * parts * v * 4));
   s->scores = static_cast<float*>(take(kTileKeys * kColumns * 4));
-  s->weights = static_cast<bf16*>(take(kTileKeys * kColumns * 2));
+  s->weights = static_cast<bf16*>(take(parts * kTileKeys * kColumns * 2));
+  s->sums = static_cast<float*>(take(parts > 1 ? v * kColumns * 4 : 0));
   s->result = static_cast<float*>(take(v * 4));
   return used;
 }
 
+/// to [kParts, padded] = the row of x that starts at `offset`, rounded (bf16 stays as it is) or in parts; zeros behind
+/// its n numbers, and for what isn't finite. True when every number is finite. `wide` [padded] is scratch.
+template <int kParts>
+inline bool read_row(const Operand& x, std::int64_t offset, int n, float* wide, bf16* to, int padded) {
+  bool all = true;
+  if constexpr (kParts == 1) {
+    copy_row(x, offset, n, to, padded);
+    for (int d = 0; d < n; ++d) all = all & finite(to[d]);
+    for (int d = 0; d < n && !all; ++d)
+      if (!finite(to[d])) to[d].bits = 0;
+  } else {
+    widen_row(x, offset, n, wide);
+    for (int d = 0; d < n; ++d) all = all & (wide[d] - wide[d] == 0);
+    for (int d = 0; d < n && !all; ++d)
+      if (wide[d] - wide[d] != 0) wide[d] = 0;
+    split_row<kParts>(wide, n, to, padded);
+  }
+  return all;
+}
+
 /// One piece: its strips of queries, and the block of keys at hand.
-struct Bf16Piece {
+template <int kParts>
+struct TilePiece {
+  static constexpr int kWeightPart = kTileKeys * kColumns;
+
   const Problem& p;
   const Piece& w;
-  const Bf16Scratch& s;
-  Bf16Sizes n;
+  const TileScratch& s;
+  TileSizes n;
   Bf16Unit& unit;
-  bool wanted[kMostKeyTiles], all_finite[kMostKeyTiles];
+  bool wanted[kMostKeyTiles], values_finite[kMostKeyTiles];
+  std::uint64_t odd_keys[kMostKeyTiles];  // a bit for each with a number that isn't finite
 
   int rows_of(int strip) const { return at_most(kColumns, w.rows - strip * kColumns); }
+  bf16* queries(int strip) const { return s.queries + std::ptrdiff_t{strip} * kColumns * kParts * n.dims; }
+  bf16* keys(int tile) const { return s.keys + std::ptrdiff_t{tile} * kTileKeys * kParts * n.dims; }
+  bf16* values(int tile) const { return s.values + std::ptrdiff_t{tile} * kTileKeys * kParts * n.value_dims; }
   StripState state(int strip, const ColumnProbes& probes) const {
     const std::ptrdiff_t at = std::ptrdiff_t{strip} * kColumns;
     return {
@@ -99,21 +135,26 @@ struct Bf16Piece {
   void begin(int strip) const;
   void pack(Range keys, int tile);
   void fold(Range keys, int tile, int strip) const;
-  void add_infinite(Range keys, int strip) const;
   void finish(int strip) const;
 
  private:
   bool look_up(Range keys, int strip, std::uint64_t* bits) const;
   bool pack_values(Range keys, bf16* to) const;
+  void score_infinite(Range keys, int tile, int strip) const;
+  void add_values(int tile, float* out) const;
+  void add_infinite(Range keys, int strip) const;
 };
 
 /// Queries in pairs of numbers, and the state of having seen nothing but the sink. Columns beyond the rows see nothing.
-inline void Bf16Piece::begin(int strip) const {
-  bf16* q = s.queries + std::ptrdiff_t{strip} * kColumns * n.dims;
+template <int kParts>
+inline void TilePiece<kParts>::begin(int strip) const {
+  const int dims = kParts * n.dims;
+  bf16* q = queries(strip);
   const ColumnProbes probes = this->probes(strip);
   const StripState state = this->state(strip, probes);
-  for (int i = 0; i < n.dims * kColumns; ++i) q[i].bits = 0;
+  for (int i = 0; i < dims * kColumns; ++i) q[i].bits = 0;
   for (int i = 0; i < n.value_dims * kColumns; ++i) state.out[i] = 0;
+  s.odd[strip] = 0;
   for (int c = 0; c < kColumns; ++c) {
     state.base[c] = state.most[c] = minus_infinity(), state.sum[c] = 0;
     if (p.probes) probes.begin(c, 0);
@@ -121,8 +162,9 @@ inline void Bf16Piece::begin(int strip) const {
   for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
       const int c = g.row + i - strip * kColumns;
-      copy_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, s.rows, n.dims);
-      for (int d = 0; d < n.dims; ++d) q[(d / 2 * kColumns + c) * 2 + d % 2] = s.rows[d];
+      if (!read_row<kParts>(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, s.wide, s.rows, n.dims))
+        s.odd[strip] |= std::uint32_t{1} << c;
+      for (int d = 0; d < dims; ++d) q[(d / 2 * kColumns + c) * 2 + d % 2] = s.rows[d];
       if (p.probes) probes.begin(c, g.query + i);
       if (!p.sinks || p.sinks[g.head] == minus_infinity()) continue;
       state.base[c] = in_octaves(p.sinks[g.head]), state.sum[c] = 1;
@@ -130,18 +172,21 @@ inline void Bf16Piece::begin(int strip) const {
   });
 }
 
-/// to [padded value_dim, 64]: values turned, a row a channel. Pairs of keys are made first, and turned as floats are.
-inline bool Bf16Piece::pack_values(Range keys, bf16* to) const {
-  const int count = keys.end - keys.begin, dims = n.value_dims;
+/// to [kParts, padded value_dim, 64]: values turned, a row a channel. Pairs of keys are made first, and turned as
+/// floats are.
+template <int kParts>
+inline bool TilePiece<kParts>::pack_values(Range keys, bf16* to) const {
+  const int count = keys.end - keys.begin, dims = kParts * n.value_dims;
   std::int64_t at[kTileKeys];
   find_rows(p, w, p.v, keys.begin, count, at);
   bool all = true;
   bf16* pair[2] = {s.rows, s.rows + dims};
   for (int j = 0; j < kTileKeys; j += 2) {
     for (int i = 0; i < 2; ++i) {
-      copy_row(p.v, j + i < count ? at[j + i] : 0, j + i < count ? p.value_dim : 0, pair[i], dims);
-      for (int d = 0; d < dims; ++d)
-        if (!finite(pair[i][d])) pair[i][d].bits = 0, all = false;
+      const bool there = j + i < count;
+      const bool finite =
+          read_row<kParts>(p.v, there ? at[j + i] : 0, there ? p.value_dim : 0, s.wide, pair[i], n.value_dims);
+      all = finite && all;
     }
     for (int d = 0; d < dims; ++d)
       s.squares[j / 2 * dims + d] = std::uint32_t{pair[0][d].bits} | static_cast<std::uint32_t>(pair[1][d].bits) << 16;
@@ -157,30 +202,36 @@ inline bool Bf16Piece::pack_values(Range keys, bf16* to) const {
   return all;
 }
 
-inline void Bf16Piece::pack(Range keys, int tile) {
-  const int count = keys.end - keys.begin;
-  bf16* to = s.keys + std::ptrdiff_t{tile} * kTileKeys * n.dims;
+template <int kParts>
+inline void TilePiece<kParts>::pack(Range keys, int tile) {
+  const int count = keys.end - keys.begin, dims = kParts * n.dims;
+  bf16* to = this->keys(tile);
   std::int64_t at[kTileKeys];
   find_rows(p, w, p.k, keys.begin, count, at);
-  for (int j = 0; j < kTileKeys; ++j)
-    copy_row(p.k, j < count ? at[j] : 0, j < count ? p.head_dim : 0, to + j * n.dims, n.dims);
-  all_finite[tile] = pack_values(keys, s.values + std::ptrdiff_t{tile} * kTileKeys * n.value_dims);
+  odd_keys[tile] = 0;
+  for (int j = 0; j < kTileKeys; ++j) {
+    const bool there = j < count;
+    if (!read_row<kParts>(p.k, there ? at[j] : 0, there ? p.head_dim : 0, s.wide, to + j * dims, n.dims))
+      odd_keys[tile] |= std::uint64_t{1} << j;
+  }
+  values_finite[tile] = pack_values(keys, values(tile));
 }
 
 /// bits [64] of a strip: 0 in columns that are no rows.
-inline bool Bf16Piece::look_up(Range keys, int strip, std::uint64_t* bits) const {
+template <int kParts>
+inline bool TilePiece<kParts>::look_up(Range keys, int strip, std::uint64_t* bits) const {
   for (int c = 0; c < 64; ++c) bits[c] = 0;
   return look_up_mask(p, w, strip * kColumns, rows_of(strip), keys, bits) != Cover::Empty;
 }
 
 /// Folds one tile of keys into a strip of queries.
-inline void Bf16Piece::fold(Range keys, int tile, int strip) const {
+template <int kParts>
+inline void TilePiece<kParts>::fold(Range keys, int tile, int strip) const {
   std::uint64_t bits[64];
   if (!look_up(keys, strip, bits)) return;  // empty tiles are never computed
-  const bf16 *k = s.keys + std::ptrdiff_t{tile} * kTileKeys * n.dims,
-             *v = s.values + std::ptrdiff_t{tile} * kTileKeys * n.value_dims;
-  bf16_product<false>(unit, kTileKeys, n.dims, k, n.dims, s.queries + std::ptrdiff_t{strip} * kColumns * n.dims,
-                      s.scores);
+  tile_product<kParts, false>(unit, kTileKeys, n.dims, {this->keys(tile), std::ptrdiff_t{kParts} * n.dims, n.dims},
+                              {queries(strip), std::ptrdiff_t{n.dims} * kColumns}, s.scores);
+  if (odd_keys[tile] != 0 || s.odd[strip] != 0) score_infinite(keys, tile, strip);
   auto factor = static_cast<float>(p.scale * score_unit(p));
   if (p.score.self) {
     for (int i = 0; i < kTileKeys * kColumns; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
@@ -194,30 +245,66 @@ inline void Bf16Piece::fold(Range keys, int tile, int strip) const {
   if (!all) transpose_bits(bits);
   const ColumnProbes probes = this->probes(strip);
   const StripState state = this->state(strip, probes);
-  transposed_softmax(state, factor, all ? nullptr : bits, keys.begin, s.scores, s.weights);
-  bf16_product<true>(unit, n.value_dims, kTileKeys, v, kTileKeys, s.weights, state.out);
-  if (!all_finite[tile]) add_infinite(keys, strip);
+  transposed_softmax<kParts>(state, factor, all ? nullptr : bits, keys.begin, s.scores, s.weights);
+  add_values(tile, state.out);
+  if (!values_finite[tile]) add_infinite(keys, strip);
+}
+
+/// out [padded value_dim, kColumns] += Vᵀ·Pᵀ. Of parts the six products of a tile are added up before they meet out: it
+/// is rounded once, as where f32 numbers are multiplied.
+template <int kParts>
+inline void TilePiece<kParts>::add_values(int tile, float* out) const {
+  const LeftOperand v{values(tile), kTileKeys, std::ptrdiff_t{n.value_dims} * kTileKeys};
+  const RightOperand weights{s.weights, kWeightPart};
+  if constexpr (kParts == 1) return tile_product<1, true>(unit, n.value_dims, kTileKeys, v, weights, out);
+  tile_product<kParts, false>(unit, n.value_dims, kTileKeys, v, weights, s.sums);
+  for (int i = 0; i < n.value_dims * kColumns; i += kLanes) store(out + i, load(out + i) + load(s.sums + i));
+}
+
+/// Scores of queries and keys with numbers that aren't finite, one after another in f32.
+template <int kParts>
+inline void TilePiece<kParts>::score_infinite(Range keys, int tile, int strip) const {
+  float *query = s.wide, *key = s.wide + n.dims;
+  std::int64_t at[kTileKeys];
+  find_rows(p, w, p.k, keys.begin, keys.end - keys.begin, at);
+  for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
+    for (int i = 0; i < g.rows; ++i) {
+      const int c = g.row + i - strip * kColumns;
+      widen_row(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, query);
+      for (int j = 0; j < keys.end - keys.begin; ++j) {
+        if (!(s.odd[strip] >> c & 1) && !(odd_keys[tile] >> j & 1)) continue;
+        widen_row(p.k, at[j], p.head_dim, key);
+        float sum = 0;
+        for (int d = 0; d < p.head_dim; ++d) sum += query[d] * key[d];
+        s.scores[j * kColumns + c] = sum;
+      }
+    }
+  });
 }
 
 /// O += P·V for the numbers of V that are not finite, to the queries that see them.
-inline void Bf16Piece::add_infinite(Range keys, int strip) const {
+template <int kParts>
+inline void TilePiece<kParts>::add_infinite(Range keys, int strip) const {
   float* out = s.out + std::ptrdiff_t{strip} * kColumns * n.value_dims;  // [value_dims, kColumns]
   std::int64_t at[kTileKeys];
   find_rows(p, w, p.v, keys.begin, keys.end - keys.begin, at);
   for (int j = 0; j < keys.end - keys.begin; ++j) {
-    const bf16* row = static_cast<const bf16*>(p.v.data) + at[j];
+    widen_row(p.v, at[j], p.value_dim, s.wide);
     for (int d = 0; d < p.value_dim; ++d) {
-      if (finite(row[d * p.v.dim])) continue;
+      if (s.wide[d] - s.wide[d] == 0) continue;
       for (int c = 0; c < rows_of(strip); ++c) {
         if (s.scores[j * kColumns + c] == minus_infinity()) continue;  // hidden
-        out[d * kColumns + c] += float(s.weights[(j / 2 * kColumns + c) * 2 + j % 2]) * float(row[d * p.v.dim]);
+        float weight = 0;
+        for (int k = kParts; k-- > 0;) weight += float(s.weights[k * kWeightPart + (j / 2 * kColumns + c) * 2 + j % 2]);
+        out[d * kColumns + c] += weight * s.wide[d];
       }
     }
   }
 }
 
 /// O/l rounded once, LSE, and what was gathered.
-inline void Bf16Piece::finish(int strip) const {
+template <int kParts>
+inline void TilePiece<kParts>::finish(int strip) const {
   const ColumnProbes probes = this->probes(strip);
   const StripState state = this->state(strip, probes);
   for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
@@ -239,23 +326,25 @@ inline void Bf16Piece::finish(int strip) const {
   });
 }
 
-inline Plan plan_bf16(const Problem& p) noexcept {
+template <int kParts>
+inline Plan plan_tiles(const Problem& p) noexcept {
   Plan plan = kBase.plan(p);
-  Bf16Scratch unused;
-  const std::size_t own = lay_out(Bf16Sizes(p, plan), nullptr, &unused);
+  TileScratch unused;
+  const std::size_t own = lay_out(TileSizes(kParts, p, plan), nullptr, &unused);
   if (own > plan.scratch_bytes) plan.scratch_bytes = own;
   return plan;
 }
 
-inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
+template <int kParts>
+inline void forward_tiles(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
   const FlushDenormals guard;
   const auto [w, split, partials] = item_of(p, plan, item);
   if (few_rows(p, w.batch)) return kBase.forward(p, plan, item, memory);
-  Bf16Scratch s;
+  TileScratch s;
   Bf16Unit unit;
-  const Bf16Sizes sizes(p, plan);
+  const TileSizes sizes(kParts, p, plan);
   lay_out(sizes, memory, &s);
-  Bf16Piece piece{p, w, s, sizes, unit, {}, {}};
+  TilePiece<kParts> piece{p, w, s, sizes, unit, {}, {}, {}};
   const int strips = (w.rows + kColumns - 1) / kColumns;
   for (int strip = 0; strip < strips; ++strip) piece.begin(strip);
   const Range span = visible_span(p, w);
@@ -275,6 +364,14 @@ inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, 
   }
   for (int strip = 0; strip < strips; ++strip) piece.finish(strip);
 }
+
+inline Plan plan_bf16(const Problem& p) noexcept { return plan_tiles<1>(p); }
+inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {
+  forward_tiles<1>(p, plan, item, memory);
+}
+
+inline constexpr auto plan_split = plan_tiles<kPartsOfF32>;
+inline constexpr auto forward_split = forward_tiles<kPartsOfF32>;
 
 /// Gradients take the f32 kernels of the same machine.
 inline GradientPlan plan_backward_bf16(const Problem& p) noexcept { return kBase.plan_backward(p); }

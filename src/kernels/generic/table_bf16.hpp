@@ -6,8 +6,8 @@
 namespace fovea::FOVEA_ISA {
 
 constexpr Bf16Table bf16_table() {
-  return {plan_bf16,   forward_bf16, plan_backward_bf16, backward_bf16, linear_bf16, round_rows,
-          round_pairs, kColumns,     kDepthUnit,         kRowUnit,      spin_bf16,   kBf16FlopsPerRound};
+  return {plan_bf16,  forward_bf16, plan_split, forward_split, plan_backward_bf16, backward_bf16, linear_bf16,
+          round_rows, round_pairs,  kColumns,   kDepthUnit,    kRowUnit,           spin_bf16,     kBf16FlopsPerRound};
 }
 
 }  // namespace fovea::FOVEA_ISA

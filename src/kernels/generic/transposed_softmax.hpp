@@ -1,24 +1,15 @@
 // The online softmax of transposed scores: keys down, queries across the lanes, so nothing is added up across a vector.
 //
 // The same state and the same rule as in softmax.hpp: a query's base moves to its greatest score where that exceeds it
-// by more than kSlack, and what the query has summed shrinks; weights go out as pairs of keys, rounded to bf16, while
-// the denominator sums them unrounded (rounded ones would leave 3e-3 in LSE).
+// by more than kSlack, and what the query has summed shrinks; weights go out as pairs of keys, rounded to bf16 or in
+// parts of it, while the denominator sums them unrounded (rounded ones would leave 3e-3 in LSE).
 #pragma once
 #include <fovea/dtype.hpp>
 
 #include "kernels/generic/probes.hpp"
+#include "kernels/generic/split_floats.hpp"
 
 namespace fovea::FOVEA_ISA {
-
-/// to [kLanes] pairs, each of a number of `even` (first) and one of `odd`, rounded.
-inline void store_pairs(bf16* to, Vec even, Vec odd) {
-  float e[kLanes], o[kLanes];
-  std::uint32_t words[kLanes];
-  store(e, even), store(o, odd);
-  for (int i = 0; i < kLanes; ++i)
-    words[i] = std::uint32_t{bf16(e[i]).bits} | static_cast<std::uint32_t>(bf16(o[i]).bits) << 16;
-  __builtin_memcpy(static_cast<void*>(to), words, sizeof words);
-}
 
 /// bits [64], a word a row, becomes its transpose (Warren, Hacker's Delight, 7-3: halves of halves change places).
 inline void transpose_bits(std::uint64_t* bits) {
@@ -111,7 +102,8 @@ inline void raise_bases(const StripState& s, int column, Vec most) {
 }
 
 /// scores [64, kColumns] of keys from `first` on times `factor`, in octaves, −∞ where `seen` [64], a bit a query, is
-/// not set (null: all is seen), become weights [32, kColumns, 2]; scores keep what they were made of.
+/// not set (null: all is seen), become weights [kParts, 32, kColumns, 2]; scores keep what they were made of.
+template <int kParts>
 inline void transposed_softmax(const StripState& s, float factor, const std::uint64_t* seen, int first, float* scores,
                                bf16* weights) {
   for (int column = 0; column < kColumns; column += kLanes) {
@@ -135,7 +127,7 @@ inline void transposed_softmax(const StripState& s, float factor, const std::uin
       if (s.probes) s.probes->add(column, even, y, first + j), s.probes->add(column, odd, z, first + j + 1);
       run = run + (even + odd);
       if (j % 16 == 14) total = total + run, run = 0.0f;
-      store_pairs(weights + j * kColumns + 2 * column, even, odd);
+      store_pairs<kParts>(weights + j * kColumns + 2 * column, kTileKeys * kColumns, even, odd);
     }
     store(s.sum + column, load(s.sum + column) + total);
   }
