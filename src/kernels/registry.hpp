@@ -19,8 +19,8 @@ struct ForwardKernel {
   bool emulated = false;  // its instructions are written in C++: taken where FOVEA_ISA or the caller asks for it
   /// Whether weights meet values rounded to bf16: then out is off by up to 2^-8 of Σ weight·|value| beside the bound.
   bool rounds_weights() const { return kind == Bf16Products; }
-  /// Whether the backward pass, too, rounds weights and their gradients to bf16: tiles have no such pass.
-  bool rounds_gradients() const { return rounds_weights() && isa == Isa::Avx512Bf16; }
+  /// Whether the backward pass, too, rounds weights and their gradients to bf16, where dout is bf16 as well.
+  bool rounds_gradients() const { return rounds_weights(); }
   /// Why this kernel does not take the problem on this machine; empty when it does. Throws Error when FOVEA_ISA is
   /// wrong.
   std::string refuses(const Problem& p) const;

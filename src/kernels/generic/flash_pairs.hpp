@@ -31,7 +31,7 @@ inline void backward_bf16(const Problem& p, const GradientProblem& g, const Grad
                           std::byte* memory) noexcept {
   const FlushDenormals guard;
   if (g.dout.dtype != DType::BF16) return kBase.backward(p, g, plan, item, memory);
-  backward_item<Bf16Gradients>(p, g, plan, item, memory);
+  backward_item<GradientPiece<Bf16Gradients>>(p, g, plan, item, memory);
 }
 
 }  // namespace fovea::FOVEA_ISA

@@ -14,6 +14,7 @@
 // bits): scores that such a number is in are made apart, and such values added apart to the queries that see them.
 #pragma once
 #include "kernels/generic/denormals.hpp"
+#include "kernels/generic/gradients_tiles.hpp"
 #include "kernels/generic/tile_product.hpp"
 #include "kernels/generic/transposed_softmax.hpp"
 
@@ -373,11 +374,19 @@ inline void forward_bf16(const Problem& p, const Plan& plan, std::int64_t item, 
 inline constexpr auto plan_split = plan_tiles<kPartsOfF32>;
 inline constexpr auto forward_split = forward_tiles<kPartsOfF32>;
 
-/// Gradients take the f32 kernels of the same machine.
-inline GradientPlan plan_backward_bf16(const Problem& p) noexcept { return kBase.plan_backward(p); }
+inline GradientPlan plan_backward_bf16(const Problem& p) noexcept {
+  GradientPlan plan = plan_gradients(p, kColumns);
+  TileGradientScratch unused;
+  const std::size_t own = lay_out(plan, nullptr, &unused);
+  if (own > plan.scratch_bytes) plan.scratch_bytes = own;
+  return plan;
+}
+
 inline void backward_bf16(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
                           std::byte* memory) noexcept {
-  kBase.backward(p, g, plan, item, memory);
+  const FlushDenormals guard;
+  if (g.dout.dtype != DType::BF16) return kBase.backward(p, g, plan, item, memory);
+  backward_item<TileGradientPiece>(p, g, plan, item, memory);
 }
 
 }  // namespace fovea::FOVEA_ISA

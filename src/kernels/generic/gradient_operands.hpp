@@ -56,7 +56,28 @@ inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientSc
   return used;
 }
 
-struct F32Gradients {
+/// to [n] += factor · from.
+template <class T>
+inline void add_row(float factor, const T* from, int n, float* to) {
+  for (int i = 0; i < n; i += kLanes) store(to + i, fma(factor, load(from + i), load(to + i)));
+}
+
+/// Strips of rows that upright products are made of, and dQ in rows.
+struct UprightRows {
+  static constexpr int kRows = kStrip, kFill = kTileRows;  // of a strip; rows are filled up to a multiple of it
+
+  template <class S>
+  static const float* dq_row(const S& s, int row, int dims) {
+    return s.dq + std::ptrdiff_t{row} * dims;
+  }
+  /// The row += factor · key [dims].
+  template <class S>
+  static void add_to_dq(const S& s, int row, int dims, float factor, const float* key) {
+    add_row(factor, key, dims, s.dq + std::ptrdiff_t{row} * dims);
+  }
+};
+
+struct F32Gradients : UprightRows {
   using Number = float;
   using Scratch = GradientScratch<float>;
   static constexpr int kDims = kLanes;  // turned keys and values are filled up to a multiple of it
@@ -80,9 +101,9 @@ struct F32Gradients {
     FOVEA_ISA::pack_turned(x, at, n, dims, s.rows, to, first);
   }
   /// True when every number is finite.
-  static bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, const Scratch&, float* to,
-                         int first) {
-    return pack_rows(x, at, n, dims, to, first);
+  static bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, int padded, const Scratch&,
+                         float* to, int first) {
+    return pack_rows(x, at, n, dims, padded, to, first);
   }
 
   /// Of LSE what weight() wants of it.
@@ -98,6 +119,22 @@ struct F32Gradients {
   }
   /// P, dS [rows, 64] in memory become operands.
   static void finish_strip(const Scratch&, int) {}
+};
+
+/// Of passes on bf16 numbers: queries and dout as they come.
+struct RoundedRows {
+  using Number = bf16;
+  static void read_row(const Operand& x, std::int64_t offset, int n, bf16* to, int padded) {
+    copy_row(x, offset, n, to, padded);
+  }
+  static void read_query(const Problem& p, std::int64_t offset, bf16* to, int padded) {
+    copy_row(p.q, offset, p.head_dim, to, padded);
+  }
+  static float factor(const Problem& p) { return static_cast<float>(p.scale); }
+
+  /// One FMA for the factor, LSE and log2 e: it leaves the rounding of lse·log2 e, less than LSE's own.
+  static float shift(float lse) { return -in_octaves(lse); }
+  static Vec weight(Vec sum, float factor, Vec shift) { return exp2(fma(sum, in_octaves(factor), shift)); }
 };
 
 }  // namespace fovea::FOVEA_ISA

@@ -6,18 +6,10 @@
 
 namespace fovea::FOVEA_ISA {
 
-struct Bf16Gradients {
-  using Number = bf16;
+struct Bf16Gradients : UprightRows, RoundedRows {
   using Scratch = GradientScratch<bf16>;
   static constexpr int kDims = 2 * kLanes;
 
-  static void read_row(const Operand& x, std::int64_t offset, int n, bf16* to, int padded) {
-    copy_row(x, offset, n, to, padded);
-  }
-  static void read_query(const Problem& p, std::int64_t offset, bf16* to, int padded) {
-    copy_row(p.q, offset, p.head_dim, to, padded);
-  }
-  static float factor(const Problem& p) { return static_cast<float>(p.scale); }
   static void finish_rows(const Scratch& s, int rows, int d, int v) {
     for (int r = 0; r < rows; r += 2) {
       pair_rows(s.queries + r * d, s.queries + (r + 1) * d, d, s.query_pairs + r * d);
@@ -29,14 +21,10 @@ struct Bf16Gradients {
                           int first) {
     FOVEA_ISA::pack_turned(x, at, n, dims, s.rows, to, first);
   }
-  static bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, const Scratch& s, bf16* to,
+  static bool pack_pairs(const Operand& x, const std::int64_t* at, int n, int dims, int, const Scratch& s, bf16* to,
                          int first) {
     return FOVEA_ISA::pack_pairs(x, at, n, dims, s.rows, to, first);
   }
-
-  /// One FMA for the factor, LSE and log2 e: it leaves the rounding of lse·log2 e, less than LSE's own.
-  static float shift(float lse) { return -in_octaves(lse); }
-  static Vec weight(Vec sum, float factor, float shift) { return exp2(fma(sum, in_octaves(factor), shift)); }
 
   [[gnu::always_inline]] static void put_weights(bf16* pairs, int i, int j, Vec even, Vec odd) {
     store_rounded_pairs(pairs + i * kTileKeys + 2 * j, even, odd);

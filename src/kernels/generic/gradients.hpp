@@ -13,94 +13,28 @@
 // (longer strips gain nothing); what P and dS cost beside their two products, head_dim 64: 12% of the five in bf16, 4%
 // in f32.
 #pragma once
-#include "kernels/generic/gradient_operands.hpp"
+#include "kernels/generic/gradient_rows.hpp"
 #include "kernels/generic/softmax.hpp"
 
 namespace fovea::FOVEA_ISA {
 
-inline constexpr int kRowsAhead = 8;  // are asked for: rows of heads side by side lie in pages of their own
-
-/// One piece of an item: its rows, and all that its steps share.
+/// Strips of rows upright: S and what becomes of it lie [rows, 64].
 template <class O>
-struct GradientPiece {
+struct GradientPiece : GradientRows<O> {
+  using Rows = GradientRows<O>;
   using Number = typename O::Number;
-  static constexpr int kNumbers = Step<Number>::kNumbers;
+  using Rows::p, Rows::g, Rows::plan, Rows::s, Rows::w, Rows::sums, Rows::row_floats;
+  using Rows::packed, Rows::keys_finite, Rows::strip_finite;
+  static constexpr int kRows = O::kRows, kNumbers = Step<Number>::kNumbers;
 
-  const Problem& p;
-  const GradientProblem& g;
-  const GradientPlan& plan;
-  const typename O::Scratch& s;
-  Piece w;
-  float* sums;  // [keys of the batch row, row_floats]: dk, dv of each key
-  std::ptrdiff_t row_floats;
-  bool strip_finite[1536 / kStrip];
-  bool packed[kMostKeyTiles], keys_finite[kMostKeyTiles];  // of the block of keys at hand
-
-  /// The rows that enter: Q, dout, delta, lse; nothing yet in dQ. The rest of the last register tile are rows of zeros
-  /// that see nothing.
-  void begin() {
-    const int d = plan.padded_head_dim, v = plan.padded_value_dim, whole = round_up(w.rows, kTileRows);
-    for (int row = 0; row < w.rows; row += kStrip) strip_finite[row / kStrip] = true;
-    for (int i = 0; i < w.rows * d; i += kLanes) store(s.dq + i, 0.0f);
-    for_segments(p, w, 0, w.rows, [&](const Segment& seg) {
-      for (int i = 0; i < seg.rows; ++i) {
-        if (i + kRowsAhead < seg.rows) ask_for_rows(seg.head, seg.query + i + kRowsAhead);
-        read_rows(seg.head, seg.query + i, seg.row + i);
-      }
-    });
-    for (int r = w.rows; r < whole; ++r) {
-      for (int j = 0; j < d; ++j) s.queries[r * d + j] = Number(0.0f);
-      for (int j = 0; j < v; ++j) s.dout[r * v + j] = Number(0.0f);
-      s.shift[r] = O::shift(-minus_infinity()), s.delta[r] = 0;
-    }
-    O::finish_rows(s, whole, d, v);
-  }
-  /// dq of the piece's rows, rounded once.
-  void finish() const {
-    for_segments(p, w, 0, w.rows, [&](const Segment& seg) {
-      for (int i = 0; i < seg.rows; ++i) {
-        prefetch_row<1>(g.dq, offset(g.dq, seg.head, seg.query + at_most(i + kRowsAhead, seg.rows - 1)), p.head_dim);
-        narrow_row(s.dq + std::ptrdiff_t{seg.row + i} * plan.padded_head_dim, static_cast<float>(p.scale), p.head_dim,
-                   g.dq, offset(g.dq, seg.head, seg.query + i));
-      }
-    });
-  }
   void fold(int tile, Range keys, int row, int rows);
 
  private:
-  std::int64_t offset(const Operand& x, int head, int t) const {
-    return w.batch * x.batch + (t + (p.q_begin ? p.q_begin[w.batch] : 0)) * x.time + head * x.head;
-  }
   const Number* keys_of(int tile) const {
     return s.keys + std::ptrdiff_t{tile} * kTileKeys * round_up(p.head_dim, O::kDims);
   }
   const Number* values_of(int tile) const {
     return s.values + std::ptrdiff_t{tile} * kTileKeys * round_up(p.value_dim, O::kDims);
-  }
-  void ask_for_rows(int head, int t) const {
-    prefetch_row<0>(p.q, p.q_offset(w.batch, head, t), p.head_dim);
-    prefetch_row<0>(p.out, p.out_offset(w.batch, head, t), p.value_dim);
-    prefetch_row<0>(g.dout, offset(g.dout, head, t), p.value_dim);
-  }
-  /// Query t of a head becomes row r.
-  void read_rows(int head, int t, int r) {
-    const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-    Number *q = s.queries + r * d, *o = s.dout + r * v;
-    O::read_query(p, p.q_offset(w.batch, head, t), q, d);
-    O::read_row(g.dout, offset(g.dout, head, t), p.value_dim, o, v);
-    float* out = s.rows;
-    for (int j = p.value_dim; j < v; ++j) out[j] = 0;
-    widen_row(p.out, p.out_offset(w.batch, head, t), p.value_dim, out);
-    Vec poison = 0.0f, delta = 0.0f;  // poison: 0, or NaN where a row holds what is not finite
-    for (int j = 0; j < d; j += kLanes) poison = fma(load(q + j), 0.0f, poison);
-    for (int j = 0; j < v; j += kLanes) {
-      const Vec x = load(o + j);
-      poison = fma(x, 0.0f, poison), delta = fma(x, load(out + j), delta);
-    }
-    if (!(reduce_add(poison) == 0)) strip_finite[r / kStrip] = false;
-    const std::int64_t at = p.lse_offset(w.batch, head, t);
-    s.shift[r] = O::shift(p.lse[at] == minus_infinity() ? -minus_infinity() : p.lse[at]);
-    s.delta[r] = g.delta[at] = reduce_add(delta);
   }
   void pack(int tile, int key);
   void weights_and_slopes(int tile, Range keys, int columns, int row, int rows, std::uint64_t* bits) const;
@@ -108,7 +42,6 @@ struct GradientPiece {
   void whole_tile(int tile, int row, int rows, const std::uint64_t* bits) const;
   void parameter_gradients(Range keys, int columns, int row, int rows, const std::uint64_t* bits) const;
   void score_gradients(int columns, int row, int rows, const std::uint64_t* bits) const;
-  void add_around_mask(float* dkv, Range keys, int row, int rows, const std::uint64_t* bits) const;
 };
 
 /// weights [rows, 64] = P, slopes = the functor's; bits lose what a score of −∞ hides. Only the first `columns` of a
@@ -224,27 +157,6 @@ inline void GradientPiece<O>::score_gradients(int columns, int row, int rows, co
     }
 }
 
-/// The three sums where NaN or infinity lies behind some row's mask: 0 · NaN must not leak, so what is hidden is
-/// stepped over.
-template <class O>
-inline void GradientPiece<O>::add_around_mask(float* dkv, Range keys, int row, int rows,
-                                              const std::uint64_t* bits) const {
-  const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-  const auto add = [](float factor, const auto* from, float* to, int n) {
-    for (int i = 0; i < n; i += kLanes) store(to + i, fma(factor, load(from + i), load(to + i)));
-  };
-  for (int j = 0; j < keys.end - keys.begin; ++j, dkv += row_floats) {
-    F32Gradients::read_row(p.k, p.k_offset(w.batch, w.kv_head, keys.begin + j), p.head_dim, s.rows, d);
-    for (int i = 0; i < rows; ++i) {
-      if (!(bits[i] >> j & 1)) continue;
-      const float weight = s.weights[i * kTileKeys + j], ds = s.dscore[i * kTileKeys + j];
-      add(ds, s.queries + std::ptrdiff_t{row + i} * d, dkv, d);
-      add(weight, s.dout + std::ptrdiff_t{row + i} * v, dkv + d, v);
-      add(ds, s.rows, s.dq + std::ptrdiff_t{row + i} * d, d);
-    }
-  }
-}
-
 /// Packs one tile of keys, from `key` on, in the three ways that the products read it.
 template <class O>
 inline void GradientPiece<O>::pack(int tile, int key) {
@@ -257,7 +169,7 @@ inline void GradientPiece<O>::pack(int tile, int key) {
     ask_for_keys(p, w, p.k, key + j + kLanes, w.keys, p.head_dim);
     ask_for_keys(p, w, p.v, key + j + kLanes, w.keys, p.value_dim);
     find_rows(p, w, p.k, key + j, n, k), find_rows(p, w, p.v, key + j, n, v);
-    finite = O::pack_pairs(p.k, k, n, p.head_dim, s, pairs, j) && finite;
+    finite = O::pack_pairs(p.k, k, n, p.head_dim, plan.padded_head_dim, s, pairs, j) && finite;
     O::pack_turned(p.k, k, n, p.head_dim, s, keys, j);
     O::pack_turned(p.v, v, n, p.value_dim, s, values, j);
     Vec poison = 0.0f;
@@ -277,7 +189,7 @@ inline void GradientPiece<O>::fold(int tile, Range keys, int row, int rows) {
   const Cover cover = look_up_mask(p, w, row, rows, keys, bits);
   if (cover == Cover::Empty) return;
   if (!packed[tile]) pack(tile, keys.begin);
-  const bool finite = keys_finite[tile] && strip_finite[row / kStrip];
+  const bool finite = keys_finite[tile] && strip_finite[row / kRows];
   const int d = plan.padded_head_dim, v = plan.padded_value_dim, n = keys.end - keys.begin,
             columns = round_up(n, kLanes);
   const std::ptrdiff_t query = std::ptrdiff_t{row} * d, out = std::ptrdiff_t{row} * v;
@@ -294,7 +206,10 @@ inline void GradientPiece<O>::fold(int tile, Range keys, int row, int rows) {
                    s.dscore, kTileKeys);
     if (g.parameters) parameter_gradients(keys, columns, row, rows, bits);
     score_gradients(columns, row, rows, bits);
-    if (!finite) return add_around_mask(dkv, keys, row, rows, bits);
+    if (!finite)
+      return this->add_around_mask(keys, row, rows, [&](int i, int j) -> typename Rows::Meeting {
+        return {(bits[i] >> j & 1) != 0, s.weights[i * kTileKeys + j], s.dscore[i * kTileKeys + j]};
+      });
     O::finish_strip(s, rows);
   }
   const int depth = round_up(rows, kNumbers);
@@ -304,81 +219,12 @@ inline void GradientPiece<O>::fold(int tile, Range keys, int row, int rows) {
                 s.key_pairs + std::ptrdiff_t{tile} * kTileKeys * d, d, s.dq + query, d);
 }
 
-inline GradientPlan plan_backward(const Problem& p) noexcept {
-  GradientPlan plan;
-  plan.padded_head_dim = round_up(p.head_dim, kLanes);
-  plan.padded_value_dim = round_up(p.value_dim, kLanes);
-  const int d = plan.padded_head_dim, v = plan.padded_value_dim;
-  plan.key_tiles = at_least(1, at_most(kMostKeyTiles, (256 << 10) / (kTileKeys * 4 * (2 * d + v))));
-  const int rows = p.group() * p.queries;
-  const int most = at_least(kStrip, at_most(1536, (3 << 20) / (4 * (2 * d + v))) / kStrip * kStrip);
-  // Items keep threads busy, two dozen of them where there is much to do; but each split has sums of its own, which to
-  // clear and add up took 7% of a bf16 pass of 2048 rows in two. So eight items of 512 rows, or more of 2048.
-  const int items = at_least(1, p.batches * p.kv_heads);
-  const auto split = [&](int wanted, int least) { return at_most((wanted + items - 1) / items, rows / least); };
-  plan.splits = at_least(1, at_least(split(8, 512), split(24, 2048)));
-  const int share = round_up((rows + plan.splits - 1) / plan.splits, kStrip), pieces = (share + most - 1) / most;
-  plan.piece_rows = at_least(kStrip, round_up((share + pieces - 1) / at_least(1, pieces), kStrip));
-  plan.items = std::int64_t{p.batches} * p.kv_heads * plan.splits;
-  constexpr std::int64_t kMostSums = 16 << 20;  // bytes: what caches do not have is better shared by all heads
-  plan.sum_rows = plan.splits == 1 && std::int64_t{p.keys} * (d + v) * 4 <= kMostSums ? p.keys : 0;
-  F32Gradients::Scratch unused;
-  plan.scratch_bytes = lay_out(plan, nullptr, &unused);
-  return plan;
-}
-
-template <class O>
-inline void backward_item(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
-                          std::byte* memory) {
-  const int split = static_cast<int>(item % plan.splits), kv_head = static_cast<int>(item / plan.splits % p.kv_heads),
-            batch = static_cast<int>(item / plan.splits / p.kv_heads);
-  const int all = p.group() * p.queries_of(batch), share = round_up((all + plan.splits - 1) / plan.splits, kStrip);
-  typename O::Scratch s;
-  lay_out(plan, memory, &s);
-  const std::ptrdiff_t row_floats = plan.padded_head_dim + plan.padded_value_dim;
-  const std::int64_t first_key = p.kv_begin ? p.kv_begin[batch] : std::int64_t{batch} * p.keys;
-  const bool own = plan.sum_rows > 0;  // then what is summed is complete, and becomes dk and dv while caches have it
-  float* sums =
-      own ? s.sums : g.sums + ((std::int64_t{split} * p.kv_heads + kv_head) * g.key_rows + first_key) * row_floats;
-  if (own) __builtin_memset(sums, 0, sizeof(float) * static_cast<std::size_t>(p.keys_of(batch) * row_floats));
-  const int end = at_most(all, (split + 1) * share);
-  for (int first = split * share; first < end; first += plan.piece_rows) {
-    const Piece w{batch, kv_head, first, at_most(plan.piece_rows, end - first), p.queries_of(batch), p.keys_of(batch)};
-    GradientPiece<O> piece{p, g, plan, s, w, sums, row_floats, {}, {}, {}};
-    piece.begin();
-    const Range span = visible_span(p, w);
-    for (int key = span.begin; key < span.end; key += plan.key_tiles * kTileKeys) {
-      const int tiles = at_most(plan.key_tiles, (span.end - key + kTileKeys - 1) / kTileKeys);
-      for (bool& packed : piece.packed) packed = false;
-      for (int row = 0; row < w.rows; row += kStrip)
-        for (int t = 0; t < tiles; ++t) {
-          const Range keys{key + t * kTileKeys, at_most(key + (t + 1) * kTileKeys, w.keys)};
-          piece.fold(t, keys, row, at_most(kStrip, w.rows - row));
-        }
-    }
-    piece.finish();
-  }
-  const float factor = O::factor(p);
-  const auto place = [&](const Operand& x, int key) {
-    return batch * x.batch + (key + (p.kv_begin ? p.kv_begin[batch] : 0)) * x.time + kv_head * x.head;
-  };
-  for (int key = 0; key < p.keys_of(batch) && (own || factor != 1); ++key) {
-    float *dk = sums + key * row_floats, *dv = dk + plan.padded_head_dim;
-    if (own) {
-      const int later = at_most(key + kRowsAhead, p.keys_of(batch) - 1);
-      prefetch_row<1>(g.dk, place(g.dk, later), p.head_dim), prefetch_row<1>(g.dv, place(g.dv, later), p.value_dim);
-      narrow_row(dk, factor, p.head_dim, g.dk, place(g.dk, key));
-      narrow_row(dv, 1, p.value_dim, g.dv, place(g.dv, key));
-    } else {
-      for (int d = 0; d < plan.padded_head_dim; d += kLanes) store(dk + d, load(dk + d) * factor);
-    }
-  }
-}
+inline GradientPlan plan_backward(const Problem& p) noexcept { return plan_gradients(p, kLanes); }
 
 inline void backward(const Problem& p, const GradientProblem& g, const GradientPlan& plan, std::int64_t item,
                      std::byte* memory) noexcept {
   const FlushDenormals guard;
-  backward_item<F32Gradients>(p, g, plan, item, memory);
+  backward_item<GradientPiece<F32Gradients>>(p, g, plan, item, memory);
 }
 
 }  // namespace fovea::FOVEA_ISA

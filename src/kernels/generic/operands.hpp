@@ -21,8 +21,8 @@ struct F32Operands {
     widen_queries(p, w, s, row, rows);
   }
   /// to [n, padded] = n rows of x [dims], which start at the offsets `at`.
-  static void copy_rows(const Operand& x, const std::int64_t* at, int n, int dims, float* to, int) {
-    for (int j = 0; j < n; j += kLanes) pack_rows(x, at + j, n - j, dims, to, j);
+  static void copy_rows(const Operand& x, const std::int64_t* at, int n, int dims, float* to, int padded) {
+    for (int j = 0; j < n; j += kLanes) pack_rows(x, at + j, n - j, dims, padded, to, j);
   }
   /// kDims numbers of a row meet as many of a query; keys where they lie may be narrower than f32.
   template <class T>
@@ -54,7 +54,7 @@ struct F32Operands {
   }
   /// True when every number is finite.
   static bool pack_values(const Problem& p, const std::int64_t* at, int n, const Scratch&, float* to, int first) {
-    return pack_rows(p.v, at, n, p.value_dim, to, first);
+    return pack_rows(p.v, at, n, p.value_dim, round_up(p.value_dim, kLanes), to, first);
   }
 
   /// to [2 · kLanes] = two vectors of weights.

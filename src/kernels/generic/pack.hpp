@@ -109,10 +109,9 @@ inline void pack_turned(const Operand& x, const std::int64_t* at, int n, int dim
   turn_rows(row, padded, to, first);
 }
 
-/// Rows [first, first + kLanes) of to [kTileKeys, padded dims] = n rows of x [dims], which start at the offsets `at`,
-/// zeros beyond them. True when every number is finite.
-inline bool pack_rows(const Operand& x, const std::int64_t* at, int n, int dims, float* to, int first) {
-  const int padded = (dims + kLanes - 1) / kLanes * kLanes;
+/// Rows [first, first + kLanes) of to [kTileKeys, padded] = n rows of x [dims], which start at the offsets `at`, zeros
+/// beyond them; `padded` is a multiple of kLanes. True when every number is finite.
+inline bool pack_rows(const Operand& x, const std::int64_t* at, int n, int dims, int padded, float* to, int first) {
   Vec poison = 0.0f;  // x·0 is NaN for what isn't finite
   for (int j = 0; j < kLanes; ++j) {
     float* row = to + (first + j) * padded;

@@ -57,12 +57,12 @@ struct TileStep {
 };
 
 template <int kParts, bool Add, bool Both>
-inline void tile_rows(Tiles& t, int depth, LeftOperand a, RightOperand b, float* c) {
-  constexpr std::ptrdiff_t kRow = kColumns * 4;  // bytes of a row of C
-  float* below = c + 16 * kColumns;
+inline void tile_rows(Tiles& t, int depth, LeftOperand a, RightOperand b, float* c, std::ptrdiff_t ldc) {
+  const std::ptrdiff_t row = ldc * 4;  // bytes
+  float* below = c + 16 * ldc;
   if constexpr (Add) {
-    t.load<0>(c, kRow), t.load<1>(c + 16, kRow);
-    if constexpr (Both) t.load<2>(below, kRow), t.load<3>(below + 16, kRow);
+    t.load<0>(c, row), t.load<1>(c + 16, row);
+    if constexpr (Both) t.load<2>(below, row), t.load<3>(below + 16, row);
   } else {
     t.zero<0>(), t.zero<1>();
     if constexpr (Both) t.zero<2>(), t.zero<3>();
@@ -80,16 +80,17 @@ inline void tile_rows(Tiles& t, int depth, LeftOperand a, RightOperand b, float*
       step.right(2, d), step.dot();
       step.right(0, d), step.dot();
     }
-  t.store<0>(c, kRow), t.store<1>(c + 16, kRow);
-  if constexpr (Both) t.store<2>(below, kRow), t.store<3>(below + 16, kRow);
+  t.store<0>(c, row), t.store<1>(c + 16, row);
+  if constexpr (Both) t.store<2>(below, row), t.store<3>(below + 16, row);
 }
 
-/// C [rows, kColumns] = A·B, or with Add C += A·B.
+/// C [rows, kColumns] = A·B, or with Add C += A·B. Rows of C are ldc apart.
 template <int kParts, bool Add>
-inline void tile_product(Tiles& t, int rows, int depth, LeftOperand a, RightOperand b, float* c) {
+inline void tile_product(Tiles& t, int rows, int depth, LeftOperand a, RightOperand b, float* c,
+                         std::ptrdiff_t ldc = kColumns) {
   int i = 0;
-  for (; i + 32 <= rows; i += 32, a.rows += 32 * a.lda) tile_rows<kParts, Add, true>(t, depth, a, b, c + i * kColumns);
-  if (i < rows) tile_rows<kParts, Add, false>(t, depth, a, b, c + i * kColumns);
+  for (; i + 32 <= rows; i += 32, a.rows += 32 * a.lda) tile_rows<kParts, Add, true>(t, depth, a, b, c + i * ldc, ldc);
+  if (i < rows) tile_rows<kParts, Add, false>(t, depth, a, b, c + i * ldc, ldc);
 }
 
 /// C [rows, 32] of A [rows, depth], whose rows are lda apart, and B [depth / 2, 32, 2].
