@@ -324,16 +324,19 @@ TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevantInBf16) {
     c.q = Input(DType::BF16, {1, n, 1, 8}), c.k = Input(DType::BF16, {1, n, 1, 8}),
     c.v = Input(DType::BF16, {1, n, 1, 6});
     for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
-    const int hidden = rng.below(n);
-    c.mask = mask([hidden](const Site& s) { return s.key != hidden; });
+    const int hidden = rng.below(n), blind = rng.below(n);
+    c.mask = mask([hidden, blind](const Site& s) { return s.key != hidden && s.query != blind; });
     const Input dout = random_dout(rng, c);
     const ExpectedOf want(c, dout);
     Case poisoned = c;
-    poisoned.k = c.k.copy(), poisoned.v = c.v.copy();
+    Input poisoned_dout = dout.copy();
+    poisoned.q = c.q.copy(), poisoned.k = c.k.copy(), poisoned.v = c.v.copy();
     for (int d = 0; d < 6; ++d) poisoned.k.set(0, hidden, 0, d, std::nan("")), poisoned.v.set(0, hidden, 0, d, kInf);
+    if (rng.chance(0.5)) poisoned.q.set(0, blind, 0, 2, kInf);
+    if (rng.chance(0.5)) poisoned_dout.set(0, blind, 0, 3, std::nan(""));
     on_every_isa([&] {
       const Attention a = poisoned.attend();
-      expect_gradients(c, backward(a, dout.view), want(a), std::string(a.kernel()));
+      expect_gradients(c, backward(a, poisoned_dout.view), want(a), std::string(a.kernel()));
     });
   });
 }
