@@ -350,6 +350,27 @@ TEST(FusedBackward, WhatLiesBehindTheMaskIsIrrelevantInBf16) {
   });
 }
 
+TEST(FusedBackward, SwallowsNoVisibleNan) {
+  Rng rng(9);
+  Case c;
+  c.q = Input(DType::BF16, {1, 40, 1, 8}), c.k = Input(DType::BF16, {1, 70, 1, 8}),
+  c.v = Input(DType::BF16, {1, 70, 1, 8});
+  for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+  const Input dout = random_dout(rng, c);
+  Tensor values(DType::F32, {40, 70});
+  for (float& x : values.values<float>()) x = 0;
+  for (const std::uint32_t payload : {0x7fc00000u, 0x7fffffffu, 0xffffffffu}) {  // rounded up, the last two are 0
+    std::memcpy(values.data<float>() + 3 * 70 + 20, &payload, sizeof payload);
+    c.score = bias(values);
+    const ExpectedOf want(c, dout);
+    for (const std::string& isa : isa_settings()) {
+      const UseIsa use(isa);
+      const Attention a = c.attend();
+      expect_gradients(c, backward(a, dout.view), want(a), std::string(a.kernel()));
+    }
+  }
+}
+
 TEST(FusedBackward, OfADoutInAnotherDtype) {
   for_cases(20, [](Rng& rng) {
     Choice choice;

@@ -132,8 +132,9 @@ struct RoundedRows {
   }
   static float factor(const Problem& p) { return static_cast<float>(p.scale); }
 
-  /// One FMA for the factor, LSE and log2 e: it leaves the rounding of lse·log2 e, less than LSE's own.
-  static float shift(float lse) { return -in_octaves(lse); }
+  /// One FMA for the factor, LSE and log2 e: it leaves the rounding of lse·log2 e, less than LSE's own. A NaN becomes
+  /// the plain one, which no rounding of a weight carries over into a number.
+  static float shift(float lse) { return lse != lse ? __builtin_nanf("") : -in_octaves(lse); }
   static Vec weight(Vec sum, float factor, Vec shift) { return exp2(fma(sum, in_octaves(factor), shift)); }
 };
 

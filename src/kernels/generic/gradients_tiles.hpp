@@ -135,6 +135,9 @@ inline void TileGradientPiece::pack(int tile, Range keys) {
   packed[tile] = true, keys_finite[tile] = all_finite(k, kTileKeys * d) && all_finite(values, kTileKeys * v);
 }
 
+/// A NaN of anyone's, which might carry over into a number where store_pairs() rounds it, becomes the plain one.
+inline Vec plain_nan(Vec x) { return Vec(x.v == x.v ? x.v : Vec(__builtin_nanf("")).v); }
+
 /// Pᵀ and dSᵀ, which slope(place in [64, kColumns], its column) has, as the three operands that they are; in rows those
 /// of the group's columns from `column` on.
 template <class F>
@@ -240,7 +243,9 @@ inline bool TileGradientPiece::fold_strip(int tile, Range keys, int row, int row
         });
         return false;
       }
-      leave_operands(column, [&](int at, int) -> Slope { return {load(s.weights + at), load(s.dscore + at)}; });
+      leave_operands(column, [&](int at, int) -> Slope {
+        return {plain_nan(load(s.weights + at)), plain_nan(load(s.dscore + at))};
+      });
     }
   }
   bf16_product<true>(unit, d, kTileKeys, turned_of(tile), kTileKeys, s.dscore_pairs, s.dq + query);
