@@ -6,11 +6,12 @@
 //                           dQᵀ += Kᵀ·dSᵀ              [dims, 32]  A: keys turned; B: dSᵀ in pairs of keys
 //   a group of strips       dV += Pᵀ·dout, dK += dSᵀ·Q [64, dims]  A: Pᵀ, dSᵀ in rows; B: pairs of queries
 //
-// A tile of C that is added to costs 8 slots to load and 16 to store. Over the 32 queries of a strip that would be for
-// one product of 16 cycles; over the 128 of a group it is for four. Sᵀ and dPᵀ are stored alone, after head_dim / 32
-// products each; dQᵀ comes and goes for the two products of 64 keys, and lies beside its strip. With head_dim 64 a
-// strip's work (three left operands, two right ones, scores, dPᵀ, dSᵀ, dQᵀ) is 60 KB, and so is that of a group's
-// sums: within L2, of which tiles are fed at two thirds of their pace.
+// A tile of C that is added to takes 8 slots to load and 16 to store. Over the 32 queries of a strip that would be for
+// one product of 16 cycles; over the 128 of a group it is for four. Sᵀ and dPᵀ are stored alone, after dims / 32
+// products each; dQᵀ comes and goes for the two of 64 keys. With head_dim 64 a strip's work (three left operands, two
+// right ones, Sᵀ, dPᵀ, dSᵀ, dQᵀ) is 60 KB, that of a group's sums 96 KB: half of it in L1, all in L2, which feeds tiles
+// at two thirds of L1's pace. P and dS cost 17 operations a vector, 1,100 cycles of two ports for a strip, beside 80
+// products of 16.
 #pragma once
 #include "kernels/generic/gradient_rows.hpp"
 #include "kernels/generic/pack_tiles.hpp"
@@ -22,21 +23,22 @@ inline constexpr int kGroup = 4 * kColumns;  // queries that meet a tile's sums 
 
 /// Scratch of one item; rows are those of a piece, filled up to whole strips, dims to multiples of kColumns.
 struct TileGradientScratch {
-  bf16 *queries, *dout;                    // [rows, dims] as they come
-  bf16 *query_channels, *dout_channels;    // [strips, dims / 2, kColumns, 2]
-  bf16 *query_pairs, *dout_pairs;          // [dims / kColumns, rows / 2, kColumns, 2], pairs as pair_strip() has them
-  float* dq;                               // [strips, dims, kColumns], before the scale
-  float* shift;                            // [rows] of LSE, as RoundedRows::shift has it
-  float* delta;                            // [rows]
-  float* rows;                             // [the longer dims] of one row
-  bf16 *keys, *values;                     // [key_tiles, 64, dims]
-  bf16* turned_keys;                       // [key_tiles, dims, 64]
-  bf16* key_pairs;                         // [32, dims, 2] before the turn
-  float* weights;                          // [64, kColumns] Sᵀ, then Pᵀ
-  float* dscore;                           // [64, kColumns] dPᵀ, then dSᵀ
-  bf16 *weight_rows, *dscore_rows;         // [64, kGroup] Pᵀ and dSᵀ of a group, rounded
-  bf16* dscore_pairs;                      // [32, kColumns, 2] dSᵀ in pairs of keys
-  float *slopes, *logits, *shares, *sums;  // as GradientScratch, [64, kColumns]
+  bf16 *queries, *dout;                  // [rows, dims] as they come
+  bf16 *query_channels, *dout_channels;  // [strips, dims / 2, kColumns, 2]
+  bf16 *query_pairs, *dout_pairs;        // [dims / kColumns, rows / 2, kColumns, 2], pairs as pair_strip() has them
+  float* dq;                             // [strips, dims, kColumns], before the scale
+  float* shift;                          // [rows] of LSE, as RoundedRows::shift has it
+  float* delta;                          // [rows]
+  float* rows;                           // [the longer dims] of one row
+  bf16 *keys, *values;                   // [key_tiles, 64, dims]
+  bf16* turned_keys;                     // [key_tiles, dims, 64]
+  bf16* key_pairs;                       // [32, dims, 2] before the turn
+  float* weights;                        // [64, kColumns] Sᵀ, then Pᵀ
+  float* dscore;                         // [64, kColumns] dPᵀ, then dSᵀ
+  bf16 *weight_rows, *dscore_rows;       // [64, kGroup] Pᵀ and dSᵀ of a group, rounded
+  bf16* dscore_pairs;                    // [32, kColumns, 2] dSᵀ in pairs of keys
+  float *slopes, *logits, *shares;       // [64, kColumns] as GradientScratch has them
+  float* sums;                           // likewise
 };
 inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, TileGradientScratch* s) {
   std::size_t used = 0;
@@ -228,25 +230,25 @@ inline bool TileGradientPiece::fold_strip(int tile, Range keys, int row, int row
   const std::ptrdiff_t query = std::ptrdiff_t{row} * d, out = std::ptrdiff_t{row} * v;
   bf16_product<false>(unit, kTileKeys, d, keys_of(tile), d, s.query_channels + query, s.weights);
   bf16_product<false>(unit, kTileKeys, v, values_of(tile), v, s.dout_channels + out, s.dscore);
-  if (finite && !p.score.self && cover == Cover::Full) {
-    whole_strip<false>(row, column, nullptr);
-  } else {
-    transpose_bits(seen);
-    if (finite && !p.score.self) {
+  const bool whole = finite && !p.score.self;
+  if (!whole || cover != Cover::Full) transpose_bits(seen);
+  if (whole) {
+    if (cover == Cover::Full)
+      whole_strip<false>(row, column, seen);
+    else
       whole_strip<true>(row, column, seen);
-    } else {
-      weights_and_slopes(keys, row, rows, seen);
-      score_gradients(keys, row, rows, seen);
-      if (!finite) {
-        add_around_mask(keys, row, rows, [&](int i, int j) -> Meeting {
-          return {(seen[j] >> i & 1) != 0, s.weights[j * kColumns + i], s.dscore[j * kColumns + i]};
-        });
-        return false;
-      }
-      leave_operands(column, [&](int at, int) -> Slope {
-        return {plain_nan(load(s.weights + at)), plain_nan(load(s.dscore + at))};
+  } else {
+    weights_and_slopes(keys, row, rows, seen);
+    score_gradients(keys, row, rows, seen);
+    if (!finite) {
+      add_around_mask(keys, row, rows, [&](int i, int j) -> Meeting {
+        return {(seen[j] >> i & 1) != 0, s.weights[j * kColumns + i], s.dscore[j * kColumns + i]};
       });
+      return false;
     }
+    leave_operands(column, [&](int at, int) -> Slope {
+      return {plain_nan(load(s.weights + at)), plain_nan(load(s.dscore + at))};
+    });
   }
   bf16_product<true>(unit, d, kTileKeys, turned_of(tile), kTileKeys, s.dscore_pairs, s.dq + query);
   return true;
