@@ -36,7 +36,7 @@ struct TileScratch {
   bf16* values;              // [key_tiles, kParts, padded value_dim, 64]
   float* wide;               // [2, the longer padded dim] rows as f32
   bf16* rows;                // [2, kParts, the longer padded dim] before the turn
-  std::uint32_t* squares;    // [32, kParts, padded value_dim] pairs of keys before the turn
+  bf16* value_pairs;         // [32, kParts, padded value_dim, 2] pairs of keys before the turn
   float* scores;             // [64, kColumns]
   bf16* weights;             // [kParts, 32, kColumns, 2]
   float* sums;               // [padded value_dim, kColumns] of parts: what a tile adds to out
@@ -75,7 +75,7 @@ inline std::size_t lay_out(const TileSizes& n, std::byte* memory, TileScratch* s
   s->values = static_cast<bf16*>(take(tiles * kTileKeys * parts * v * 2));
   s->wide = static_cast<float*>(take(2 * longer * 4));
   s->rows = static_cast<bf16*>(take(2 * parts * longer * 2));
-  s->squares = static_cast<std::uint32_t*>(take(kTileKeys / 2 * parts * v * 4));
+  s->value_pairs = static_cast<bf16*>(take(kTileKeys * parts * v * 2));
   s->scores = static_cast<float*>(take(kTileKeys * kColumns * 4));
   s->weights = static_cast<bf16*>(take(parts * kTileKeys * kColumns * 2));
   s->sums = static_cast<float*>(take(parts > 1 ? v * kColumns * 4 : 0));
@@ -189,17 +189,9 @@ inline bool TilePiece<kParts>::pack_values(Range keys, bf16* to) const {
           read_row<kParts>(p.v, there ? at[j + i] : 0, there ? p.value_dim : 0, s.wide, pair[i], n.value_dims);
       all = finite && all;
     }
-    for (int d = 0; d < dims; ++d)
-      s.squares[j / 2 * dims + d] = std::uint32_t{pair[0][d].bits} | static_cast<std::uint32_t>(pair[1][d].bits) << 16;
+    pair_rows(pair[0], pair[1], dims, s.value_pairs + j * dims);
   }
-  for (int d = 0; d < dims; d += kLanes)
-    for (int j = 0; j < kTileKeys / 2; j += kLanes) {
-      Vec square[kLanes];
-      for (int i = 0; i < kLanes; ++i) __builtin_memcpy(&square[i], s.squares + (j + i) * dims + d, sizeof square[i]);
-      transpose(square);
-      for (int i = 0; i < kLanes; ++i)
-        __builtin_memcpy(static_cast<void*>(to + (d + i) * kTileKeys + 2 * j), &square[i], sizeof square[i]);
-    }
+  turn_pairs(s.value_pairs, dims, to);
   return all;
 }
 
