@@ -31,7 +31,7 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
   const bool all_in_line = x.time == heads * std::int64_t{dims} && (heads == 1 || x.head == dims);
   if (due.rows > 0 && (all_in_line || x.time == dims)) {
     if (!x.table || x.page_size % 4 == 0) due.run = x.time * size_of(x.dtype);
-    if (!x.table) due.bytes = kBytesAhead / (all_in_line ? 1 : heads);
+    if (!x.table) due.bytes = kBytesAheadOfFour / (all_in_line ? 1 : heads);
   }
   const auto lie = [&]<class T>(const T* data) {
     f(0, TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, due});
@@ -50,11 +50,13 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
   const int dims = round_up(p.head_dim, O::kDims);
   const Vec factor = O::factor(p);
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
-    for (int j = 0; j < keys.n; j += kLanes)
-      by_fours(each, [&]<int Rows>(int i) {
-        dot_unit<O, Rows>(O::queries(s) + (row + head * each + i) * dims, each * dims, dims, factor, keys, j,
-                          s.scores + (head * each + i) * kTileKeys, each * kTileKeys);
+    by_fours(each, [&]<int Rows>(int i) {
+      ones_or_fours<Rows>(keys, [&]<bool Four>() {
+        for (int j = 0; j < keys.n; j += kLanes)
+          score_keys<O, Rows, Four>(O::queries(s) + (row + head * each + i) * dims, each * dims, dims, factor, keys, j,
+                                    s.scores + (head * each + i) * kTileKeys, each * kTileKeys);
       });
+    });
   });
   for (int i = 0; i < rows; ++i)
     for (int j = round_up(tile.n, kLanes); j < kTileKeys; ++j) s.scores[i * kTileKeys + j] = 0;
@@ -81,9 +83,11 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
     const int row = head * each;
     if (all)
       return by_fours(each, [&]<int Rows>(int i) {
-        const int first = (row + i) * kTileKeys;
-        add_tile<O, Rows>(O::weights(s) + first, s.scores + first, values, each, s.sums, s.out + (row + i) * padded,
-                          padded);
+        ones_or_fours<Rows>(values, [&]<bool Four>() {
+          const int first = (row + i) * kTileKeys;
+          add_tile<O, Rows, Four>(O::weights(s) + first, s.scores + first, values, each, s.sums,
+                                  s.out + (row + i) * padded, padded);
+        });
       });
     for (int i = row; i < row + values.heads * each; ++i)
       for (int d = 0; d < padded; d += kLanes) {
@@ -104,10 +108,10 @@ inline int heads_walking(const Problem& p, int heads, int each) {
   return p.k.table || side_by_side ? heads : at_most(heads, each == 1 ? 8 : 2);
 }
 
-/// How many keys ahead of their use rows of k and v are asked for that lie apart: 16 KB of them, less than stays in L1.
+/// How many keys ahead of their use rows of k and v are asked for.
 inline int keys_ahead(const Problem& p, int heads) {
   const int bytes = heads * at_least(p.head_dim, p.value_dim) * static_cast<int>(size_of(p.k.dtype));
-  return at_most(kTileKeys, at_least(4, (16 << 10) / bytes / 4 * 4));
+  return at_most(kTileKeys, at_least(1, kBytesAhead / bytes));
 }
 
 /// What one run of keys knows of its rows: base, l, greatest score, O and the probes, [rows, split_floats].
