@@ -36,7 +36,7 @@ inline constexpr int kBytesAhead = 8 << 10, kBytesAheadOfFour = 12 << 10;
 /// What is asked for while a tile is read: its own rows some way on, then those of the tile that is read next.
 struct Due {
   const TileAt &now, &then;
-  int rows;      // how far on; 0: not at all
+  int rows;      // how far on, of four at a time twice as far; 0: not at all
   int head = 0;  // the first that is read
   /// Of four at a time. Where they lie in line, one head's or all heads' side by side: bytes from one to the next; and
   /// instead of `rows` how far on, where all do.
@@ -71,7 +71,7 @@ class HeadRows {
     if (Together == 4 && due.bytes > 0)
       find_in_line(due, j);
     else if (due.rows > 0)
-      find(due, j + round_up(due.rows, Together));
+      find(due, j + (Together == 4 ? round_up(2 * due.rows, 4) : due.rows));
     if (Together != 4 || due.run == 0) return;
     const std::ptrdiff_t part = dims * std::ptrdiff_t{sizeof(T)};
     in_line_ = 4, due_head_ = due.run == part ? due.now.head_bytes() : 4 * part;
