@@ -275,24 +275,30 @@ template <class F>
   for (; d < columns; d += kLanes) body.template operator()<1>(d);
 }
 
-/// out [heads, Rows, padded] += weights [heads, Rows, 64] · values; between one head's and the next lie `each`
-/// rows. `sums` [heads · Rows · padded] is scratch: a tile's sums, column by column as registers hold them.
-template <class O, int Rows, bool Four, class T>
-inline void add_tile(const typename O::Number* weights, const float* last_weights, const TileRows<T>& values, int each,
-                     float* sums, float* out, int padded) {
-  const auto add = [&]<int Together>(int j) {
+/// sums [heads · Rows · padded], column by column as registers hold them, of values from the j-th on as long as there
+/// are Together of them; the first that is left.
+template <class O, int Rows, int Together, class T>
+[[gnu::always_inline]] inline int sum_values(const typename O::Number* weights, const TileRows<T>& values, int each,
+                                             int j, float* sums, int padded) {
+  for (; j + Together <= values.n; j += Together) {
     HeadRows<T, Together> row(values, j, padded);
     for (int h = 0; h < values.heads; ++h, row.next_head()) {
       const auto* weight = weights + h * each * kTileKeys + j;
       float* sum = sums + h * Rows * padded;
       by_columns(padded, [&]<int Vecs>(int d) { add_values<O, Rows, Vecs>(weight, row, d, j == 0, sum + d * Rows); });
     }
-  };
-  constexpr int kLeast = 4 / sizeof(T);
+  }
+  return j;
+}
+
+/// out [heads, Rows, padded] += weights [heads, Rows, 64] · values; between one head's and the next lie `each` rows.
+/// `sums` is scratch.
+template <class O, int Rows, bool Four, class T>
+inline void add_tile(const typename O::Number* weights, const float* last_weights, const TileRows<T>& values, int each,
+                     float* sums, float* out, int padded) {
   int whole = 0;
-  if constexpr (Four)
-    for (; whole + 4 <= values.n; whole += 4) add.template operator()<4>(whole);
-  for (; whole + kLeast <= values.n; whole += kLeast) add.template operator()<kLeast>(whole);
+  if constexpr (Four) whole = sum_values<O, Rows, 4>(weights, values, each, whole, sums, padded);
+  whole = sum_values<O, Rows, 4 / sizeof(T)>(weights, values, each, whole, sums, padded);
   for (int h = 0; h < values.heads; ++h)
     by_columns(padded, [&]<int Vecs>(int d) {
       const float* sum = sums + h * Rows * padded + d * Rows;
