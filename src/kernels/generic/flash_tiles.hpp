@@ -35,7 +35,7 @@ struct TileScratch {
   bf16* keys;                // [key_tiles, 64, kParts, padded head_dim]
   bf16* values;              // [key_tiles, kParts, padded value_dim, 64]
   float* wide;               // [2, the longer padded dim] rows as f32
-  bf16* rows;                // [2, kParts, the longer padded dim] before the turn
+  bf16* rows;                // [kColumns, kParts, the longer padded dim] before the turn
   bf16* value_pairs;         // [32, kParts, padded value_dim, 2] pairs of keys before the turn
   float* scores;             // [64, kColumns]
   bf16* weights;             // [kParts, 32, kColumns, 2]
@@ -74,7 +74,7 @@ inline std::size_t lay_out(const TileSizes& n, std::byte* memory, TileScratch* s
   s->keys = static_cast<bf16*>(take(tiles * kTileKeys * parts * d * 2));
   s->values = static_cast<bf16*>(take(tiles * kTileKeys * parts * v * 2));
   s->wide = static_cast<float*>(take(2 * longer * 4));
-  s->rows = static_cast<bf16*>(take(2 * parts * longer * 2));
+  s->rows = static_cast<bf16*>(take(kColumns * parts * longer * 2));
   s->value_pairs = static_cast<bf16*>(take(kTileKeys * parts * v * 2));
   s->scores = static_cast<float*>(take(kTileKeys * kColumns * 4));
   s->weights = static_cast<bf16*>(take(parts * kTileKeys * kColumns * 2));
@@ -150,10 +150,9 @@ struct TilePiece {
 template <int kParts>
 inline void TilePiece<kParts>::begin(int strip) const {
   const int dims = kParts * n.dims;
-  bf16* q = queries(strip);
   const ColumnProbes probes = this->probes(strip);
   const StripState state = this->state(strip, probes);
-  for (int i = 0; i < dims * kColumns; ++i) q[i].bits = 0;
+  for (int i = rows_of(strip) * dims; i < kColumns * dims; ++i) s.rows[i].bits = 0;
   for (int i = 0; i < n.value_dims * kColumns; ++i) state.out[i] = 0;
   s.odd[strip] = 0;
   for (int c = 0; c < kColumns; ++c) {
@@ -163,14 +162,15 @@ inline void TilePiece<kParts>::begin(int strip) const {
   for_segments(p, w, strip * kColumns, rows_of(strip), [&](const Segment& g) {
     for (int i = 0; i < g.rows; ++i) {
       const int c = g.row + i - strip * kColumns;
-      if (!read_row<kParts>(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, s.wide, s.rows, n.dims))
+      if (!read_row<kParts>(p.q, p.q_offset(w.batch, g.head, g.query + i), p.head_dim, s.wide, s.rows + c * dims,
+                            n.dims))
         s.odd[strip] |= std::uint32_t{1} << c;
-      for (int d = 0; d < dims; ++d) q[(d / 2 * kColumns + c) * 2 + d % 2] = s.rows[d];
       if (p.probes) probes.begin(c, g.query + i);
       if (!p.sinks || p.sinks[g.head] == minus_infinity()) continue;
       state.base[c] = in_octaves(p.sinks[g.head]), state.sum[c] = 1;
     }
   });
+  turn_pairs(s.rows, dims / 2, queries(strip));
 }
 
 /// to [kParts, padded value_dim, 64]: values turned, a row a channel. Pairs of keys are made first, and turned as
