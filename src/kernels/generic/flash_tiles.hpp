@@ -55,32 +55,17 @@ struct TileSizes {
         probe_rows(probe_floats(p)) {}
 };
 inline std::size_t lay_out(const TileSizes& n, std::byte* memory, TileScratch* s) {
-  std::size_t used = 0;
-  const auto take = [&](std::int64_t bytes) {
-    void* at = memory ? memory + used : nullptr;  // null: only the size is asked for
-    used += static_cast<std::size_t>((bytes + 63) / 64 * 64);
-    return at;
-  };
-  const std::int64_t d = n.dims, v = n.value_dims, longer = d > v ? d : v, strips = n.strips, tiles = n.key_tiles,
-                     parts = n.parts;
-  s->queries = static_cast<bf16*>(take(strips * parts * d * kColumns * 2));
-  s->odd = static_cast<std::uint32_t*>(take(strips * 4));
-  s->out = static_cast<float*>(take(strips * v * kColumns * 4));
-  s->base = static_cast<float*>(take(strips * kColumns * 4));
-  s->sum = static_cast<float*>(take(strips * kColumns * 4));
-  s->most = static_cast<float*>(take(strips * kColumns * 4));
-  s->probe_sums = static_cast<float*>(take(strips * kColumns * 4 * n.probe_sums));
-  s->probe_rows = static_cast<float*>(take(strips * kColumns * 4 * n.probe_rows));
-  s->keys = static_cast<bf16*>(take(tiles * kTileKeys * parts * d * 2));
-  s->values = static_cast<bf16*>(take(tiles * kTileKeys * parts * v * 2));
-  s->wide = static_cast<float*>(take(2 * longer * 4));
-  s->rows = static_cast<bf16*>(take(kColumns * parts * longer * 2));
-  s->value_pairs = static_cast<bf16*>(take(kTileKeys * parts * v * 2));
-  s->scores = static_cast<float*>(take(kTileKeys * kColumns * 4));
-  s->weights = static_cast<bf16*>(take(parts * kTileKeys * kColumns * 2));
-  s->sums = static_cast<float*>(take(parts > 1 ? v * kColumns * 4 : 0));
-  s->result = static_cast<float*>(take(v * 4));
-  return used;
+  const std::int64_t d = n.dims, v = n.value_dims, longer = d > v ? d : v, strips = n.strips, parts = n.parts,
+                     columns = strips * kColumns, keys = std::int64_t{n.key_tiles} * kTileKeys;
+  Carver carve(memory);
+  carve(s->queries, columns * parts * d), carve(s->odd, strips), carve(s->out, columns * v);
+  carve(s->base, columns), carve(s->sum, columns), carve(s->most, columns);
+  carve(s->probe_sums, columns * n.probe_sums), carve(s->probe_rows, columns * n.probe_rows);
+  carve(s->keys, keys * parts * d), carve(s->values, keys * parts * v);
+  carve(s->wide, 2 * longer), carve(s->rows, kColumns * parts * longer), carve(s->value_pairs, kTileKeys * parts * v);
+  carve(s->scores, kTileKeys * kColumns), carve(s->weights, parts * kTileKeys * kColumns);
+  carve(s->sums, parts > 1 ? v * kColumns : 0), carve(s->result, v);
+  return carve.used();
 }
 
 /// to [kParts, padded] = the row of x that starts at `offset`, rounded (bf16 stays as it is) or in parts; zeros behind

@@ -30,30 +30,23 @@ struct GradientScratch {
 };
 template <class T>
 inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, GradientScratch<T>* s) {
-  constexpr bool kPairs = Step<T>::kNumbers > 1;
-  std::size_t used = 0;
-  const auto take = [&](std::int64_t bytes) {
-    std::byte* at = base ? base + used : nullptr;  // null: only the size is asked for
-    used += static_cast<std::size_t>((bytes + 63) / 64 * 64);
-    return at;
-  };
-  const auto floats = [&](std::int64_t n) { return reinterpret_cast<float*>(take(n * 4)); };
-  const auto numbers = [&](std::int64_t n) { return reinterpret_cast<T*>(take(n * std::int64_t{sizeof(T)})); };
   const std::int64_t r = plan.piece_rows, d = plan.padded_head_dim, v = plan.padded_value_dim,
                      strip = kStrip * kTileKeys, tile = plan.key_tiles * kTileKeys, unit = kLanes * Step<T>::kNumbers;
-  s->queries = numbers(r * d), s->query_pairs = kPairs ? numbers(r * d) : s->queries;
-  s->dout = numbers(r * v), s->dout_pairs = kPairs ? numbers(r * v) : s->dout;
-  s->dq = floats(r * d), s->shift = floats(r), s->delta = floats(r);
-  s->rows = floats(kLanes * (d > v ? d : v));
-  s->keys = numbers(tile * ((d + unit - 1) / unit * unit)), s->values = numbers(tile * ((v + unit - 1) / unit * unit));
-  s->key_pairs = numbers(tile * d);
-  s->weights = floats(strip), s->dscore = floats(strip);
-  s->weight_pairs = kPairs ? numbers(strip) : reinterpret_cast<T*>(s->weights);
-  s->dscores = kPairs ? numbers(strip) : reinterpret_cast<T*>(s->dscore);
-  s->dscore_pairs = kPairs ? numbers(strip) : s->dscores;
-  s->slopes = floats(strip), s->logits = floats(strip), s->shares = floats(strip);
-  s->sums = floats(std::int64_t{plan.sum_rows} * (d + v));
-  return used;
+  Carver carve(base);
+  carve(s->queries, r * d), carve(s->dout, r * v);
+  carve(s->dq, r * d), carve(s->shift, r), carve(s->delta, r), carve(s->rows, kLanes * (d > v ? d : v));
+  carve(s->keys, tile * ((d + unit - 1) / unit * unit)), carve(s->values, tile * ((v + unit - 1) / unit * unit));
+  carve(s->key_pairs, tile * d), carve(s->weights, strip), carve(s->dscore, strip);
+  if constexpr (Step<T>::kNumbers > 1) {
+    carve(s->query_pairs, r * d), carve(s->dout_pairs, r * v);
+    carve(s->weight_pairs, strip), carve(s->dscores, strip), carve(s->dscore_pairs, strip);
+  } else {
+    s->query_pairs = s->queries, s->dout_pairs = s->dout;
+    s->weight_pairs = s->weights, s->dscores = s->dscore_pairs = s->dscore;
+  }
+  carve(s->slopes, strip), carve(s->logits, strip), carve(s->shares, strip);
+  carve(s->sums, std::int64_t{plan.sum_rows} * (d + v));
+  return carve.used();
 }
 
 /// to [n] += factor · from.

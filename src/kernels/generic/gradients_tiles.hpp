@@ -41,26 +41,19 @@ struct TileGradientScratch {
   float* sums;                           // likewise
 };
 inline std::size_t lay_out(const GradientPlan& plan, std::byte* base, TileGradientScratch* s) {
-  std::size_t used = 0;
-  const auto take = [&](std::int64_t bytes) {
-    std::byte* at = base ? base + used : nullptr;  // null: only the size is asked for
-    used += static_cast<std::size_t>((bytes + 63) / 64 * 64);
-    return at;
-  };
-  const auto floats = [&](std::int64_t n) { return reinterpret_cast<float*>(take(n * 4)); };
-  const auto numbers = [&](std::int64_t n) { return reinterpret_cast<bf16*>(take(n * 2)); };
   const std::int64_t r = round_up(plan.piece_rows, kColumns), d = plan.padded_head_dim, v = plan.padded_value_dim,
                      tiles = plan.key_tiles, strip = kTileKeys * kColumns;
-  s->queries = numbers(r * d), s->query_channels = numbers(r * d), s->query_pairs = numbers(r * d);
-  s->dout = numbers(r * v), s->dout_channels = numbers(r * v), s->dout_pairs = numbers(r * v);
-  s->dq = floats(r * d), s->shift = floats(r), s->delta = floats(r), s->rows = floats(d > v ? d : v);
-  s->keys = numbers(tiles * kTileKeys * d), s->values = numbers(tiles * kTileKeys * v);
-  s->turned_keys = numbers(tiles * kTileKeys * d), s->key_pairs = numbers(kTileKeys * d);
-  s->weights = floats(strip), s->dscore = floats(strip), s->dscore_pairs = numbers(strip);
-  s->weight_rows = numbers(kTileKeys * kGroup), s->dscore_rows = numbers(kTileKeys * kGroup);
-  s->slopes = floats(strip), s->logits = floats(strip), s->shares = floats(strip);
-  s->sums = floats(std::int64_t{plan.sum_rows} * (d + v));
-  return used;
+  Carver carve(base);
+  carve(s->queries, r * d), carve(s->query_channels, r * d), carve(s->query_pairs, r * d);
+  carve(s->dout, r * v), carve(s->dout_channels, r * v), carve(s->dout_pairs, r * v);
+  carve(s->dq, r * d), carve(s->shift, r), carve(s->delta, r), carve(s->rows, d > v ? d : v);
+  carve(s->keys, tiles * kTileKeys * d), carve(s->values, tiles * kTileKeys * v);
+  carve(s->turned_keys, tiles * kTileKeys * d), carve(s->key_pairs, kTileKeys * d);
+  carve(s->weights, strip), carve(s->dscore, strip), carve(s->dscore_pairs, strip);
+  carve(s->weight_rows, kTileKeys * kGroup), carve(s->dscore_rows, kTileKeys * kGroup);
+  carve(s->slopes, strip), carve(s->logits, strip), carve(s->shares, strip);
+  carve(s->sums, std::int64_t{plan.sum_rows} * (d + v));
+  return carve.used();
 }
 
 struct TileGradients : RoundedRows {

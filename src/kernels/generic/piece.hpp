@@ -48,33 +48,34 @@ inline int split_probe_floats(const Problem& p) {
   return p.probes ? 3 + 2 * RowProbes::kMostTop + p.probes->segments : 0;
 }
 inline int split_floats(const Problem& p, int padded) { return 3 + split_probe_floats(p) + padded; }
+/// Carves arrays out of one block of scratch, each from a line of its own on. Without a block it counts alone.
+class Carver {
+ public:
+  explicit Carver(std::byte* block) : block_(block) {}
+  template <class T>
+  void operator()(T*& array, std::int64_t n) {
+    array = block_ ? reinterpret_cast<T*>(block_ + used_) : nullptr;
+    used_ += static_cast<std::size_t>((n * std::int64_t{sizeof(T)} + 63) / 64 * 64);
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* block_;
+  std::size_t used_ = 0;
+};
+
 inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::byte* base, Scratch* s) {
-  std::size_t used = 0;
-  const auto take = [&](std::int64_t floats) {
-    float* at = base ? reinterpret_cast<float*>(base + used) : nullptr;  // null: only the size is asked for
-    used += static_cast<std::size_t>((floats * 4 + 63) / 64 * 64);
-    return at;
-  };
-  const std::int64_t kept_of = p.probes && p.probes->top > 0 ? rows : 0;
-  const std::int64_t r = rows, d = round_up(p.head_dim, kLanes), v = plan.padded_value_dim;
-  *s = {take(r * d),
-        take(r * v),
-        take(r),
-        take(r),
-        take(r),
-        take(r * kLanes),
-        take(kLanes * (d > v ? d : v)),
-        take(plan.key_tiles * kTileKeys * d),
-        take(plan.key_tiles * kTileKeys * v),
-        take(kStrip * v),
-        take(kStrip * kTileKeys),
-        reinterpret_cast<bf16*>(take(kStrip * kTileKeys / 2)),
-        take(r * kLanes),
-        take(r * probe_floats(p)),
-        take(kept_of),
-        take(kept_of * 2 * kMostWaiting),
-        reinterpret_cast<int*>(take(kept_of))};
-  return used;
+  Carver carve(base);
+  const std::int64_t r = rows, kept_of = p.probes && p.probes->top > 0 ? r : 0;
+  const std::int64_t d = round_up(p.head_dim, kLanes), v = plan.padded_value_dim;
+  carve(s->queries, r * d), carve(s->out, r * v);
+  carve(s->base, r), carve(s->shift, r), carve(s->bound, r), carve(s->sum, r * kLanes);
+  carve(s->rows, kLanes * (d > v ? d : v));
+  carve(s->keys, plan.key_tiles * kTileKeys * d), carve(s->values, plan.key_tiles * kTileKeys * v);
+  carve(s->sums, kStrip * v), carve(s->scores, kStrip * kTileKeys), carve(s->rounded, kStrip * kTileKeys);
+  carve(s->most, r * kLanes), carve(s->probes, r * probe_floats(p));
+  carve(s->bar, kept_of), carve(s->queues, kept_of * 2 * kMostWaiting), carve(s->waiting, kept_of);
+  return carve.used();
 }
 
 inline constexpr float kSlack = 4;  // how far a base may lag behind the greatest score, in octaves
