@@ -83,7 +83,8 @@ inline bool read_row(const Operand& x, std::int64_t offset, int n, float* wide, 
     for (int d = 0; d < n; ++d) all = all & (wide[d] - wide[d] == 0);
     for (int d = 0; d < n && !all; ++d)
       if (wide[d] - wide[d] != 0) wide[d] = 0;
-    split_row<kParts>(wide, n, to, padded);
+    static_assert(kParts == kPartsOfF32);
+    split_row(wide, n, to, padded);
   }
   return all;
 }

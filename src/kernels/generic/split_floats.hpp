@@ -16,11 +16,9 @@ namespace fovea::FOVEA_ISA {
 
 inline constexpr int kPartsOfF32 = 3;
 
-/// to [kLanes], and kParts arrays of them `part` numbers apart = x: rounded, or its parts, the greatest first. x is
-/// finite; the first part of the greatest floats, which would round to infinity, is the greatest bf16.
-template <int kParts>
+/// to [kLanes], three arrays of them `part` numbers apart = x in parts, the greatest first. x is finite; the first part
+/// of the greatest floats, which would round to infinity, is the greatest bf16.
 [[gnu::always_inline]] inline void store_parts(bf16* to, std::ptrdiff_t part, Vec x) {
-  if constexpr (kParts == 1) return store(to, x);
   constexpr float kMost = 0x1.fep127f;
   store(to, min(max(x, Vec(-kMost)), Vec(kMost)));
   const Vec rest = x - load(to);
@@ -55,15 +53,14 @@ template <int kParts>
   }
 }
 
-/// to [kParts, padded] = x [n], zeros behind.
-template <int kParts>
+/// to [3, padded] = x [n] in parts, zeros behind.
 inline void split_row(const float* x, int n, bf16* to, int padded) {
   int i = 0;
-  for (; i + kLanes <= n; i += kLanes) store_parts<kParts>(to + i, padded, load(x + i));
+  for (; i + kLanes <= n; i += kLanes) store_parts(to + i, padded, load(x + i));
   for (; i < padded; i += kLanes) {
     float rest[kLanes] = {};
     for (int j = 0; i + j < n; ++j) rest[j] = x[i + j];
-    store_parts<kParts>(to + i, padded, load(rest));
+    store_parts(to + i, padded, load(rest));
   }
 }
 
