@@ -75,14 +75,14 @@ inline bool read_row(const Operand& x, std::int64_t offset, int n, float* wide, 
   bool all = true;
   if constexpr (kParts == 1) {
     copy_row(x, offset, n, to, padded);
-    for (int d = 0; d < n; ++d) all = all & finite(to[d]);
+    all = all_finite(to, n);
     for (int d = 0; d < n && !all; ++d)
       if (!finite(to[d])) to[d].bits = 0;
   } else {
     widen_row(x, offset, n, wide);
-    for (int d = 0; d < n; ++d) all = all & (wide[d] - wide[d] == 0);
+    for (int d = 0; d < n; ++d) all = all & finite(wide[d]);
     for (int d = 0; d < n && !all; ++d)
-      if (wide[d] - wide[d] != 0) wide[d] = 0;
+      if (!finite(wide[d])) wide[d] = 0;
     static_assert(kParts == kPartsOfF32);
     split_row(wide, n, to, padded);
   }
@@ -211,7 +211,7 @@ inline void TilePiece<kParts>::fold(Range keys, int tile, int strip) const {
   tile_product<kParts, false>(unit, kTileKeys, n.dims, {this->keys(tile), std::ptrdiff_t{kParts} * n.dims, n.dims},
                               {queries(strip), std::ptrdiff_t{n.dims} * kColumns}, s.scores);
   if (odd_keys[tile] != 0 || s.odd[strip] != 0) score_infinite(keys, tile, strip);
-  auto factor = static_cast<float>(p.scale * score_unit(p));
+  float factor = product_unit(p);
   if (p.score.self) {
     for (int i = 0; i < kTileKeys * kColumns; i += kLanes) store(s.scores + i, load(s.scores + i) * factor);
     factor = in_octaves(1);
@@ -270,7 +270,7 @@ inline void TilePiece<kParts>::add_infinite(Range keys, int strip) const {
   for (int j = 0; j < keys.end - keys.begin; ++j) {
     widen_row(p.v, at[j], p.value_dim, s.wide);
     for (int d = 0; d < p.value_dim; ++d) {
-      if (s.wide[d] - s.wide[d] == 0) continue;
+      if (finite(s.wide[d])) continue;
       for (int c = 0; c < rows_of(strip); ++c) {
         if (s.scores[j * kColumns + c] == minus_infinity()) continue;  // hidden
         float weight = 0;

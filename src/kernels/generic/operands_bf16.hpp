@@ -89,7 +89,7 @@ struct Bf16Operands {
   static Pairs second_of_two(Pairs first, const bf16* row) { return with_seconds(first, row); }
   static Pairs two_weights(const bf16* weights) { return broadcast_pair(weights); }
   static Vec add_two(Vec sum, Pairs value, Pairs weight) { return dot(sum, value, weight); }
-  static float factor(const Problem& p) { return static_cast<float>(p.scale * score_unit(p)); }
+  static float factor(const Problem& p) { return product_unit(p); }
 
   static void pack_keys(const Problem& p, const std::int64_t* at, int n, const Scratch& s, bf16* to, int first) {
     pack_turned(p.k, at, n, p.head_dim, s.rows, to, first);

@@ -39,6 +39,7 @@ inline void copy_row(const Operand& x, std::int64_t offset, int n, bf16* to, int
   for (int d = n; d < padded; ++d) to[d].bits = 0;
 }
 constexpr bool finite(bf16 x) { return (x.bits & 0x7f80u) != 0x7f80u; }
+constexpr bool finite(float x) { return x - x == 0; }
 
 /// Asks for the row of x that starts at `offset` ahead of its use: as far as L2, so that what L1 holds stays. A hint,
 /// of use where the row's numbers lie side by side.

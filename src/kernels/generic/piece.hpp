@@ -235,6 +235,8 @@ inline Range visible_span(const Problem& p, const Piece& w) {
 /// they stand. Only a functor takes them as the caller knows them: finish_scores() brings them into octaves behind it.
 /// (Queries times log2 e would be rounded by it, and equal scores come out unequal.)
 inline double score_unit(const Problem& p) { return p.score.self ? 1 : kLog2E; }
+/// … and what q·k is that holds no scale yet.
+inline float product_unit(const Problem& p) { return static_cast<float>(p.scale * score_unit(p)); }
 inline float in_octaves(float score) { return static_cast<float>(score * kLog2E); }
 inline float from_octaves(float score) { return static_cast<float>(score * kLn2); }
 /// LSE = ln (2^base · l) of weights that add up to l; −∞ when nothing was visible.
