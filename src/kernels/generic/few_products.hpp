@@ -1,11 +1,16 @@
 // The two products of few rows, on keys and values where they lie: a row of all heads after another, or four at a time.
 //
 // Where heads stand side by side, [time, kv_heads, dim], rows are one stream in memory's order, which is what memory
-// and its own prefetchers do best. Beside each line that is read another some 8 KB on is asked for. On Zen 5, 32 rows
-// of 8 KV heads in f32, a row at a time: values come as fast as reads alone, keys at 80% of that; four at a time, four
-// streams, at 60%. But a row at a time every line of values has its sums read and written, and every line of keys all
-// queries read, so where lines hold more numbers or rows are short, four are faster (ones_or_fours). In bursts,
-// further ahead than L1 holds, or to L2 first lines came no faster, and head by head slower.
+// and its own prefetchers do best. Beside each line that is read another some way on is asked for, but not before the
+// one that lies so far back has come: a core that runs ahead of memory asks for more lines than can be on their way,
+// some are dropped, and are waited for when they are read (Zen 5: of 1,024 asked for at once 38%, at a line in 6 ns 5%,
+// in 10 ns none). So the more a row has to do the faster it came: 32 rows of queries in f32, values at the rate of
+// reads alone, keys at 80% of it; now both do.
+//
+// A row at a time every line of values has its sums read and written, every line of keys all queries read. Four at a
+// time take half of that, but are four streams, or come long after they were asked for: faster where lines hold more
+// numbers than f32 and a head has three or four rows of queries (fours_or_fewer). In bursts, further ahead than L1
+// holds, or to L2 first lines came no faster, and head by head slower.
 //
 // Scores are dot products along the channels: kDims partial sums of each row and key, added up while they are turned.
 #pragma once
@@ -30,17 +35,15 @@ struct TileAt {
   std::ptrdiff_t head_bytes() const { return x->head * size_of(x->dtype); }
 };
 
-/// How far on rows are asked for that lie in line, one or four at a time: less than stays in L1.
-inline constexpr int kBytesAhead = 8 << 10, kBytesAheadOfFour = 12 << 10;
+/// How far on rows of numbers of `size` bytes are asked for, in bytes of all heads that walk together: no further than
+/// L1 holds. Of four rows in line some are read long before others.
+inline std::ptrdiff_t bytes_ahead(std::ptrdiff_t size) { return (size < 4 ? 16 : 8) << 10; }
 
-/// What is asked for while a tile is read: its own rows some way on, then those of the tile that is read next.
+/// What is asked for while a tile is read: its own rows `rows` further on, then those of the tile that is read next.
 struct Due {
   const TileAt &now, &then;
-  int rows;      // how far on, of four at a time twice as far; 0: not at all
+  int rows;      // 0: nothing
   int head = 0;  // the first that is read
-  /// Of four at a time. Where they lie in line, one head's or all heads' side by side: bytes from one to the next; and
-  /// instead of `rows` how far on, where all do.
-  std::ptrdiff_t run = 0, bytes = 0;
 };
 
 /// Rows of a tile of keys or values of some heads, wherever they lie.
@@ -50,44 +53,55 @@ struct TileRows {
   std::ptrdiff_t head, time;  // from one head's row to the next's, from one key's to the next's
   const std::int64_t* at;     // [n] offsets of rows; null: they lie evenly
   int n, heads;
+  bool in_line;  // they are fours, each of whole lines that lie behind one another, of a head or of all of them
   Due due;
   const T* row(int j) const {
     const int k = at_most(j, n - 1);
     return data + (at ? at[k] : k * time);
   }
-  bool apart() const { return head > time; }  // each head's rows lie by themselves
 };
 
-/// One, two or four of a tile's rows, of one head and then the next; and as many lines that are due, to ask for
-/// meanwhile.
+/// 0, but not before what lies at x (8 bytes) has come from memory.
+inline std::ptrdiff_t once_there(const void* x) {
+#ifdef __x86_64__
+  std::ptrdiff_t zero;
+  asm("mov %1, %0\n\tand $0, %0" : "=r"(zero) : "m"(*static_cast<const std::ptrdiff_t*>(x)) : "cc");
+  return zero;
+#else
+  return 0;
+#endif
+}
+
+/// One, two or four of a tile's rows, of one head and then the next, four of them in line; and as many lines that are
+/// due, to ask for meanwhile.
 template <class T, int Together>
 class HeadRows {
  public:
   /// Of rows [dims] from j on.
-  HeadRows(const TileRows<T>& tile, int j, int dims) : head_(tile.head) {
+  HeadRows(const TileRows<T>& tile, int j, int dims)
+      : head_(tile.head), four_parts_(4 * dims * std::ptrdiff_t{sizeof(T)}) {
     for (int k = 0; k < Together; ++k) row[k] = tile.row(j + k);
-    due_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
-    const Due& due = tile.due;
-    if (Together == 4 && due.bytes > 0)
-      find_in_line(due, j);
-    else if (due.rows > 0)
-      find(due, j + (Together == 4 ? round_up(2 * due.rows, 4) : due.rows));
-    if (Together != 4 || due.run == 0) return;
-    const std::ptrdiff_t part = dims * std::ptrdiff_t{sizeof(T)};
-    in_line_ = 4, due_head_ = due.run == part ? due.now.head_bytes() : 4 * part;
+    due_ = there_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
+    there_head_ = next_part(tile.head * std::ptrdiff_t{sizeof(T)});
+    const int rows = tile.due.rows;
+    if (rows > 0) find(tile.due, j + (Together == 4 ? round_up(rows, 4) : rows));
   }
   void next_head() {
     for (int k = 0; k < Together; ++k) row[k] += head_;
-    due_ += due_head_;
+    due_ += due_head_, there_ += there_head_;
   }
-  /// Asks for a line instead of that of the k-th row with channel d + v, where one begins there. In line the next in
-  /// memory, if rows are read in turn, kBlock bytes each from channel d on; else the one that lies so in the row that
-  /// is due.
+  /// Asks for a line where one of the k-th row's begins with channel d + v, if rows are read in turn, kBlock bytes each
+  /// from channel d on: of four rows in line the next in memory, else the one that lies so in the row that is due.
   template <int kBlock>
   [[gnu::always_inline]] void ask(int k, int d, int v = 0) const {
     const std::ptrdiff_t block = d * std::ptrdiff_t{sizeof(T)}, within = v * std::ptrdiff_t{sizeof(T)};
-    if ((block + within) % 64 != 0) return;
-    __builtin_prefetch(due_ + block * in_line_ + k * (in_line_ == 4 ? kBlock : due_row_) + within, 0, 3);
+    if ((kBlock % 64 == 0 ? within : block + within) % 64 != 0) return;
+    if constexpr (Together == 4) {
+      const std::ptrdiff_t next = 4 * block + k * (kBlock < 64 ? 64 : kBlock) + within;
+      __builtin_prefetch(due_ + next + once_there(there_ + next), 0, 3);
+    } else {
+      __builtin_prefetch(due_ + k * due_row_ + block + within + once_there(row[k] + d + v), 0, 3);
+    }
   }
   const T* row[Together];
 
@@ -95,34 +109,29 @@ class HeadRows {
   void find(const Due& due, int here) {
     const int past = here - due.now.n;
     const TileAt& from = past < 0 ? due.now : due.then;
-    const int first = past < 0 ? here : past, last = at_most(first + Together - 1, from.n - 1);
-    if (first > last) return;
+    const int first = past < 0 ? here : past;
+    if (first >= from.n) return;
     due_ = from.row(first) + due.head * from.head_bytes();
-    due_row_ = last > first ? from.row(first + 1) - from.row(first) : 0;
-    due_head_ = from.head_bytes();
+    due_head_ = next_part(from.head_bytes());
+    if (Together == 2 && first + 1 < from.n) due_row_ = from.row(first + 1) - from.row(first);
   }
-  void find_in_line(const Due& due, int j) {
-    const std::ptrdiff_t on = j * due.run + due.bytes, past = on - due.now.n * due.run;
-    if (past < 0)
-      due_ = due.now.row(0) + on;
-    else if (due.then.n > 0)
-      due_ = due.then.row(0) + past;
+  /// From a head's part of what is asked for to the next one's: of four rows of all heads in line each has a quarter
+  /// of a row's parts.
+  std::ptrdiff_t next_part(std::ptrdiff_t head) const {
+    return Together == 4 && head < four_parts_ ? four_parts_ : head;
   }
 
-  std::ptrdiff_t head_, due_row_ = 0, due_head_ = 0;  // rows that are due are taken to lie evenly: it is a hint
-  std::ptrdiff_t in_line_ = 1;                        // 4: so many rows' blocks lie behind one another
-  const char* due_;
+  std::ptrdiff_t head_, four_parts_, due_head_ = 0, due_row_ = 0, there_head_;
+  const char *due_, *there_;  // rows that are due are taken to lie as those at hand do: it is a hint
 };
 
-/// body.template operator()<Four>(): whether Rows queries of a head meet four rows at a time, or one of keys, and of
-/// values one of f32 or two of what is narrower.
-template <int Rows, class T, class F>
-[[gnu::always_inline]] inline void ones_or_fours(const TileRows<T>& tile, F body) {
-  if constexpr (sizeof(T) < 4 && Rows > 2)
-    return body.template operator()<true>();
-  else if constexpr (Rows == 1)
-    if (tile.apart()) return body.template operator()<true>();
-  body.template operator()<false>();
+/// body.template operator()<Together>(): whether Rows queries of a head meet four rows at a time, or as few as a
+/// product takes.
+template <int Rows, int Few, class T, class F>
+[[gnu::always_inline]] inline void fours_or_fewer(bool fours, const TileRows<T>& tile, F body) {
+  if constexpr ((sizeof(T) < 4 && Rows > 2) || Rows == 1)
+    if (fours && tile.in_line && (Rows > 1 || tile.head > tile.time)) return body.template operator()<4>();
+  body.template operator()<Few>();
 }
 
 /// body.template operator()<Rows>(first row) over `rows` rows, at most 4 at a time.
@@ -148,7 +157,7 @@ template <class O, int Rows, int Keys, int Columns, class T, int Together>
 #pragma GCC unroll 4
     for (int k = 0; k < Keys; ++k) x[k] = O::along(keys.row[first + k] + d);
 #pragma GCC unroll 4
-    for (int k = 0; k < Keys; ++k) keys.template ask<64>(first + k, d);
+    for (int k = 0; k < Keys; ++k) keys.template ask<O::kDims* int{sizeof(T)}>(first + k, d);
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i) {
       const auto channels = O::along(q + i * dims + d);
@@ -214,69 +223,47 @@ inline void score_ones(const typename O::Number* q, std::ptrdiff_t next_q, int d
   }
 }
 
-template <class O, int Rows, bool Four, class T>
+template <class O, int Rows, int Together, class T>
 inline void score_keys(const typename O::Number* q, std::ptrdiff_t next_q, int dims, Vec factor,
                        const TileRows<T>& keys, int j, float* scores, std::ptrdiff_t next_scores) {
-  const auto score = Four ? score_fours<O, Rows, T> : score_ones<O, Rows, T>;
+  const auto score = Together == 4 ? score_fours<O, Rows, T> : score_ones<O, Rows, T>;
   score(q, next_q, dims, factor, keys, j, scores, next_scores);
 }
 
-/// sums [Rows, Vecs·kLanes] of weights [Rows, 64] and channels from d on of the values at hand; added to, unless they
-/// are a tile's first.
+/// sums [Rows, padded], kLanes · Vecs channels from d on, of weights [Rows, 64] and the values at hand; added to,
+/// unless they are a tile's first.
 template <class O, int Rows, int Vecs, class T, int Together>
 [[gnu::always_inline]] inline void add_values(const typename O::Number* weights, const HeadRows<T, Together>& values,
-                                              int d, bool first, float* sums) {
+                                              int d, bool first, float* sums, int padded) {
+  using S = Step<typename O::Number>;
   Vec sum[Rows][Vecs];
 #pragma GCC unroll 4
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) sum[i][v] = first ? Vec(0.0f) : load(sums + (i * Vecs + v) * kLanes);
-  constexpr int kBlock = Vecs * kLanes * static_cast<int>(sizeof(T));
-  if constexpr (Together == 1) {
+    for (int v = 0; v < Vecs; ++v) sum[i][v] = first ? Vec(0.0f) : load(sums + i * padded + d + v * kLanes);
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) {
-      const Vec x = load(values.row[0] + d + v * kLanes);
-      values.template ask<kBlock>(0, d, v * kLanes);
+  for (int k = 0; k < Together; k += S::kNumbers) {
+    typename S::Right x[Vecs];
 #pragma GCC unroll 4
-      for (int i = 0; i < Rows; ++i) sum[i][v] = fma(weights[i * kTileKeys], x, sum[i][v]);
-    }
-  }
+    for (int v = 0; v < Vecs; ++v) x[v] = O::across(values.row + k, d + v * kLanes);
 #pragma GCC unroll 2
-  for (int k = 0; k + 2 <= Together; k += 2) {
-    decltype(O::first_of_two(
-        values.row[0])) x[Vecs];  // a row's lines after another's: in turn, memory was slower by a third
-    const auto read = [&](int row, auto from) {
+    for (int n = 0; n < S::kNumbers; ++n)
 #pragma GCC unroll 4
-      for (int v = 0; v < Vecs; ++v) {
-        x[v] = from(x[v], values.row[row] + d + v * kLanes);
-        values.template ask<kBlock>(row, d, v * kLanes);
-      }
-    };
-    read(k, [](const auto&, const T* row) { return O::first_of_two(row); });
-    read(k + 1, [](const auto& two, const T* row) { return O::second_of_two(two, row); });
+      for (int v = 0; v < Vecs; ++v) values.template ask<Vecs * kLanes* int{sizeof(T)}>(k + n, d, v * kLanes);
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i) {
-      const auto weight = O::two_weights(weights + i * kTileKeys + k);
+      const auto weight = S::left(weights + i * kTileKeys + k);
 #pragma GCC unroll 4
-      for (int v = 0; v < Vecs; ++v) sum[i][v] = O::add_two(sum[i][v], x[v], weight);
+      for (int v = 0; v < Vecs; ++v) sum[i][v] = S::add(sum[i][v], weight, x[v]);
     }
   }
 #pragma GCC unroll 4
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) store(sums + (i * Vecs + v) * kLanes, sum[i][v]);
+    for (int v = 0; v < Vecs; ++v) store(sums + i * padded + d + v * kLanes, sum[i][v]);
 }
 
-/// body.template operator()<Vecs>(first column) over `columns` columns, kTileVecs vectors at a time, then one.
-template <class F>
-[[gnu::always_inline]] inline void by_columns(int columns, F body) {
-  int d = 0;
-  for (; d + kTileVecs * kLanes <= columns; d += kTileVecs * kLanes) body.template operator()<kTileVecs>(d);
-  for (; d < columns; d += kLanes) body.template operator()<1>(d);
-}
-
-/// sums [heads · Rows · padded], column by column as registers hold them, of values from the j-th on as long as there
-/// are Together of them; the first that is left.
+/// sums [heads, Rows, padded] of values from the j-th on as long as there are Together of them; the first that is left.
 template <class O, int Rows, int Together, class T>
 [[gnu::always_inline]] inline int sum_values(const typename O::Number* weights, const TileRows<T>& values, int each,
                                              int j, float* sums, int padded) {
@@ -285,7 +272,10 @@ template <class O, int Rows, int Together, class T>
     for (int h = 0; h < values.heads; ++h, row.next_head()) {
       const auto* weight = weights + h * each * kTileKeys + j;
       float* sum = sums + h * Rows * padded;
-      by_columns(padded, [&]<int Vecs>(int d) { add_values<O, Rows, Vecs>(weight, row, d, j == 0, sum + d * Rows); });
+      int d = 0;
+      for (; d + kTileVecs * kLanes <= padded; d += kTileVecs * kLanes)
+        add_values<O, Rows, kTileVecs>(weight, row, d, j == 0, sum, padded);
+      for (; d < padded; d += kLanes) add_values<O, Rows, 1>(weight, row, d, j == 0, sum, padded);
     }
   }
   return j;
@@ -293,25 +283,21 @@ template <class O, int Rows, int Together, class T>
 
 /// out [heads, Rows, padded] += weights [heads, Rows, 64] · values; between one head's and the next lie `each` rows.
 /// `sums` is scratch.
-template <class O, int Rows, bool Four, class T>
+template <class O, int Rows, int Together, class T>
 inline void add_tile(const typename O::Number* weights, const float* last_weights, const TileRows<T>& values, int each,
                      float* sums, float* out, int padded) {
-  int whole = 0;
-  if constexpr (Four) whole = sum_values<O, Rows, 4>(weights, values, each, whole, sums, padded);
-  whole = sum_values<O, Rows, 4 / sizeof(T)>(weights, values, each, whole, sums, padded);
+  constexpr int kNumbers = Step<typename O::Number>::kNumbers;  // keys whose values meet weights in one product
+  int whole = sum_values<O, Rows, Together>(weights, values, each, 0, sums, padded);
+  if constexpr (Together > kNumbers) whole = sum_values<O, Rows, kNumbers>(weights, values, each, whole, sums, padded);
   for (int h = 0; h < values.heads; ++h)
-    by_columns(padded, [&]<int Vecs>(int d) {
-      const float* sum = sums + h * Rows * padded + d * Rows;
-      for (int i = 0; i < Rows; ++i)
-        for (int v = 0; v < Vecs; ++v) {
-          const int at = d + v * kLanes;
-          Vec all = whole > 0 ? load(sum + (i * Vecs + v) * kLanes) : Vec(0.0f);
-          for (int j = whole; j < values.n; ++j)
-            all = fma(last_weights[(h * each + i) * kTileKeys + j], load(values.row(j) + h * values.head + at), all);
-          float* to = out + (h * each + i) * padded + at;
-          store(to, load(to) + all);
-        }
-    });
+    for (int i = 0; i < Rows; ++i)
+      for (int d = 0; d < padded; d += kLanes) {
+        Vec all = whole > 0 ? load(sums + (h * Rows + i) * padded + d) : Vec(0.0f);
+        for (int j = whole; j < values.n; ++j)
+          all = fma(last_weights[(h * each + i) * kTileKeys + j], load(values.row(j) + h * values.head + d), all);
+        float* to = out + (h * each + i) * padded + d;
+        store(to, load(to) + all);
+      }
 }
 
 }  // namespace fovea::FOVEA_ISA

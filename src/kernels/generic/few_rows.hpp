@@ -13,6 +13,16 @@
 
 namespace fovea::FOVEA_ISA {
 
+/// Whether a tile's rows of `heads` heads are fours of whole lines: of all heads behind one another, or each head's.
+inline bool rows_in_line(const TileAt& tile, int heads, int dims) {
+  const Operand& x = *tile.x;
+  if (tile.n % 4 != 0 || dims * size_of(x.dtype) % 64 != 0) return false;
+  for (int j = 0; x.table && j < tile.n; j += 4)
+    if (tile.at[j + 3] - tile.at[j] != 3 * x.time) return false;  // a page ends between them
+  const bool all_heads = x.time == heads * std::int64_t{dims} && x.head == dims;
+  return all_heads || (x.time == dims && (heads == 1 || x.head >= tile.n * x.time));
+}
+
 /// f(first head, TileRows<T>) for a tile of x, whose rows are read as `padded` numbers: all heads at once where they
 /// can be read as they lie, else one after another, copied and filled up as O has them. The same bits either way.
 template <class O, class F>
@@ -24,17 +34,13 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
       for (int j = 0; j < tile.n; ++j) at[j] = tile.offset(j) + h * x.head;
       O::copy_rows(x, at, tile.n, dims, copy, padded);
       due.head = h;
-      f(h, TileRows<typename O::Number>{copy, 0, padded, nullptr, tile.n, 1, due});
+      f(h, TileRows<typename O::Number>{copy, 0, padded, nullptr, tile.n, 1, false, due});
     }
     return;
   }
-  const bool all_in_line = x.time == heads * std::int64_t{dims} && (heads == 1 || x.head == dims);
-  if (due.rows > 0 && (all_in_line || x.time == dims)) {
-    if (!x.table || x.page_size % 4 == 0) due.run = x.time * size_of(x.dtype);
-    if (!x.table) due.bytes = kBytesAheadOfFour / (all_in_line ? 1 : heads);
-  }
+  const bool in_line = rows_in_line(tile, heads, dims);
   const auto lie = [&]<class T>(const T* data) {
-    f(0, TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, due});
+    f(0, TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, in_line, due});
   };
   if (x.dtype == DType::BF16) return lie(static_cast<const bf16*>(x.data));
   if constexpr (Step<typename O::Number>::kNumbers == 1) {
@@ -43,18 +49,25 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
   }
 }
 
+/// Whether keys and values can have stayed in L3 (32 MB). From there pairs of bf16 come faster four keys at a time (47
+/// beside 40 GB/s), from memory one at a time (29 beside 26), with the same bits.
+inline bool fits_l3(const Problem& p, const Piece& w) {
+  return std::int64_t{p.batches} * w.keys * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype) <= 32 << 20;
+}
+
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
 template <class O>
 inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int each, Range range,
                       const TileAt& tile, Due due, std::uint64_t* bits) {
   const int dims = round_up(p.head_dim, O::kDims);
   const Vec factor = O::factor(p);
+  const bool fours = Step<typename O::Number>::kNumbers == 1 || fits_l3(p, w);
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
     by_fours(each, [&]<int Rows>(int i) {
-      ones_or_fours<Rows>(keys, [&]<bool Four>() {
+      fours_or_fewer<Rows, 1>(fours, keys, [&]<int Together>() {
         for (int j = 0; j < keys.n; j += kLanes)
-          score_keys<O, Rows, Four>(O::queries(s) + (row + head * each + i) * dims, each * dims, dims, factor, keys, j,
-                                    s.scores + (head * each + i) * kTileKeys, each * kTileKeys);
+          score_keys<O, Rows, Together>(O::queries(s) + (row + head * each + i) * dims, each * dims, dims, factor, keys,
+                                        j, s.scores + (head * each + i) * kTileKeys, each * kTileKeys);
       });
     });
   });
@@ -83,10 +96,10 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
     const int row = head * each;
     if (all)
       return by_fours(each, [&]<int Rows>(int i) {
-        ones_or_fours<Rows>(values, [&]<bool Four>() {
+        fours_or_fewer<Rows, 4 / sizeof(*values.data)>(true, values, [&]<int Together>() {
           const int first = (row + i) * kTileKeys;
-          add_tile<O, Rows, Four>(O::weights(s) + first, s.scores + first, values, each, s.sums,
-                                  s.out + (row + i) * padded, padded);
+          add_tile<O, Rows, Together>(O::weights(s) + first, s.scores + first, values, each, s.sums,
+                                      s.out + (row + i) * padded, padded);
         });
       });
     for (int i = row; i < row + values.heads * each; ++i)
@@ -110,8 +123,8 @@ inline int heads_walking(const Problem& p, int heads, int each) {
 
 /// How many keys ahead of their use rows of k and v are asked for.
 inline int keys_ahead(const Problem& p, int heads) {
-  const int bytes = heads * at_least(p.head_dim, p.value_dim) * static_cast<int>(size_of(p.k.dtype));
-  return at_most(kTileKeys, at_least(1, kBytesAhead / bytes));
+  const std::ptrdiff_t size = size_of(p.k.dtype), bytes = heads * at_least(p.head_dim, p.value_dim) * size;
+  return at_most(kTileKeys, at_least(1, static_cast<int>(bytes_ahead(size) / bytes)));
 }
 
 /// What one run of keys knows of its rows: base, l, greatest score, O and the probes, [rows, split_floats].

@@ -30,21 +30,10 @@ struct F32Operands {
     return load(row);
   }
   static Vec add_along(Vec sum, Vec key, Vec query) { return fma(key, query, sum); }
-  /// kLanes channels of the values of two keys, and two weights of a row that they meet.
-  struct Two {
-    Vec first, second;
-  };
+  /// kLanes channels of the values of as many keys as a product takes, whose rows these are.
   template <class T>
-  static Two first_of_two(const T* row) {
-    return {load(row), 0.0f};
-  }
-  template <class T>
-  static Two second_of_two(const Two& first, const T* row) {
-    return {first.first, load(row)};
-  }
-  static Two two_weights(const float* weights) { return {weights[0], weights[1]}; }
-  static Vec add_two(Vec sum, const Two& value, const Two& weight) {
-    return fma(weight.second, value.second, fma(weight.first, value.first, sum));
+  static Vec across(const T* const* row, int d) {
+    return load(row[0] + d);
   }
   /// What a sum of products is multiplied with to be a score.
   static float factor(const Problem& p) { return static_cast<float>(score_unit(p)); }

@@ -85,10 +85,7 @@ struct Bf16Operands {
   }
   static Pairs along(const bf16* row) { return load_pairs(row); }
   static Vec add_along(Vec sum, Pairs key, Pairs query) { return dot(sum, key, query); }
-  static Pairs first_of_two(const bf16* row) { return firsts(row); }
-  static Pairs second_of_two(Pairs first, const bf16* row) { return with_seconds(first, row); }
-  static Pairs two_weights(const bf16* weights) { return broadcast_pair(weights); }
-  static Vec add_two(Vec sum, Pairs value, Pairs weight) { return dot(sum, value, weight); }
+  static Pairs across(const bf16* const* row, int d) { return with_seconds(firsts(row[0] + d), row[1] + d); }
   static float factor(const Problem& p) { return product_unit(p); }
 
   static void pack_keys(const Problem& p, const std::int64_t* at, int n, const Scratch& s, bf16* to, int first) {
