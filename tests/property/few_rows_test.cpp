@@ -1,4 +1,6 @@
 // Decoding: few queries over caches long enough to be cut into runs of keys and merged.
+#include <sys/mman.h>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -102,6 +104,71 @@ TEST(FewRows, HaveTheSameBitsWhereverHeadsLie) {
                       y = attend(apart.q.view, apart.k.view, apart.v.view, spec);
       ASSERT_TRUE(same_bits(x, y)) << c.str();
       ASSERT_EQ(x.rows.top_key, y.rows.top_key) << c.str();
+    });
+  });
+}
+
+/// Pairs of bf16 take keys four at a time from L3 and one at a time from memory.
+TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
+  Rng rng(7);
+  const int keys = 4100, kv_heads = 8, dim = 64, batches = 5;  // 42 MB if they were not the same five times
+  Input q(DType::BF16, {1, 1, 4 * kv_heads, dim}), k(DType::BF16, {1, keys, kv_heads, dim}),
+      v(DType::BF16, {1, keys, kv_heads, dim});
+  for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
+  const auto repeated = [&](const TensorView& x) {
+    Shape shape = x.shape, strides = x.strides;
+    shape[0] = batches, strides[0] = 0;
+    return TensorView(x.dtype, x.data, shape, strides);
+  };
+  on_every_isa([&] {
+    const Attention one = attend(q.view, k.view, v.view),
+                    all = attend(repeated(q.view), repeated(k.view), repeated(v.view));
+    for (int b = 0; b < batches; ++b)
+      for (int h = 0; h < 4 * kv_heads; ++h) ASSERT_EQ(bits_of_row(one, {0, 0, h}), bits_of_row(all, {b, 0, h}));
+  });
+}
+
+/// `bytes` of zeros that end where memory does.
+class AtTheEnd {
+ public:
+  explicit AtTheEnd(std::size_t bytes) : size_((bytes + kPage - 1) / kPage * kPage + kPage) {
+    block_ = static_cast<char*>(mmap(nullptr, size_, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    EXPECT_EQ(mprotect(block_ + size_ - kPage, kPage, PROT_NONE), 0);
+    data = block_ + size_ - kPage - bytes;
+  }
+  ~AtTheEnd() { munmap(block_, size_); }
+  AtTheEnd(const AtTheEnd&) = delete;
+  AtTheEnd& operator=(const AtTheEnd&) = delete;
+  const char* data;
+
+ private:
+  static constexpr std::size_t kPage = 4096;
+  std::size_t size_;
+  char* block_;
+};
+
+/// What is asked for ahead may lie anywhere, what is read for it may not.
+TEST(FewRows, NothingBehindKeysAndValuesIsRead) {
+  for_cases(150, [](Rng& rng) {
+    const DType dtype = rng.pick({DType::F32, DType::BF16, DType::F16});
+    const int kv_heads = rng.pick({1, 2, 8}), heads = kv_heads * rng.pick({1, 3, 4}), dim = rng.pick({8, 20, 32, 64}),
+              page = rng.pick({3, 5, 16}), blocks = rng.in(1, 40),
+              keys = rng.chance(0.7) ? page * blocks : rng.in(1, 200);
+    const std::int64_t rows = std::int64_t{keys} * kv_heads;
+    const AtTheEnd k(static_cast<std::size_t>(rows * dim * size_of(dtype))),
+        v(static_cast<std::size_t>(rows * dim * size_of(dtype)));
+    Input q(dtype, {1, 1, heads, dim});
+    q.fill([&](auto...) { return rng.normal(); });
+    const bool apart = rng.chance(0.2), in_pages = !apart && keys == page * blocks;
+    const Shape strides = apart ? Shape{rows * dim, dim, std::int64_t{keys} * dim, 1}
+                                : Shape{rows * dim, std::int64_t{kv_heads} * dim, dim, 1};
+    const auto view = [&](const AtTheEnd& x) { return TensorView(dtype, x.data, {1, keys, kv_heads, dim}, strides); };
+    const auto pool = [&](const AtTheEnd& x) { return TensorView(dtype, x.data, {blocks, page, kv_heads, dim}); };
+    const std::vector<int> table = rng.permutation(blocks);
+    on_every_isa([&] {
+      const Attention a = in_pages ? attend(q.view, paged(pool(k), table), paged(pool(v), table), AttentionSpec())
+                                   : attend(q.view, view(k), view(v));
+      for (int h = 0; h < heads; ++h) ASSERT_EQ(load_element(a.out.dtype(), a.out.raw(), std::int64_t{h} * dim), 0);
     });
   });
 }

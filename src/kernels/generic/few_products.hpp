@@ -81,7 +81,8 @@ class HeadRows {
   HeadRows(const TileRows<T>& tile, int j, int dims)
       : head_(tile.head), four_parts_(4 * dims * std::ptrdiff_t{sizeof(T)}) {
     for (int k = 0; k < Together; ++k) row[k] = tile.row(j + k);
-    due_ = there_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
+    due_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
+    there_ = Together == 4 ? reinterpret_cast<const char*>(tile.row(at_most(j, tile.n - 4))) : due_;
     there_head_ = next_part(tile.head * std::ptrdiff_t{sizeof(T)});
     const int rows = tile.due.rows;
     if (rows > 0) find(tile.due, j + (Together == 4 ? round_up(rows, 4) : rows));
