@@ -64,8 +64,9 @@ struct TileRows {
 /// 0, but not before what lies at x (8 bytes) has come from memory.
 inline std::ptrdiff_t once_there(const void* x) {
 #ifdef __x86_64__
+  using Word [[gnu::aligned(1), gnu::may_alias]] = std::ptrdiff_t;
   std::ptrdiff_t zero;
-  asm("mov %1, %0\n\tand $0, %0" : "=r"(zero) : "m"(*static_cast<const std::ptrdiff_t*>(x)) : "cc");
+  asm("mov %1, %0\n\tand $0, %0" : "=r"(zero) : "m"(*static_cast<const Word*>(x)) : "cc");
   return zero;
 #else
   return 0;
@@ -153,12 +154,13 @@ template <class O, int Rows, int Keys, int Columns, class T, int Together>
   for (int k = 0; k < Keys; ++k)
 #pragma GCC unroll 4
     for (int i = 0; i < Columns; ++i) sum[k][i] = 0.0f;
+  constexpr int kBlock = O::kDims * static_cast<int>(sizeof(T));
   const auto meet = [&](int d) __attribute__((always_inline)) {
     decltype(O::along(keys.row[0])) x[Keys];
 #pragma GCC unroll 4
     for (int k = 0; k < Keys; ++k) x[k] = O::along(keys.row[first + k] + d);
 #pragma GCC unroll 4
-    for (int k = 0; k < Keys; ++k) keys.template ask<O::kDims* int{sizeof(T)}>(first + k, d);
+    for (int k = 0; k < Keys; ++k) keys.template ask<kBlock>(first + k, d);
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i) {
       const auto channels = O::along(q + i * dims + d);
@@ -237,6 +239,7 @@ template <class O, int Rows, int Vecs, class T, int Together>
 [[gnu::always_inline]] inline void add_values(const typename O::Number* weights, const HeadRows<T, Together>& values,
                                               int d, bool first, float* sums, int padded) {
   using S = Step<typename O::Number>;
+  constexpr int kBlock = Vecs * kLanes * static_cast<int>(sizeof(T));
   Vec sum[Rows][Vecs];
 #pragma GCC unroll 4
   for (int i = 0; i < Rows; ++i)
@@ -250,7 +253,7 @@ template <class O, int Rows, int Vecs, class T, int Together>
 #pragma GCC unroll 2
     for (int n = 0; n < S::kNumbers; ++n)
 #pragma GCC unroll 4
-      for (int v = 0; v < Vecs; ++v) values.template ask<Vecs * kLanes* int{sizeof(T)}>(k + n, d, v * kLanes);
+      for (int v = 0; v < Vecs; ++v) values.template ask<kBlock>(k + n, d, v * kLanes);
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i) {
       const auto weight = S::left(weights + i * kTileKeys + k);
