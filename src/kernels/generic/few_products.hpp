@@ -3,9 +3,9 @@
 // Where heads stand side by side, [time, kv_heads, dim], rows are one stream in memory's order, which is what memory
 // and its own prefetchers do best. Beside each line that is read another some way on is asked for, but not before the
 // one that lies so far back has come: a core that runs ahead of memory asks for more lines than can be on their way,
-// some are dropped, and are waited for when they are read (Zen 5: of 1,024 asked for at once 38%, at a line in 6 ns 5%,
-// in 10 ns none). So the more a row has to do the faster it came: 32 rows of queries in f32, values at the rate of
-// reads alone, keys at 80% of it; now both do.
+// some are dropped, and are waited for when they are read (Zen 5, 1,024 lines: as fast as they can be asked for 38%, at
+// 52 GB/s 5%, at 37 none). So the more a row has to do the faster it came: 32 rows of queries in f32, values at the
+// rate of reads alone, keys at 80% of it; now both do.
 //
 // A row at a time every line of values has its sums read and written, every line of keys all queries read. Four at a
 // time take half of that, but are four streams, or come long after they were asked for: faster where lines hold more
@@ -34,10 +34,6 @@ struct TileAt {
   const char* row(int j) const { return static_cast<const char*>(x->data) + offset(j) * size_of(x->dtype); }
   std::ptrdiff_t head_bytes() const { return x->head * size_of(x->dtype); }
 };
-
-/// How far on rows of numbers of `size` bytes are asked for, in bytes of all heads that walk together: no further than
-/// L1 holds. Of four rows in line some are read long before others.
-inline std::ptrdiff_t bytes_ahead(std::ptrdiff_t size) { return (size < 4 ? 16 : 8) << 10; }
 
 /// What is asked for while a tile is read: its own rows `rows` further on, then those of the tile that is read next.
 struct Due {
@@ -79,14 +75,13 @@ template <class T, int Together>
 class HeadRows {
  public:
   /// Of rows [dims] from j on.
-  HeadRows(const TileRows<T>& tile, int j, int dims)
-      : head_(tile.head), four_parts_(4 * dims * std::ptrdiff_t{sizeof(T)}) {
+  HeadRows(const TileRows<T>& tile, int j, int dims) : head_(tile.head) {
     for (int k = 0; k < Together; ++k) row[k] = tile.row(j + k);
     due_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
     there_ = Together == 4 ? reinterpret_cast<const char*>(tile.row(at_most(j, tile.n - 4))) : due_;
-    there_head_ = next_part(tile.head * std::ptrdiff_t{sizeof(T)});
+    there_head_ = next_part(tile.head * std::ptrdiff_t{sizeof(T)}, dims);
     const int rows = tile.due.rows;
-    if (rows > 0) find(tile.due, j + (Together == 4 ? round_up(rows, 4) : rows));
+    if (rows > 0) find(tile.due, j + (Together == 4 ? round_up(rows, 4) : rows), dims);
   }
   void next_head() {
     for (int k = 0; k < Together; ++k) row[k] += head_;
@@ -108,22 +103,23 @@ class HeadRows {
   const T* row[Together];
 
  private:
-  void find(const Due& due, int here) {
+  void find(const Due& due, int here, int dims) {
     const int past = here - due.now.n;
     const TileAt& from = past < 0 ? due.now : due.then;
     const int first = past < 0 ? here : past;
     if (first >= from.n) return;
     due_ = from.row(first) + due.head * from.head_bytes();
-    due_head_ = next_part(from.head_bytes());
+    due_head_ = next_part(from.head_bytes(), dims);
     if (Together == 2 && first + 1 < from.n) due_row_ = from.row(first + 1) - from.row(first);
   }
   /// From a head's part of what is asked for to the next one's: of four rows of all heads in line each has a quarter
   /// of a row's parts.
-  std::ptrdiff_t next_part(std::ptrdiff_t head) const {
-    return Together == 4 && head < four_parts_ ? four_parts_ : head;
+  static std::ptrdiff_t next_part(std::ptrdiff_t head, int dims) {
+    const std::ptrdiff_t four_parts = 4 * dims * std::ptrdiff_t{sizeof(T)};
+    return Together == 4 && head < four_parts ? four_parts : head;
   }
 
-  std::ptrdiff_t head_, four_parts_, due_head_ = 0, due_row_ = 0, there_head_;
+  std::ptrdiff_t head_, due_head_ = 0, due_row_ = 0, there_head_;
   const char *due_, *there_;  // rows that are due are taken to lie as those at hand do: it is a hint
 };
 

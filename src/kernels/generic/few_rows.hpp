@@ -121,10 +121,11 @@ inline int heads_walking(const Problem& p, int heads, int each) {
   return p.k.table || side_by_side ? heads : at_most(heads, each == 1 ? 8 : 2);
 }
 
-/// How many keys ahead of their use rows of k and v are asked for.
+/// How many keys ahead of their use rows of k and v are asked for: 8 KB of all heads, or 16 where four rows at a time
+/// may be read, some long before others. No further than L1 holds.
 inline int keys_ahead(const Problem& p, int heads) {
-  const std::ptrdiff_t size = size_of(p.k.dtype), bytes = heads * at_least(p.head_dim, p.value_dim) * size;
-  return at_most(kTileKeys, at_least(1, static_cast<int>(bytes_ahead(size) / bytes)));
+  const int size = static_cast<int>(size_of(p.k.dtype)), bytes = heads * at_least(p.head_dim, p.value_dim) * size;
+  return at_most(kTileKeys, at_least(1, (size < 4 ? 16 << 10 : 8 << 10) / bytes));
 }
 
 /// What one run of keys knows of its rows: base, l, greatest score, O and the probes, [rows, split_floats].
