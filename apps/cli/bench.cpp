@@ -48,11 +48,12 @@ std::int64_t peak_rss_bytes() {
 }  // namespace
 
 Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings) {
-  constexpr double kBetweenProbes = 0.45;  // seconds of work: some four probes in all
+  constexpr double kBetweenProbes = 0.1;  // seconds of work
   work();
   const std::int64_t peak_rss = peak_rss_bytes();
+  std::vector<std::vector<double>> reached(ceilings.size());
   const auto probe = [&] {
-    for (Ceiling& c : ceilings) c.reached = std::max(c.reached, on_all_threads(c.probe));
+    for (std::size_t i = 0; i < ceilings.size(); ++i) reached[i].push_back(on_all_threads(ceilings[i].probe));
   };
   probe();
   std::vector<double> each;
@@ -65,6 +66,7 @@ Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings
     if (total - probed > kBetweenProbes) probe(), probed = total;
   }
   probe();
+  for (std::size_t i = 0; i < ceilings.size(); ++i) ceilings[i].reached = median(reached[i]);
   return {std::ranges::min(each), median(each), static_cast<int>(each.size()), peak_rss};
 }
 
@@ -181,12 +183,12 @@ Report measure(const BenchOptions& o) {
       static_cast<double>(p.batch) * p.heads * static_cast<double>(o.flags.visible_pairs(p.queries, p.keys));
   // Backward: S and dP once more, then dQ, dK and dV.
   const double products = o.backward ? 3 * p.head_dim + 2 * p.value_dim : 0;
-  r.gflops = 2 * pairs * (p.head_dim + p.value_dim + products) / r.seconds.min * 1e-9;
+  r.gflops = 2 * pairs * (p.head_dim + p.value_dim + products) / r.seconds.median * 1e-9;
   r.products = ceilings.front();
   r.fraction = r.gflops / r.products.reached;
   if (o.decode) {
     r.reads = ceilings.back();
-    r.read_gbps = static_cast<double>(cache) / r.seconds.min * 1e-9;
+    r.read_gbps = static_cast<double>(cache) / r.seconds.median * 1e-9;
     const double of_reads = r.read_gbps / r.reads.reached;  // either is a bound from below: the greater one limits
     r.by_reading = of_reads >= r.fraction;
     r.fraction = std::max(of_reads, r.fraction);

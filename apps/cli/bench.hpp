@@ -17,7 +17,7 @@ namespace fovea::cli {
 struct Ceiling {
   std::string what;               // to show
   std::function<double()> probe;  // GFLOP/s or GB/s, of all threads at once
-  double reached = 0;             // by the best of its probes
+  double reached = 0;             // the median of its probes
 };
 /// f32 FMA, in the widest vectors that FOVEA_ISA allows.
 Ceiling fma_ceiling();
@@ -34,8 +34,9 @@ struct Seconds {
   std::int64_t peak_rss =
       0;  // bytes that the process has had after its first run, before probes take memory of their own
 };
-/// Runs the work once to warm up, then at least 3 times and for about a second. Ceilings are probed before, between and
-/// after: a clock that falls, or a neighbour who comes, meets both.
+/// Runs the work once to warm up, then at least 3 times and for about a second. Ceilings are probed before, after, and
+/// after every tenth of a second: a clock that falls, or a neighbour who comes, meets both. Speeds and ceilings are by
+/// medians of both.
 Seconds time_runs(const std::function<void()>& work, std::span<Ceiling> ceilings = {});
 
 double median(std::vector<double> x);

@@ -47,8 +47,8 @@ void bench_gemm(const ShapeFlags::Layer& n, bool json) {
   Ceiling ceilings[] = {ceiling, read_ceiling(weights)};
   const Seconds seconds = time_runs(layer, ceilings);
   const Ceiling &products = ceilings[0], &reads = ceilings[1];
-  const double flops = 2 * rows * in * out, gflops = flops / seconds.min * 1e-9,
-               read_gbps = static_cast<double>(weights) / seconds.min * 1e-9;
+  const double flops = 2 * rows * in * out, gflops = flops / seconds.median * 1e-9,
+               read_gbps = static_cast<double>(weights) / seconds.median * 1e-9;
   // Few rows read each weight for little work: then reading is the limit.
   const double fraction = std::max(gflops / products.reached, read_gbps / reads.reached);
   if (json)

@@ -44,19 +44,19 @@ void bench_model(const std::string& model, int tokens, bool json) {
   note("timing the forward pass, and this machine's ceiling beside it …");
   Ceiling ceiling = fma_ceiling();
   const Seconds seconds = time_runs([&] { encoder->forward({&sequence, 1}); }, {&ceiling, 1});
-  const double gflops = forward_flops(s, tokens) / seconds.min * 1e-9, fraction = gflops / ceiling.reached;
+  const double gflops = forward_flops(s, tokens) / seconds.median * 1e-9, fraction = gflops / ceiling.reached;
   if (json)
     return print_json({{"model", model},
                        {"tokens", tokens},
                        {"seconds", {{"min", seconds.min}, {"median", seconds.median}}},
-                       {"tokens_per_second", tokens / seconds.min},
+                       {"tokens_per_second", tokens / seconds.median},
                        {"gflops", gflops},
                        {"ceiling", {{"gflops", ceiling.reached}, {"what", ceiling.what}}},
                        {"fraction", fraction},
                        {"peak_rss_bytes", seconds.peak_rss}});
   say(fmt::format("model      {} · {} tokens, {} threads", model, tokens, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs; {:.0f} tokens a second", seconds_text(seconds.min),
-                  seconds_text(seconds.median), seconds.runs, tokens / seconds.min),
+                  seconds_text(seconds.median), seconds.runs, tokens / seconds.median),
       11);
   say(fmt::format("speed      {:.1f} GFLOP/s; the ceiling is {:.1f} ({})", gflops, ceiling.reached, ceiling.what), 11);
   fmt::print("           {} {:.1f}% of it\n", paint(Ink::Accent, bar(fraction, 30)), 100 * fraction);

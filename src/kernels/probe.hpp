@@ -6,7 +6,7 @@
 
 namespace fovea {
 
-/// f32 FMA on registers, one thread, GFLOP/s: the best of several short runs.
+/// f32 FMA on registers, one thread, GFLOP/s over 10 to 20 ms.
 double probe_fma_gflops(Isa isa);
 /// Products of bf16 numbers on registers, one thread, GFLOP/s, by an instruction set that has them (Avx512Bf16, Amx).
 double probe_bf16_gflops(Isa isa);
@@ -16,7 +16,7 @@ bool bf16_pairs_pay();
 /// Whether six products of bf16 on AMX beat one of f32, by enough to pay for the parts: more than twice the rate where
 /// AMX has been met (3.4 TFLOP/s of bf16, 240 GFLOP/s of f32). Probed once a process, on a machine with AMX.
 bool split_products_pay();
-/// Reading `bytes` over and over with the vectors of an instruction set, one thread, GB/s: the best of several passes.
+/// Reading `bytes` over and over with the vectors of an instruction set, one thread, GB/s.
 double probe_read_gbps(Isa isa, std::int64_t bytes);
 
 }  // namespace fovea
