@@ -27,12 +27,12 @@ namespace fovea::cli {
 namespace {
 
 /// The sum of what every thread reaches when all run at once: shared clocks, caches and memory count.
-double on_all_threads(const std::function<double()>& probe) {
+double on_all_threads(const std::function<double(int)>& probe) {
   const auto count = static_cast<std::size_t>(threads());
   std::vector<double> reached(count);
   std::vector<std::thread> pool;
-  for (std::size_t i = 1; i < count; ++i) pool.emplace_back([&, i] { reached[i] = probe(); });
-  reached[0] = probe();
+  for (std::size_t i = 1; i < count; ++i) pool.emplace_back([&, i] { reached[i] = probe(static_cast<int>(i)); });
+  reached[0] = probe(0);
   for (std::thread& t : pool) t.join();
   double sum = 0;
   for (const double r : reached) sum += r;
@@ -87,20 +87,27 @@ Tensor random_tensor(DType dtype, const Shape& shape, unsigned seed) {
 Isa table_isa() { return std::min(active_isa(), Isa::Avx512); }
 Ceiling fma_ceiling() {
   const Isa isa = table_isa();
-  return {fmt::format("f32 FMA, {}, {} threads", name_of(isa), threads()), [isa] { return probe_fma_gflops(isa); }};
+  return {fmt::format("f32 FMA, {}, {} threads", name_of(isa), threads()),
+          [isa](int) { return probe_fma_gflops(isa); }};
 }
-Ceiling read_ceiling(std::int64_t bytes) {
+Ceiling read_ceiling(std::vector<const Tensor*> tensors) {
   const Isa isa = table_isa();
-  return {fmt::format("reads alone, {}, {} threads", name_of(isa), threads()),
-          [isa, bytes] { return probe_read_gbps(isa, bytes / threads()); }};
+  return {fmt::format("reads alone, {}, {} threads", name_of(isa), threads()), [isa, tensors](int thread) {
+            std::vector<MemoryRun> runs;
+            for (const Tensor* t : tensors) {
+              const std::int64_t share = t->bytes() / threads();
+              runs.push_back({static_cast<const std::byte*>(t->raw()) + thread * share, share});
+            }
+            return probe_read_gbps(isa, runs);
+          }};
 }
 Ceiling bf16_ceiling(Isa isa) {
   return {fmt::format("bf16 products, {}, {} threads", name_of(isa), threads()),
-          [isa] { return probe_bf16_gflops(isa); }};
+          [isa](int) { return probe_bf16_gflops(isa); }};
 }
 Ceiling split_ceiling() {
   return {fmt::format("bf16 products, six for one of f32, amx, {} threads", threads()),
-          [] { return probe_bf16_gflops(Isa::Amx) / 6; }};
+          [](int) { return probe_bf16_gflops(Isa::Amx) / 6; }};
 }
 
 namespace {
@@ -169,7 +176,7 @@ Report measure(const BenchOptions& o) {
   r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
   const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
   std::vector<Ceiling> ceilings{ceiling_of(r.kernel, o.backward)};
-  if (o.decode) ceilings.push_back(read_ceiling(cache));
+  if (o.decode) ceilings.push_back(read_ceiling({&k.rows, &v.rows}));
   note(fmt::format("timing {}, and this machine's ceilings beside it …", r.kernel));
   const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
   const auto work = [&] {

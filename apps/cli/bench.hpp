@@ -15,14 +15,14 @@ namespace fovea::cli {
 
 /// What this machine reaches at most of one kind of work.
 struct Ceiling {
-  std::string what;               // to show
-  std::function<double()> probe;  // GFLOP/s or GB/s, of all threads at once
-  double reached = 0;             // the median of its probes
+  std::string what;                         // to show
+  std::function<double(int thread)> probe;  // GFLOP/s or GB/s of one thread while all others do the same
+  double reached = 0;                       // all threads' together, the median of its probes
 };
 /// f32 FMA, in the widest vectors that FOVEA_ISA allows.
 Ceiling fma_ceiling();
-/// Reading `bytes`, shared out among all threads.
-Ceiling read_ceiling(std::int64_t bytes);
+/// Reading the memory of these tensors, shared out among all threads.
+Ceiling read_ceiling(std::vector<const Tensor*> tensors);
 /// Products of bf16 pairs on AMX or AVX512-BF16.
 Ceiling bf16_ceiling(Isa isa);
 /// Products of f32 numbers by six of bf16 on AMX.

@@ -44,7 +44,7 @@ void bench_gemm(const ShapeFlags::Layer& n, bool json) {
   const auto [kernel, ceiling] = multiplier_of(n.dtype);
   const std::int64_t weights = n.in * n.out * size_of(panels.data.dtype());
   note("timing the product, and this machine's ceilings beside it …");
-  Ceiling ceilings[] = {ceiling, read_ceiling(weights)};
+  Ceiling ceilings[] = {ceiling, read_ceiling({&panels.data})};
   const Seconds seconds = time_runs(layer, ceilings);
   const Ceiling &products = ceilings[0], &reads = ceilings[1];
   const double flops = 2 * rows * in * out, gflops = flops / seconds.median * 1e-9,

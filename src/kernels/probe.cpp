@@ -1,9 +1,8 @@
 #include "kernels/probe.hpp"
 
 #include <algorithm>
-#include <memory>
+#include <vector>
 
-#include "core/allocate.hpp"
 #include "core/stopwatch.hpp"
 #include "kernels/registry.hpp"
 
@@ -68,18 +67,24 @@ bool split_products_pay() {
   return pay;
 }
 
-double probe_read_gbps(Isa isa, std::int64_t bytes) {
-  const std::int64_t numbers = std::max<std::int64_t>(bytes, 4096) / 512 * 128;
-  const std::shared_ptr<void> block = allocate(static_cast<std::size_t>(numbers) * 4);  // as tensors lie
-  auto* memory = static_cast<float*>(block.get());
-  std::fill_n(memory, numbers, 0.0f);
-  const auto pass = [&] { sink = static_cast<double>(table_of(isa).read_alone(memory, numbers)); };
+double probe_read_gbps(Isa isa, std::span<const MemoryRun> runs) {
+  constexpr std::int64_t kUnit = 512, kNear = 4096;  // bytes that read_alone takes at a time, and that L1 has anyway
+  alignas(64) static constexpr float kZeros[kNear / 4] = {};
+  std::vector<MemoryRun> whole;
+  std::int64_t bytes = 0;
+  for (const MemoryRun& run : runs)
+    if (run.bytes >= kUnit) bytes += whole.emplace_back(run.at, run.bytes / kUnit * kUnit).bytes;
+  if (whole.empty()) bytes = whole.emplace_back(kZeros, kNear).bytes;
+  const auto pass = [&] {
+    for (const MemoryRun& run : whole)
+      sink = static_cast<double>(table_of(isa).read_alone(static_cast<const float*>(run.at), run.bytes / 4));
+  };
   pass();  // what caches can hold of it, they hold
-  const std::int64_t passes = std::clamp<std::int64_t>((std::int64_t{64} << 20) / numbers, 3, 16384);
+  const std::int64_t passes = std::clamp<std::int64_t>((std::int64_t{256} << 20) / bytes, 2, 65536);
   const double s = seconds_of([&] {
     for (std::int64_t i = 0; i < passes; ++i) pass();
   });
-  return static_cast<double>(numbers * 4 * passes) / s * 1e-9;
+  return static_cast<double>(bytes * passes) / s * 1e-9;
 }
 
 }  // namespace fovea

@@ -1,8 +1,11 @@
 // Ceilings, measured where and when a benchmark runs: shared machines change their clocks from minute to minute.
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include <fovea/cpu.hpp>
+
+#include "kernels/table.hpp"
 
 namespace fovea {
 
@@ -16,7 +19,8 @@ bool bf16_pairs_pay();
 /// Whether six products of bf16 on AMX beat one of f32, by enough to pay for the parts: more than twice the rate where
 /// AMX has been met (3.4 TFLOP/s of bf16, 240 GFLOP/s of f32). Probed once a process, on a machine with AMX.
 bool split_products_pay();
-/// Reading `bytes` over and over with the vectors of an instruction set, one thread, GB/s.
-double probe_read_gbps(Isa isa, std::int64_t bytes);
+/// Reading memory over and over with the vectors of an instruction set, one thread, GB/s: 512 bytes at a time, what is
+/// left over at the end of a run not at all.
+double probe_read_gbps(Isa isa, std::span<const MemoryRun> runs);
 
 }  // namespace fovea
