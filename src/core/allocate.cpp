@@ -76,7 +76,7 @@ KeptBlocks& kept_blocks() {
 }  // namespace
 
 std::shared_ptr<void> allocate(std::size_t bytes) {
-  if (bytes < 2 * kHugePage || bytes > SIZE_MAX - kHugePage) return {fresh(bytes, kLine), std::free};
+  if (bytes < kHugePage || bytes > SIZE_MAX - kHugePage) return {fresh(bytes, kLine), std::free};
   const std::size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
   return {kept_blocks().take(size), [size](void* memory) { kept_blocks().give_back(memory, size); }};
 }

@@ -1,7 +1,6 @@
 // Linear layers: what stands beside attention in a transformer.
 #pragma once
-#include "kernels/generic/matmul.hpp"
-#include "kernels/generic/strip_sums.hpp"
+#include "kernels/generic/linear_strips.hpp"
 
 namespace fovea::FOVEA_ISA {
 
@@ -10,43 +9,16 @@ inline constexpr int kPanel = 64;  // columns of B that are packed side by side
 inline constexpr int kDepthAtOnce = 64;     // of turned products
 inline constexpr int kDepthOfLinear = 128;  // every end of a run takes 8% of a run of 64, and 1.4 times the error here
 
-/// c [rows, 64] of a [rows, depth] and a panel; at most kTileRows rows. Added to c, or written over it.
-template <bool Add>
-inline void panel_tile(int rows, const float* a, std::ptrdiff_t lda, const float* panel, float* c, int depth) {
-  if (rows < kTileRows) return product<Add>(rows, kPanel, depth, a, lda, panel, kPanel, c, kPanel);
-  for (int j = 0; j < kPanel; j += kTileVecs * kLanes) {
-    Vec sum[kTileRows][kTileVecs];
-    accumulate<Left::Upright>(a, lda, panel + j, kPanel, depth, sum);
-    store_tile<Add>(sum, c + j, kPanel);
-  }
-}
-
 /// Four register tiles of rows at a time meet 128 rows of the panel (32 KB, from L2), so that it is read again for
-/// every 24 rows: a line for 12 cycles of FMA. What the first tiles of a panel would wait for is asked for before: y's
-/// lines, and the next panel (3 and 5% of a layer of 384 by 384 at 256 rows).
+/// every 24 rows: a line for 12 cycles of FMA. The next panel is asked for meanwhile (5% of a layer of 384 by 384 at
+/// 256 rows).
 inline void linear(int rows, DepthRun run, const float* x, std::ptrdiff_t ldx, const float* panel, const float* bias,
                    float* y, std::ptrdiff_t ldy, int columns, MemoryRun next) noexcept {
   constexpr int kRows = 4 * kTileRows;
-  alignas(64) float block[kRows * kPanel];  // [kRows, 64]
-  const int in = run.size();
-  panel += std::ptrdiff_t{run.begin} * kPanel;
-  Ahead ahead(next,
-              std::int64_t{(rows + kTileRows - 1) / kTileRows} * ((in + kDepthOfLinear - 1) / kDepthOfLinear) + 1);
-  for (int r = 0; r < rows; r += kRows) {
-    const int n = rows - r < kRows ? rows - r : kRows;
-    float* to = y + r * ldy;
-    if (!run.first()) copy_block<kPanel>(to, ldy, n, columns, block);
-    for (int d = 0; d == 0 || d < in; d += kDepthOfLinear)
-      for (int i = 0; i < n; i += kTileRows) {
-        const int depth = in - d < kDepthOfLinear ? in - d : kDepthOfLinear, m = n - i < kTileRows ? n - i : kTileRows;
-        const auto tile = d == 0 && run.first() ? panel_tile<false> : panel_tile<true>;
-        tile(m, x + (r + i) * ldx + d, ldx, panel + std::ptrdiff_t{d} * kPanel, block + i * kPanel, depth);
-        ahead.ask();
-        const int soon = run.first() ? r + i : r + kRows + i;  // sums are written after a strip, but read before
-        if (d == 0) ask_for_sums(y, ldy, soon, rows < soon + m ? rows : soon + m, columns);
-      }
-    leave_sums<kPanel>(block, n, run.last() ? bias : nullptr, to, ldy, columns);
-  }
+  const Ahead ahead(
+      next,
+      std::int64_t{(rows + kTileRows - 1) / kTileRows} * ((run.size() + kDepthOfLinear - 1) / kDepthOfLinear) + 1);
+  linear_strips<kPanel, kRows, kDepthOfLinear>(rows, run, x, ldx, panel, bias, y, ldy, columns, ahead);
 }
 
 /// Runs of rows outermost: a and b are read in the order in which they lie, once for 192 rows of c.

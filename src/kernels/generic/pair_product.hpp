@@ -22,18 +22,9 @@ struct Step<bf16> {
   static Vec add(Vec sum, Pairs left, Pairs right) { return dot(sum, left, right); }
 };
 
-/// What products keep between calls: nothing, where tiles would have registers to set up.
-struct Bf16Unit {};
-
 inline constexpr int kColumns = kTileVecs * kLanes;  // of B and C, of a linear layer's panel
 inline constexpr int kDepthUnit = 2;                 // depth is a multiple of it
 inline constexpr int kRowUnit = 1;
-
-/// C [rows, kColumns] of A [rows, depth], whose rows are lda apart, and B [depth / 2, kColumns, 2].
-template <bool Add>
-inline void bf16_product(Bf16Unit&, int rows, int depth, const bf16* a, std::ptrdiff_t lda, const bf16* b, float* c) {
-  product<Add>(rows, kColumns, depth, a, lda, b, kColumns, c, kColumns);
-}
 
 /// Dot products on registers alone: kBf16FlopsPerRound · rounds operations.
 inline constexpr int kChains = 16;  // hide a latency of 6 on two ports

@@ -1,7 +1,8 @@
 // All kernels on products of bf16 numbers, and the table that exports them. Included once by each isa/*.cpp that has
-// such products, after its façade, kTier, kBase, and flash_pairs.hpp or flash_tiles.hpp (whose names come first).
+// such products, after its façade, kTier, kBase, and flash_pairs.hpp and linear_pairs.hpp or flash_tiles.hpp and
+// linear_tiles.hpp (whose names come first).
 #pragma once
-#include "kernels/generic/dense_bf16.hpp"
+#include "kernels/generic/rounding.hpp"
 
 namespace fovea::FOVEA_ISA {
 

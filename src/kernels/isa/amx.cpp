@@ -14,6 +14,7 @@ inline constexpr const KernelTable& kBase = kAvx512Table;
 }
 
 #include "kernels/generic/flash_tiles.hpp"
+#include "kernels/generic/linear_tiles.hpp"
 #include "kernels/generic/table_bf16.hpp"
 
 namespace fovea {

@@ -15,6 +15,7 @@ inline constexpr const KernelTable& kBase = kScalarTable;
 }
 
 #include "kernels/generic/flash_pairs.hpp"
+#include "kernels/generic/linear_pairs.hpp"
 #include "kernels/generic/table_bf16.hpp"
 
 namespace fovea {
