@@ -111,21 +111,23 @@ TEST(FewRows, HaveTheSameBitsWhereverHeadsLie) {
 /// Pairs of bf16 take keys four at a time from L3 and one at a time from memory.
 TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
   Rng rng(7);
-  const int keys = 4100, kv_heads = 8, dim = 64, batches = 5;  // 42 MB if they were not the same five times
-  Input q(DType::BF16, {1, 1, 4 * kv_heads, dim}), k(DType::BF16, {1, keys, kv_heads, dim}),
-      v(DType::BF16, {1, keys, kv_heads, dim});
-  for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
+  const int keys = 4100, kv_heads = 8, dim = 64, batches = 5;  // 42 MB of bf16 if they were not the same five times
   const auto repeated = [&](const TensorView& x) {
     Shape shape = x.shape, strides = x.strides;
     shape[0] = batches, strides[0] = 0;
     return TensorView(x.dtype, x.data, shape, strides);
   };
-  on_every_isa([&] {
-    const Attention one = attend(q.view, k.view, v.view),
-                    all = attend(repeated(q.view), repeated(k.view), repeated(v.view));
-    for (int b = 0; b < batches; ++b)
-      for (int h = 0; h < 4 * kv_heads; ++h) ASSERT_EQ(bits_of_row(one, {0, 0, h}), bits_of_row(all, {b, 0, h}));
-  });
+  for (const DType dtype : {DType::F32, DType::BF16, DType::F16}) {
+    Input q(dtype, {1, 1, 4 * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}), v(dtype, {1, keys, kv_heads, dim});
+    for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
+    on_every_isa([&] {
+      const Attention one = attend(q.view, k.view, v.view),
+                      all = attend(repeated(q.view), repeated(k.view), repeated(v.view));
+      for (int b = 0; b < batches; ++b)
+        for (int h = 0; h < 4 * kv_heads; ++h)
+          ASSERT_EQ(bits_of_row(one, {0, 0, h}), bits_of_row(all, {b, 0, h})) << name_of(dtype);
+    });
+  }
 }
 
 /// `bytes` of zeros that end where memory does.

@@ -8,9 +8,9 @@
 // rate of reads alone, keys at 80% of it; now both do.
 //
 // A row at a time every line of values has its sums read and written, every line of keys all queries read. Four at a
-// time take half of that, but are four streams, or come long after they were asked for: faster where lines hold more
-// numbers than f32 and a head has three or four rows of queries (fours_or_fewer). In bursts, further ahead than L1
-// holds, or to L2 first lines came no faster, and head by head slower.
+// time take half of that, but are four streams, or come long after they were asked for: faster from L3, and from memory
+// where lines hold more numbers than f32, if a head has three or four rows of queries (fours_or_fewer). In bursts,
+// further ahead than L1 holds, or to L2 first lines came no faster, and head by head slower.
 //
 // Scores are dot products along the channels: kDims partial sums of each row and key, added up while they are turned.
 #pragma once
@@ -127,7 +127,7 @@ class HeadRows {
 /// product takes.
 template <int Rows, int Few, class T, class F>
 [[gnu::always_inline]] inline void fours_or_fewer(bool fours, const TileRows<T>& tile, F body) {
-  if constexpr ((sizeof(T) < 4 && Rows > 2) || Rows == 1)
+  if constexpr (Rows > 2 || Rows == 1)
     if (fours && tile.in_line && (Rows > 1 || tile.head > tile.time)) return body.template operator()<4>();
   body.template operator()<Few>();
 }

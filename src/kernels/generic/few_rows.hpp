@@ -49,10 +49,11 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
   }
 }
 
-/// Whether keys and values can have stayed in L3 (32 MB). From there pairs of bf16 come faster four keys at a time (47
-/// beside 40 GB/s), from memory one at a time (29 beside 26), with the same bits.
+/// Whether keys and values can have stayed in L3 (three quarters of 32 MB, for others use it too). From there four rows
+/// at a time come faster (Zen 5, f32 54 beside 40 GB/s, heads apart 62 beside 36; keys of bf16 47 beside 40), from
+/// memory keys of bf16 one at a time, and f32 if a head has several rows (29 beside 26 GB/s), with the same bits.
 inline bool fits_l3(const Problem& p, const Piece& w) {
-  return std::int64_t{p.batches} * w.keys * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype) <= 32 << 20;
+  return std::int64_t{p.batches} * w.keys * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype) <= 24 << 20;
 }
 
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
@@ -61,10 +62,10 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
                       const TileAt& tile, Due due, std::uint64_t* bits) {
   const int dims = round_up(p.head_dim, O::kDims);
   const Vec factor = O::factor(p);
-  const bool fours = Step<typename O::Number>::kNumbers == 1 || fits_l3(p, w);
+  const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
     by_fours(each, [&]<int Rows>(int i) {
-      fours_or_fewer<Rows, 1>(fours, keys, [&]<int Together>() {
+      fours_or_fewer<Rows, 1>(near || (!pairs && (Rows == 1 || sizeof(*keys.data) < 4)), keys, [&]<int Together>() {
         for (int j = 0; j < keys.n; j += kLanes)
           score_keys<O, Rows, Together>(O::queries(s) + (row + head * each + i) * dims, each * dims, dims, factor, keys,
                                         j, s.scores + (head * each + i) * kTileKeys, each * kTileKeys);
@@ -92,15 +93,17 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   bool all = true;
   for (int i = 0; i < w.rows; ++i) all = all && (bits[i] & full) == full;
   if (all) O::finish_weights(s, w.rows);
+  const bool near = fits_l3(p, w);
   read_tile<O>(tile, w.rows / each, p.value_dim, padded, O::values(s), due, [&](int head, const auto& values) {
     const int row = head * each;
     if (all)
       return by_fours(each, [&]<int Rows>(int i) {
-        fours_or_fewer<Rows, 4 / sizeof(*values.data)>(true, values, [&]<int Together>() {
-          const int first = (row + i) * kTileKeys;
-          add_tile<O, Rows, Together>(O::weights(s) + first, s.scores + first, values, each, s.sums,
-                                      s.out + (row + i) * padded, padded);
-        });
+        fours_or_fewer<Rows, 4 / sizeof(*values.data)>(
+            near || Rows == 1 || sizeof(*values.data) < 4, values, [&]<int Together>() {
+              const int first = (row + i) * kTileKeys;
+              add_tile<O, Rows, Together>(O::weights(s) + first, s.scores + first, values, each, s.sums,
+                                          s.out + (row + i) * padded, padded);
+            });
       });
     for (int i = row; i < row + values.heads * each; ++i)
       for (int d = 0; d < padded; d += kLanes) {
