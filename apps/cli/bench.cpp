@@ -95,7 +95,7 @@ Ceiling read_ceiling(std::vector<const Tensor*> tensors) {
   return {fmt::format("reads alone, {}, {} threads", name_of(isa), threads()), [isa, tensors](int thread) {
             std::vector<MemoryRun> runs;
             for (const Tensor* t : tensors) {
-              const std::int64_t share = t->bytes() / threads();
+              const std::int64_t share = t->bytes() / threads() / 64 * 64;
               runs.push_back({static_cast<const std::byte*>(t->raw()) + thread * share, share});
             }
             return probe_read_gbps(isa, runs);

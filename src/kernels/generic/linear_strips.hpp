@@ -11,16 +11,15 @@
 
 namespace fovea::FOVEA_ISA {
 
-/// Where the sums of a register tile come from and go to.
+/// Where the sums of a register tile come from, in a block [rows, kWide], and go to.
+template <int kWide>
 struct SumsPath {
   const float* from;  // null: from zero
   float* to;
-  std::ptrdiff_t from_row, to_row;
+  std::ptrdiff_t to_row;
   const float* bias;  // null: none
 
-  SumsPath below(int rows) const {
-    return {from ? from + rows * from_row : nullptr, to + rows * to_row, from_row, to_row, bias};
-  }
+  SumsPath below(int rows) const { return {from ? from + rows * kWide : nullptr, to + rows * to_row, to_row, bias}; }
 };
 
 /// The lines of a tile of y, asked for a column of vectors at a time.
@@ -35,25 +34,25 @@ struct AskForTile {
 };
 
 /// to = from + sum + bias, of columns from j on.
-template <int Rows>
-[[gnu::always_inline]] inline void leave_tile(Vec (&sum)[Rows][kTileVecs], const SumsPath& s, int j) {
+template <int Rows, int kWide>
+[[gnu::always_inline]] inline void leave_tile(Vec (&sum)[Rows][kTileVecs], const SumsPath<kWide>& s, int j) {
   if (s.from)
 #pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int v = 0; v < kTileVecs; ++v) sum[i][v] = load(s.from + i * s.from_row + j + v * kLanes) + sum[i][v];
+      for (int v = 0; v < kTileVecs; ++v) sum[i][v] = load(s.from + i * kWide + j + v * kLanes) + sum[i][v];
   if (s.bias)
 #pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
       for (int v = 0; v < kTileVecs; ++v) sum[i][v] = sum[i][v] + load(s.bias + j + v * kLanes);
-  float* to = s.to + j;
-  store_tile<false>(sum, to, s.to_row);
+  store_tile<false>(sum, s.to + j, s.to_row);
 }
 
 /// The next Rows rows, or as many of them as there are, and their run: to = from + A [rows, depth] · panel + bias.
 template <int kWide, int Rows = kTileRows, class T>
-inline void rows_of_strip(int rows, const T* a, std::ptrdiff_t lda, const T* panel, int depth, const SumsPath& s) {
+inline void rows_of_strip(int rows, const T* a, std::ptrdiff_t lda, const T* panel, int depth,
+                          const SumsPath<kWide>& s) {
   if constexpr (Rows > 1)
     if (rows < Rows) return rows_of_strip<kWide, Rows - 1>(rows, a, lda, panel, depth, s);
   for (int j = 0; j < kWide; j += kTileVecs * kLanes) {
@@ -83,7 +82,7 @@ inline void linear_strips(int rows, DepthRun run, const T* x, std::ptrdiff_t ldx
     if (!run.first()) copy_block<kWide>(to, ldy, n, columns, block);
     for (int d = 0; d == 0 || d < run.size(); d += kDepth) {
       const int left = run.size() - d;
-      SumsPath s{d == 0 && run.first() ? nullptr : block, block, kWide, kWide, nullptr};
+      SumsPath<kWide> s{d == 0 && run.first() ? nullptr : block, block, kWide, nullptr};
       if (left <= kDepth && whole) s.to = to, s.to_row = ldy, s.bias = bias;
       for (int i = 0; i < n; i += kTileRows) {
         rows_of_strip<kWide>(n - i, x + (r + i) * ldx + d, ldx, panel + std::ptrdiff_t{d} * kWide, fewer(kDepth, left),
