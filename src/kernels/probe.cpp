@@ -73,8 +73,8 @@ double probe_read_gbps(Isa isa, std::span<const MemoryRun> runs) {
   std::vector<MemoryRun> whole;
   std::int64_t bytes = 0;
   for (const MemoryRun& run : runs)
-    if (run.bytes >= kUnit) bytes += whole.emplace_back(run.at, run.bytes / kUnit * kUnit).bytes;
-  if (whole.empty()) bytes = whole.emplace_back(kZeros, kNear).bytes;
+    if (run.bytes >= kUnit) bytes += whole.emplace_back(MemoryRun{run.at, run.bytes / kUnit * kUnit}).bytes;
+  if (whole.empty()) bytes = whole.emplace_back(MemoryRun{kZeros, kNear}).bytes;
   const auto pass = [&] {
     for (const MemoryRun& run : whole)
       sink = static_cast<double>(table_of(isa).read_alone(static_cast<const float*>(run.at), run.bytes / 4));
