@@ -31,8 +31,7 @@ Ceiling split_ceiling();
 struct Seconds {
   double min = 0, median = 0;
   int runs = 0;
-  std::int64_t peak_rss =
-      0;  // bytes that the process has had after its first run, before probes take memory of their own
+  std::int64_t peak_rss = 0;  // bytes that the process has had after its first run
 };
 /// Runs the work once to warm up, then at least 3 times and for about a second. Ceilings are probed before, after, and
 /// after every tenth of a second: a clock that falls, or a neighbour who comes, meets both. Speeds and ceilings are by

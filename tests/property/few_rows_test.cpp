@@ -108,7 +108,7 @@ TEST(FewRows, HaveTheSameBitsWhereverHeadsLie) {
   });
 }
 
-/// Pairs of bf16 take keys four at a time from L3 and one at a time from memory.
+/// From L3 four rows at a time are taken, from memory f32 and keys of pairs of bf16 one at a time.
 TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
   Rng rng(7);
   const int keys = 4100, kv_heads = 8, dim = 64, batches = 5;  // 42 MB of bf16 if they were not the same five times

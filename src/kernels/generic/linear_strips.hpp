@@ -7,6 +7,7 @@
 // slower.
 #pragma once
 #include "kernels/generic/matmul.hpp"
+#include "kernels/generic/piece.hpp"
 #include "kernels/generic/strip_sums.hpp"
 
 namespace fovea::FOVEA_ISA {
@@ -72,12 +73,11 @@ template <int kWide, int kRows, int kDepth, class T>
 inline void linear_strips(int rows, DepthRun run, const T* x, std::ptrdiff_t ldx, const T* panel, const float* bias,
                           float* y, std::ptrdiff_t ldy, int columns, Ahead ahead) {
   alignas(64) float block[kRows * kWide];
-  const auto fewer = [](int a, int b) { return a < b ? a : b; };
   const bool whole = columns == kWide;
   if (!run.last()) bias = nullptr;
   panel += std::ptrdiff_t{run.begin} * kWide;
   for (int r = 0; r < rows; r += kRows) {
-    const int n = fewer(kRows, rows - r);
+    const int n = at_most(kRows, rows - r);
     float* to = y + r * ldy;
     if (!run.first()) copy_block<kWide>(to, ldy, n, columns, block);
     for (int d = 0; d == 0 || d < run.size(); d += kDepth) {
@@ -85,11 +85,11 @@ inline void linear_strips(int rows, DepthRun run, const T* x, std::ptrdiff_t ldx
       SumsPath<kWide> s{d == 0 && run.first() ? nullptr : block, block, kWide, nullptr};
       if (left <= kDepth && whole) s.to = to, s.to_row = ldy, s.bias = bias;
       for (int i = 0; i < n; i += kTileRows) {
-        rows_of_strip<kWide>(n - i, x + (r + i) * ldx + d, ldx, panel + std::ptrdiff_t{d} * kWide, fewer(kDepth, left),
-                             s.below(i));
+        rows_of_strip<kWide>(n - i, x + (r + i) * ldx + d, ldx, panel + std::ptrdiff_t{d} * kWide,
+                             at_most(kDepth, left), s.below(i));
         ahead.ask();
         const int soon = r + kRows + i;  // rows of y that the next strip will read
-        if (d == 0 && !run.first()) ask_for_sums(y, ldy, soon, fewer(rows, soon + kTileRows), columns);
+        if (d == 0 && !run.first()) ask_for_sums(y, ldy, soon, at_most(rows, soon + kTileRows), columns);
       }
     }
     if (!whole) leave_sums<kWide>(block, n, bias, to, ldy, columns);

@@ -24,7 +24,7 @@ class Ahead {
   std::int64_t lines_;
 };
 
-/// Asks for rows [first, last) of y [ldy], their first `columns`, which are read or written soon.
+/// Asks for rows [first, last) of y [ldy], their first `columns`, which are read soon.
 inline void ask_for_sums(const float* y, std::ptrdiff_t ldy, int first, int last, int columns) {
   for (int i = first; i < last; ++i) Ahead({y + i * ldy, columns * std::int64_t{sizeof(float)}}, 1).ask();
 }
