@@ -181,7 +181,7 @@ inline Scratch rows_from(const Problem& p, Scratch s, int row, int padded) {
   s.queries = reinterpret_cast<float*>(O::queries(s) + r * round_up(p.head_dim, O::kDims));
   s.out += r * padded, s.base += r, s.shift += r, s.bound += r, s.sum += r * kLanes, s.most += r * kLanes;
   s.probes += r * probe_floats(p);
-  if (p.probes && p.probes->top > 0) s.bar += r, s.queues += r * 2 * kMostWaiting, s.waiting += r;
+  if (p.probes && p.probes->top > 0) s.bar += r;
   return s;
 }
 

@@ -163,9 +163,7 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
         last_weights<O>(p, s, row, rows, probes).whole();
         add_seen_values<O>(s, block.values(tile), row, rows, padded, bits);
       };
-      if (!p.probes) return fold_on(NoProbes());
-      fold_on(TileProbes{p, s, block.keys_of(tile).begin});
-      return settle_rows(p, s, row, rows, kMostBetween);
+      return p.probes ? fold_on(TileProbes{p, w, s, row, rows, block.keys_of(tile).begin}) : fold_on(NoProbes());
     }
   }
   score_strip<O>(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
@@ -241,6 +239,7 @@ inline void forward_piece(const Problem& p, const Plan& plan, const Piece& w, co
         if (last) ask_for_rows<true>(p, w, at, at_most(asked, row + rows - at));
         if (block.wanted(tile)) fold(p, w, s, block, tile, row, rows, padded);
       }
+      if (p.probes) settle(p, s);
       if (last) finish_rows(p, w, s, padded, row, rows), finish_probes(p, w, s, row, rows);
     }
     key += block_keys;

@@ -17,6 +17,18 @@ constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 constexpr std::uint64_t bits_below(int n) { return n == 64 ? kAllBits : (std::uint64_t{1} << n) - 1; }
 constexpr float minus_infinity() { return -__builtin_inff(); }
 
+/// Tiles of a row's scores that were put by while a strip met a block of keys, for some may be among the row's
+/// greatest: in the order in which they came, see probes.hpp.
+struct Shelf {
+  static constexpr int kMost = kStrip * kMostKeyTiles;  // and one more, which is written before it is known to count
+
+  bool* hits;                 // [kStrip] whether rows have such scores in the tile at hand
+  int* count;                 // [1] of tiles
+  int *rows, *first_keys;     // [kMost + 1] of the piece
+  float* scores;              // [kMost + 1, 64]
+  std::uint64_t* candidates;  // [kMost + 1] bits of keys whose scores reach the bar
+};
+
 /// Scratch of one piece, carved from one allocation. Every array starts on a 64-byte line.
 struct Scratch {
   float* queries;  // [rows, padded head_dim], scaled
@@ -34,12 +46,8 @@ struct Scratch {
   float* most;     // [rows, kLanes] greatest scores
   float* probes;   // [rows, probe_floats(p)] where they are asked for, see probes.hpp
   float* bar;      // [rows] where the greatest are: the least score that is kept
-  float* queues;   // [rows, 2, kMostWaiting] likewise: scores and keys that were put by
-  int* waiting;    // [rows] how many
+  Shelf shelf;     // likewise: what was put by
 };
-/// Of a row's greatest scores so many may be put by, see probes.hpp: some between tiles, and a tile's, with room for a
-/// vector behind the last.
-inline constexpr int kMostBetween = 8, kMostWaiting = kMostBetween + kTileKeys + RowProbes::kMostTop;
 inline int probe_floats(const Problem& p) {
   return p.probes ? round_up((3 + p.probes->segments) * kLanes + 2 * RowProbes::kMostTop, 16) : 0;
 }
@@ -74,7 +82,11 @@ inline std::size_t lay_out(const Problem& p, const Plan& plan, int rows, std::by
   carve(s->keys, plan.key_tiles * kTileKeys * d), carve(s->values, plan.key_tiles * kTileKeys * v);
   carve(s->sums, kStrip * v), carve(s->scores, kStrip * kTileKeys), carve(s->rounded, kStrip * kTileKeys);
   carve(s->most, r * kLanes), carve(s->probes, r * probe_floats(p));
-  carve(s->bar, kept_of), carve(s->queues, kept_of * 2 * kMostWaiting), carve(s->waiting, kept_of);
+  carve(s->bar, kept_of);
+  const int shelved = kept_of ? Shelf::kMost + 1 : 0;
+  carve(s->shelf.hits, shelved), carve(s->shelf.count, at_most(1, shelved));
+  carve(s->shelf.rows, shelved), carve(s->shelf.first_keys, shelved), carve(s->shelf.scores, shelved * kTileKeys);
+  carve(s->shelf.candidates, shelved);
   return carve.used();
 }
 

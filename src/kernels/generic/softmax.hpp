@@ -116,12 +116,10 @@ template <bool Greatest>
 
 /// softmax_strip(), and the probes: the same bits in what both compute.
 inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded, Range keys) {
-  settle_rows(p, s, row, rows, 0);
+  settle(p, s);
   raise_bases_probed<true>(p, s, s.scores, row, rows, padded, keys.begin);
-  const Vec lanes = lane_numbers();
   for (int r = row; r < row + rows; ++r) {
-    const Vec total =
-        weigh_row(*p.probes, probe_of(p, s, r), s.scores + (r - row) * kTileKeys, s.shift[r], lanes, keys.begin);
+    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), s.scores + (r - row) * kTileKeys, s.shift[r], keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }
@@ -133,7 +131,8 @@ inline constexpr bool kTileSpansKeys = kTileVecs * kLanes == kTileKeys;
 struct NoProbes {
   /// Of a row and 64 keys: score by score, each less the base.
   struct Row {
-    Vec total = 0.0f;
+    Vec total;
+    void clear() { total = 0.0f; }
     [[gnu::always_inline]] Vec weigh(Vec y) {
       const Vec e = exp2(y);
       total = total + e;
@@ -145,50 +144,58 @@ struct NoProbes {
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases(s, scores, row, rows, padded);
   }
-  bool reads_weights(int) const { return false; }
-  void note(int, int, Vec, Vec) const {}
+  bool reads_weights() const { return false; }
+  void compare(int, Vec) const {}
+  void put_by(int, const float*) const {}
   void finish(int, const Row&, const float*) const {}
 };
 class TileProbes {
  public:
   using Row = TileSums;
-  TileProbes(const Problem& p, const Scratch& s, int first)
+  TileProbes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int first)
       : p_(p),
         probes_(s.probes),
         stride_(probe_floats(p)),
+        row_(row),
         first_(first),
-        lanes_(lane_numbers()),
+        side_(side_of_strip(p, w, row, rows, first)),
         segments_(p.probes->segments > 0),
         greatest_(p.probes->top > 0),
-        queues_(queue_of(s, 0)) {}
+        bar_(s.bar + row),
+        shelf_(s.shelf) {}
   /// The first key's score is kept.
   bool want() const { return first_ == 0; }
   void raise(const Scratch& s, const float* scores, int row, int rows, int padded) const {
     raise_bases_probed<false>(p_, s, scores, row, rows, padded, first_);
   }
-  /// Whether row r's weights are to lie in memory as f32.
-  bool reads_weights(int r) const {
-    const RowProbe probe{probes_ + r * stride_};
-    return segments_ || !aside(static_cast<float>(first_) - probe.place());
+  /// Whether weights are to lie in memory as f32.
+  bool reads_weights() const { return segments_ || side_ == kAround; }
+  /// Whether the strip's row r, with these greatest scores [kLanes] of the tile, has some to be kept.
+  [[gnu::always_inline]] void compare(int r, Vec most) const {
+    if (greatest_) shelf_.hits[r] = any(Vec(bar_[r]) < most);
   }
-  /// Two vectors of scores of row r and keys from the tile's `at`-th on.
-  [[gnu::always_inline]] void note(int r, int at, Vec a, Vec b) const {
-    if (!greatest_ || __builtin_expect(!any(Vec(queues_.bar[r]) < max(a, b)), true)) return;
-    const Queue queue = queues_.of_row(r);
-    queue.join(a, first_ + at), queue.join(b, first_ + at + kLanes);
+  /// Row r's scores [64] are put by if it has: without a branch, for that would be foreseen wrong.
+  [[gnu::always_inline]] void put_by(int r, const float* scores) const {
+    if (!greatest_) return;
+    const int at = *shelf_.count;
+    shelf_.rows[at] = row_ + r, shelf_.first_keys[at] = first_;
+    float* to = shelf_.scores + at * kTileKeys;
+#pragma GCC unroll 16
+    for (int j = 0; j < kTileKeys; j += kLanes) store(to + j, load(scores + j));
+    *shelf_.count = at + shelf_.hits[r];
   }
   [[gnu::always_inline]] void finish(int r, const Row& sums, const float* weights) const {
-    add_tile_sums(*p_.probes, {probes_ + r * stride_}, sums, weights, lanes_, first_);
+    add_tile_sums(*p_.probes, {probes_ + r * stride_}, sums, weights, side_, first_);
   }
 
  private:
   const Problem& p_;
   float* probes_;
   std::ptrdiff_t stride_;
-  int first_;
-  Vec lanes_;
+  int row_, first_, side_;
   bool segments_, greatest_;
-  Queue queues_;  // the first row's
+  const float* bar_;
+  Shelf shelf_;
 };
 
 /// The rows of a strip, by what their register tiles read and write. Of its own, for what is reached by way of Scratch
@@ -228,10 +235,9 @@ struct Weigh {
   [[gnu::always_inline]] void operator()(int i, int part) {
     const int r = at + i, first = r * kTileKeys + part * 2 * kLanes;
     const Vec shift = strip.shift[r];
-    const bool kept = !O::kWeightsAreScores && __builtin_expect(probes.reads_weights(row + r), false);
-    if (part == 0) sums = {};
+    const bool kept = !O::kWeightsAreScores && __builtin_expect(probes.reads_weights(), false);
+    if (part == 0) sums.clear(), probes.put_by(r, strip.scores + r * kTileKeys);
     Vec weight[2];
-    probes.note(row + r, part * 2 * kLanes, load(strip.scores + first), load(strip.scores + first + kLanes));
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
       const int j = first + k * kLanes;
@@ -252,9 +258,9 @@ struct Weigh {
 };
 
 /// Scores [kTileRows, 64] of rows from `first` of a strip on; whether some exceed their bounds.
-template <class O, bool Masked, class F>
+template <class O, bool Masked, class Probes, class F>
 [[gnu::always_inline]] inline bool score_tile(const StripRows<O>& strip, int first, const typename O::Number* keys,
-                                              const std::uint64_t* bits, const F& beside) {
+                                              const std::uint64_t* bits, const Probes& probes, const F& beside) {
   Vec x[kTileRows][kTileVecs];
   accumulate<Left::Upright>(strip.queries + first * strip.dims, strip.dims, keys, kTileKeys, strip.depth, x, beside);
   const Vec factor = strip.factor;
@@ -272,6 +278,7 @@ template <class O, bool Masked, class F>
     }
     note_most(strip.most + r * kLanes, most);
     exceeds |= any(Vec(strip.bound[r]) < most);
+    probes.compare(r, most);
   }
   return exceeds;
 }
@@ -290,10 +297,10 @@ template <class O, bool Masked, class Probes>
     if (__builtin_expect(exceeds || probes.want(), false))
       probes.raise(s, s.scores + first * kTileKeys, row + first, kTileRows, padded);
   };
-  raise(0, score_tile<O, Masked>(strip, 0, keys, bits, Alone()));
+  raise(0, score_tile<O, Masked>(strip, 0, keys, bits, probes, Alone()));
   Weigh<O, Probes> weigh{strip, probes, row, 0, {}};
   for (int i = kTileRows; i < rows; i += kTileRows, weigh.at += kTileRows)
-    raise(i, score_tile<O, Masked>(strip, i, keys, bits, weigh));
+    raise(i, score_tile<O, Masked>(strip, i, keys, bits, probes, weigh));
 }
 
 /// Weights [rows, 64] of a strip and a packed tile of keys, but scores of its last register tile; bits [kStrip] of its

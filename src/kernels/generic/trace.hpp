@@ -85,7 +85,6 @@ inline void begin_known_rows(const Problem& p, const Piece& w, const HeadTrace& 
 /// Weights [rows, 64] of a strip and a tile of which something is visible, from their scores [rows, 64]; with t.rows
 /// they join the rows' sums.
 inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, int row, int rows, Range keys) {
-  const Vec lanes = lane_numbers();
   for (int i = 0; i < rows; ++i) {
     float* x = s.scores + i * kTileKeys;
     const int r = row + i;
@@ -96,7 +95,7 @@ inline void weigh_known(const Problem& p, const HeadTrace& t, const Scratch& s, 
     const RowProbe probe = probe_of(p, s, r);
     note_most(s.most + r * kLanes, greatest(x));
     if (keys.begin == 0) probe.first() = x[0];
-    const Vec total = weigh_row(*p.probes, probe, x, s.shift[r], lanes, keys.begin);
+    const Vec total = weigh_row(*p.probes, probe, x, s.shift[r], keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }

@@ -75,14 +75,6 @@ inline Vec after(Vec x, Vec before) {
   return Vec(_mm256_castsi256_ps(_mm256_alignr_epi8(_mm256_castps_si256(x.v), halves, 12)));
 }
 inline void pin(Vec& x) { asm("" : "+x"(x.v)); }
-inline Vec compress(Lanes m, Vec x) {
-  int from[kLanes] = {}, n = 0;
-  for (std::uint64_t bits = bits_of(m); bits != 0; bits &= bits - 1) from[n++] = __builtin_ctzll(bits);
-  return Vec(_mm256_permutevar8x32_ps(x.v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
-}
-inline Vec add_integers(Vec a, Vec b) {
-  return Vec(_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v))));
-}
 inline float reduce_add(Vec x) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(x.v), _mm256_extractf128_ps(x.v, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -71,10 +71,6 @@ inline Vec after(Vec x, Vec before) {
   return Vec(_mm512_castsi512_ps(_mm512_alignr_epi32(_mm512_castps_si512(x.v), _mm512_castps_si512(before.v), 15)));
 }
 inline void pin(Vec& x) { asm("" : "+v"(x.v)); }
-inline Vec compress(Lanes m, Vec x) { return Vec(_mm512_maskz_compress_ps(m.m, x.v)); }
-inline Vec add_integers(Vec a, Vec b) {
-  return Vec(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v))));
-}
 inline float reduce_add(Vec x) { return _mm512_reduce_add_ps(x.v); }
 inline float reduce_max(Vec x) { return _mm512_reduce_max_ps(x.v); }
 

@@ -98,21 +98,6 @@ inline std::uint64_t bits_of(Lanes m) {
 inline Vec after(Vec x, Vec before) { return Vec(Floats{before.v[3], x.v[0], x.v[1], x.v[2]}); }
 /// x is computed by now, not where the compiler would rather have it.
 inline void pin(Vec&) {}
-/// The lanes of x that are set, in front; what lies behind them has no meaning.
-inline Vec compress(Lanes m, Vec x) {
-  Floats front{};
-  for (int i = 0, n = 0; i < kLanes; ++i)
-    if (m.m[i]) front[n++] = x.v[i];
-  return Vec(front);
-}
-/// Lanes as 32-bit integers.
-inline Vec add_integers(Vec a, Vec b) {
-  Ints i, k;
-  __builtin_memcpy(&i, &a.v, sizeof i), __builtin_memcpy(&k, &b.v, sizeof k);
-  i += k;
-  __builtin_memcpy(&a.v, &i, sizeof i);
-  return a;
-}
 inline float reduce_add(Vec x) { return (x.v[0] + x.v[2]) + (x.v[1] + x.v[3]); }
 inline float reduce_max(Vec x) {
   const float a = x.v[0] > x.v[2] ? x.v[0] : x.v[2], b = x.v[1] > x.v[3] ? x.v[1] : x.v[3];
