@@ -36,11 +36,15 @@ struct Bf16Gradients : UprightRows, RoundedRows {
   }
   template <int Vecs>
   [[gnu::always_inline]] static void put_dscores(const Scratch& s, int i, const Vec (&x)[kTileRows][Vecs]) {
-    static_assert(kTileRows % 2 == 0);
+    static_assert(kTileRows % 2 == 0 && Vecs % 2 == 0);
 #pragma GCC unroll 8
-    for (int k = 0; k < kTileRows; k += 2)
+    for (int k = 0; k < kTileRows; ++k)
 #pragma GCC unroll 8
-      for (int j = 0; j < Vecs; ++j) put_dscores(s, i + k, j * kLanes, x[k][j], x[k + 1][j]);
+      for (int j = 0; j < Vecs; j += 2) {
+        store_rounded(s.dscores + (i + k) * kTileKeys + j * kLanes, x[k][j], x[k][j + 1]);
+        const int even = k / 2 * 2, at = j + k % 2;
+        store_rounded_pairs(s.dscore_pairs + (i + even) * kTileKeys + 2 * at * kLanes, x[even][at], x[even + 1][at]);
+      }
   }
   static void finish_strip(const Scratch& s, int rows) {
     const auto row_of = [&](const float* x, int i, int j) { return i < rows ? load(x + i * kTileKeys + j) : 0.0f; };

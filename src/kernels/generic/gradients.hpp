@@ -77,8 +77,8 @@ inline void GradientPiece<O>::weights_and_slopes(int tile, Range keys, int colum
 template <class O, bool Masked>
 struct WeighRows {
   static constexpr int kTimes = kTileRows / 2, kParts = kTileVecs;
-  const float *scores, *shift;  // [kStrip, 64], [kStrip] (not by way of Scratch: that is read again after every store)
-  float* weights;               // [kStrip, 64]
+  const float* shift;         // [kStrip] (not by way of Scratch: that is read again after every store)
+  float* weights;             // [kStrip, 64] scores, that become weights in place
   typename O::Number* pairs;    // likewise, as products read them
   const std::uint64_t* bits;
   float factor;
@@ -90,7 +90,7 @@ struct WeighRows {
 #pragma GCC unroll 2
     for (int k = 0; k < 2; ++k) {
       const int place = (at + k) * kTileKeys + j;
-      weight[k] = O::weight(load(scores + place), factor, shift[at + k]);
+      weight[k] = O::weight(load(weights + place), factor, shift[at + k]);
       if constexpr (Masked) weight[k] = select(lanes_of(bits[at + k] >> j), weight[k], 0.0f);
       store(weights + place, weight[k]);
     }
@@ -106,9 +106,9 @@ inline void GradientPiece<O>::whole_tile(int tile, int row, int rows, const std:
   const int d = plan.padded_head_dim, v = plan.padded_value_dim, depth = round_up(p.value_dim, kNumbers);
   const Number *values = values_of(tile), *dout = s.dout + std::ptrdiff_t{row} * v;
   const float* delta = s.delta + row;
-  WeighRows<O, Masked> weigh{s.dscore, s.shift + row, s.weights, s.weight_pairs, bits, O::factor(p), 0};
+  WeighRows<O, Masked> weigh{s.shift + row, s.weights, s.weight_pairs, bits, O::factor(p), 0};
   product<false>(round_up(rows, kTileRows), kTileKeys, round_up(p.head_dim, kNumbers),
-                 s.queries + std::ptrdiff_t{row} * d, d, keys_of(tile), kTileKeys, s.dscore, kTileKeys);
+                 s.queries + std::ptrdiff_t{row} * d, d, keys_of(tile), kTileKeys, s.weights, kTileKeys);
   for (int i = 0; i < rows; i += kTileRows) {
     Vec x[kTileRows][kTileVecs];
     weigh.first = i;
