@@ -38,12 +38,14 @@ struct Bf16Gradients : UprightRows, RoundedRows {
   [[gnu::always_inline]] static void put_dscores(const Scratch& s, int i, const Vec (&x)[kTileRows][Vecs]) {
     static_assert(kTileRows % 2 == 0 && Vecs % 2 == 0);
 #pragma GCC unroll 8
-    for (int k = 0; k < kTileRows; ++k)
+    for (int k = 0; k < kTileRows; k += 2)
 #pragma GCC unroll 8
       for (int j = 0; j < Vecs; j += 2) {
-        store_rounded(s.dscores + (i + k) * kTileKeys + j * kLanes, x[k][j], x[k][j + 1]);
-        const int even = k / 2 * 2, at = j + k % 2;
-        store_rounded_pairs(s.dscore_pairs + (i + even) * kTileKeys + 2 * at * kLanes, x[even][at], x[even + 1][at]);
+        const int at = (i + k) * kTileKeys + j * kLanes;
+        bf16 *even = s.dscores + at, *pairs = s.dscore_pairs + at + j * kLanes;
+        store_rounded(even, x[k][j], x[k][j + 1]), store_rounded(even + kTileKeys, x[k + 1][j], x[k + 1][j + 1]);
+        store_rounded_pairs(pairs, x[k][j], x[k + 1][j]);
+        store_rounded_pairs(pairs + 2 * kLanes, x[k][j + 1], x[k + 1][j + 1]);
       }
   }
   static void finish_strip(const Scratch& s, int rows) {

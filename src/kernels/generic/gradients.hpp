@@ -79,7 +79,7 @@ struct WeighRows {
   static constexpr int kTimes = kTileRows / 2, kParts = kTileVecs;
   const float* shift;         // [kStrip] (not by way of Scratch: that is read again after every store)
   float* weights;             // [kStrip, 64] scores, that become weights in place
-  typename O::Number* pairs;    // likewise, as products read them
+  typename O::Number* pairs;  // likewise, as products read them
   const std::uint64_t* bits;
   float factor;
   int first;  // of the strip, the tile's
