@@ -57,8 +57,9 @@ inline void begin_probe(const Problem& p, const RowProbe& probe, int query) {
 }
 inline void begin_probes(const Problem& p, const Piece& w, const Scratch& s, int row, int rows) {
   if (!p.probes) return;
-  // Of the rest of the last register tile nothing is kept.
+  // Rows of the rest of the last register tile are computed with the others, and nothing of them is kept.
   const int end = row + rows, whole = row + round_up(rows, kTileRows);
+  for (int r = end; r < whole; ++r) begin_probe(p, probe_of(p, s, r), 0);
   for (int r = row; r < whole && p.probes->top > 0; ++r) s.bar[r] = r < end ? minus_infinity() : -minus_infinity();
   if (p.probes->top > 0) *s.shelf.count = 0;
   for_segments(p, w, row, rows, [&](const Segment& g) {
