@@ -121,7 +121,13 @@ inline void keep(Kept* kept, const float* x, std::uint64_t bits, int first) {
     kept->insert(x[at], lane_of_key(first + at));
   }
 }
-/// Which of scores x [64] are not below `bar`. (A NaN is none of the greatest: insert() finds no place for it.)
+/// Which of scores x [64] exceed `bar`, and which are not below it. (A NaN is none of the greatest: insert() finds no
+/// place for it.)
+inline std::uint64_t exceeding(const float* x, Vec bar) {
+  std::uint64_t above = 0;
+  for (int j = 0; j < kTileKeys; j += kLanes) above |= bits_of(bar < load(x + j)) << j;
+  return above;
+}
 inline std::uint64_t reaching(const float* x, Vec bar) {
   std::uint64_t below = 0;
   for (int j = 0; j < kTileKeys; j += kLanes) below |= bits_of(load(x + j) < bar) << j;
@@ -161,8 +167,12 @@ inline void settle(const Problem& p, const Scratch& s) {
   }
   for (int i = 0; i < n; ++i) {
     const RowProbe probe = probe_of(p, s, shelf.rows[i]);
+    const float* x = shelf.scores + i * kTileKeys;
+    std::uint64_t bits = shelf.candidates[i];
+    // Of many that are equal the first will do.
+    if (__builtin_popcountll(bits) > RowProbes::kMostTop) bits &= exceeding(x, probe.kept()[top - 1]);
     Kept kept(probe);
-    keep(&kept, shelf.scores + i * kTileKeys, shelf.candidates[i], shelf.first_keys[i]);
+    keep(&kept, x, bits, shelf.first_keys[i]);
     kept.save(probe);
     s.bar[shelf.rows[i]] = probe.kept()[top - 1];
   }
