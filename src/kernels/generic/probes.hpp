@@ -151,7 +151,7 @@ inline std::uint64_t reaching(const float* x, Vec bar) {
 }
 
 /// What was put by takes its places among the greatest.
-inline void settle(const Problem& p, const Scratch& s) {
+[[gnu::noinline]] inline void settle(const Problem& p, const Scratch& s) {
   const int top = p.probes->top;
   if (top == 0) return;
   const Shelf& shelf = s.shelf;
