@@ -19,6 +19,10 @@ bool bf16_pairs_pay();
 /// Whether six products of bf16 on AMX beat one of f32, by enough to pay for the parts: more than twice the rate where
 /// AMX has been met (3.4 TFLOP/s of bf16, 240 GFLOP/s of f32). Probed once a process, on a machine with AMX.
 bool split_products_pay();
+/// Whether lines of memory come faster when they are asked for into L2 than into L1, as few queries over many keys ask
+/// for them. Probed in half a millisecond; a no is asked again, up to eight times a process, for one of Zen 4 in ten is
+/// wrong: now and then, for some milliseconds, no line that is asked for into L2 comes.
+bool asking_into_l2_pays();
 /// Reading memory over and over with the vectors of an instruction set, one thread, GB/s: 512 bytes at a time, what is
 /// left over at the end of a run not at all.
 double probe_read_gbps(Isa isa, std::span<const MemoryRun> runs);

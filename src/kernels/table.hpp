@@ -18,6 +18,7 @@ struct Plan {
   int key_tiles = 0;                // tiles of keys that are packed at a time
   std::int64_t partial_floats = 0;  // what runs of keys of one row leave to be merged; 0: nothing is cut along keys
   float* partials = nullptr;        // [partial_floats], given by the caller
+  bool into_l2 = false;             // likewise: where few rows ask for lines of keys and values, L2 or L1
   // Items, and floats of partials, before every stride-th batch row: an item's own row is found from there. Thousands
   // of short sequences lie in one problem, each a batch row.
   static constexpr int kMarks = 64;
@@ -134,6 +135,8 @@ struct KernelTable {
   double (*sum_of_squares)(const float* x, std::int64_t n) noexcept;
   /// x [n] read and added up, n a multiple of 128: as fast as memory gives it up.
   float (*read_alone)(const float* x, std::int64_t n) noexcept;
+  /// The same in an order of lines that no prefetcher foresees, asked for in time into L2 or L1; n: a power of two.
+  float (*read_asking)(const float* x, std::int64_t n, bool into_l2) noexcept;
   /// FMAs on registers alone: 2 · lanes · `chains` · rounds floating-point operations; returns something that depends
   /// on them.
   float (*spin_fma)(std::int64_t rounds) noexcept;

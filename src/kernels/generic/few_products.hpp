@@ -1,19 +1,18 @@
 // The two products of few rows, on keys and values where they lie: a row of all heads after another, or four at a time.
 //
 // Where heads stand side by side, [time, kv_heads, dim], rows are one stream in memory's order, which is what memory
-// and its own prefetchers do best. Beside each line that is read another some way on is asked for, but not before the
-// one that lies so far back has come: a core that runs ahead of memory asks for more lines than can be on their way,
-// some are dropped, and are waited for when they are read (Zen 5, 1,024 lines: as fast as they can be asked for 38%, at
-// 52 GB/s 5%, at 37 none). So the more a row has to do the faster it came: 32 rows of queries in f32, values at the
-// rate of reads alone, keys at 80% of it; now both do.
+// and its own prefetchers do best. Beside each line that is read another some way on is asked for, at the pace of those
+// that come (asking.hpp). Before they kept that pace a row came the faster the more it had to do: 32 rows of queries in
+// f32, values at the rate of reads alone, keys at 80% of it; now both do.
 //
 // A row at a time every line of values has its sums read and written, every line of keys all queries read. Four at a
 // time take half of that, but are four streams, or come long after they were asked for: faster from L3, and from memory
-// where lines hold more numbers than f32, if a head has three or four rows of queries (fours_or_fewer). In bursts,
-// further ahead than L1 holds, or to L2 first lines came no faster, and head by head slower.
+// where lines hold more numbers than f32, if a head has three or four rows of queries (fours_or_fewer). In bursts or
+// further ahead than L1 holds lines came no faster, and head by head slower.
 //
 // Scores are dot products along the channels: kDims partial sums of each row and key, added up while they are turned.
 #pragma once
+#include "kernels/generic/asking.hpp"
 #include "kernels/generic/operands.hpp"
 
 namespace fovea::FOVEA_ISA {
@@ -38,8 +37,9 @@ struct TileAt {
 /// What is asked for while a tile is read: its own rows `rows` further on, then those of the tile that is read next.
 struct Due {
   const TileAt &now, &then;
-  int rows;      // 0: nothing
-  int head = 0;  // the first that is read
+  int rows;              // 0: nothing
+  bool into_l2 = false;  // not to L1
+  int head = 0;          // the first that is read
 };
 
 /// Rows of a tile of keys or values of some heads, wherever they lie.
@@ -57,25 +57,13 @@ struct TileRows {
   }
 };
 
-/// 0, but not before what lies at x (8 bytes) has come from memory.
-inline std::ptrdiff_t once_there(const void* x) {
-#ifdef __x86_64__
-  using Word [[gnu::aligned(1), gnu::may_alias]] = std::ptrdiff_t;
-  std::ptrdiff_t zero;
-  asm("mov %1, %0\n\tand $0, %0" : "=r"(zero) : "m"(*static_cast<const Word*>(x)) : "cc");
-  return zero;
-#else
-  return 0;
-#endif
-}
-
 /// One, two or four of a tile's rows, of one head and then the next, four of them in line; and as many lines that are
 /// due, to ask for meanwhile.
 template <class T, int Together>
 class HeadRows {
  public:
   /// Of rows [dims] from j on.
-  HeadRows(const TileRows<T>& tile, int j, int dims) : head_(tile.head) {
+  HeadRows(const TileRows<T>& tile, int j, int dims) : head_(tile.head), into_l2_(tile.due.into_l2) {
     for (int k = 0; k < Together; ++k) row[k] = tile.row(j + k);
     due_ = reinterpret_cast<const char*>(row[0]);  // when nothing is left to ask for
     there_ = Together == 4 ? reinterpret_cast<const char*>(tile.row(at_most(j, tile.n - 4))) : due_;
@@ -95,9 +83,9 @@ class HeadRows {
     if ((kBlock % 64 == 0 ? within : block + within) % 64 != 0) return;
     if constexpr (Together == 4) {
       const std::ptrdiff_t next = 4 * block + k * (kBlock < 64 ? 64 : kBlock) + within;
-      __builtin_prefetch(due_ + next + once_there(there_ + next), 0, 3);
+      ask_for(due_ + next, there_ + next, into_l2_);
     } else {
-      __builtin_prefetch(due_ + k * due_row_ + block + within + once_there(row[k] + d + v), 0, 3);
+      ask_for(due_ + k * due_row_ + block + within, row[k] + d + v, into_l2_);
     }
   }
   const T* row[Together];
@@ -120,6 +108,7 @@ class HeadRows {
   }
 
   std::ptrdiff_t head_, due_head_ = 0, due_row_ = 0, there_head_;
+  bool into_l2_;
   const char *due_, *there_;  // rows that are due are taken to lie as those at hand do: it is a hint
 };
 

@@ -252,7 +252,7 @@ inline void forward_on(const Problem& p, const Plan& plan, std::int64_t item, st
   const auto [w, split, partials] = item_of(p, plan, item);
   Scratch s;
   lay_out(p, plan, plan.query_rows, memory, &s);
-  if (few_rows(p, w.batch)) return forward_few<O>(p, w, s, plan.padded_value_dim, split, partials);
+  if (few_rows(p, w.batch)) return forward_few<O>(p, plan, w, s, split, partials);
   forward_piece<O>(p, plan, w, s);
 }
 inline void forward(const Problem& p, const Plan& plan, std::int64_t item, std::byte* memory) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/generic/activation.hpp"
 #include "kernels/generic/additive.hpp"
+#include "kernels/generic/asking.hpp"
 #include "kernels/generic/denormals.hpp"
 #include "kernels/generic/dense.hpp"
 #include "kernels/generic/flash.hpp"
@@ -48,6 +49,7 @@ constexpr KernelTable table() {
           sum,
           sum_of_squares,
           read_alone,
+          read_asking,
           spin_fma,
           2 * 12 * kLanes};
 }
