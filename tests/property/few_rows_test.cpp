@@ -7,6 +7,9 @@
 #include <fovea/threads.hpp>
 
 #include "core/convert.hpp"
+#include "core/scratch.hpp"
+#include "kernels/registry.hpp"
+#include "ops/attention_problem.hpp"
 #include "support/relations.hpp"
 
 namespace fovea {
@@ -126,6 +129,33 @@ TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
       for (int b = 0; b < batches; ++b)
         for (int h = 0; h < 4 * kv_heads; ++h)
           ASSERT_EQ(bits_of_row(one, {0, 0, h}), bits_of_row(all, {b, 0, h})) << name_of(dtype);
+    });
+  }
+}
+
+/// Which cache lines are asked for into is a machine's affair, and with it how many rows of values are read at a time.
+TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
+  Rng rng(8);
+  const int keys = 4100, kv_heads = 8, dim = 64, batches = 5;  // as above
+  for (const DType dtype : {DType::F32, DType::BF16, DType::F16}) {
+    Input q(dtype, {1, 1, 4 * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}), v(dtype, {1, keys, kv_heads, dim});
+    for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
+    for (TensorView* x : {&q.view, &k.view, &v.view}) x->shape[0] = batches, x->strides[0] = 0;
+    on_every_isa([&] {
+      PreparedProblem prepared(q.view, k.view, v.view, AttentionSpec());
+      const ForwardKernel& kernel = choose_kernel(prepared.problem);
+      const auto outputs = [&](bool into_l2) {
+        const Tensor out(prepared.problem.out.dtype, q.view.shape), lse(DType::F32, {batches, 4 * kv_heads, 1});
+        prepared.set_results(out, lse);
+        Plan plan = kernel.table->plan(prepared.problem);
+        std::vector<float> partials(static_cast<std::size_t>(plan.partial_floats));
+        plan.partials = partials.data(), plan.into_l2 = into_l2;
+        for (std::int64_t i = 0; i < plan.items; ++i)
+          kernel.table->forward(prepared.problem, plan, i, thread_scratch(plan.scratch_bytes));
+        kernel.table->merge(prepared.problem, plan, thread_scratch(plan.scratch_bytes));
+        return std::string(static_cast<const char*>(out.raw()), static_cast<std::size_t>(out.bytes()));
+      };
+      ASSERT_TRUE(outputs(false) == outputs(true)) << name_of(dtype);
     });
   }
 }
