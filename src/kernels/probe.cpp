@@ -16,7 +16,7 @@ double seconds_of(const auto& work) {
   return watch.seconds();
 }
 
-volatile double sink;  // keeps the probes' results alive
+thread_local volatile double sink;  // keeps the probes' results alive; some are asked by threads at once
 
 /// The better of two runs, in GFLOP/s.
 double best_rate(float (*spin)(std::int64_t) noexcept, int flops_per_round, std::int64_t rounds) {

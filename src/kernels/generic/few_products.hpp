@@ -8,7 +8,7 @@
 // A row at a time every line of values has its sums read and written, every line of keys all queries read. Four at a
 // time take half of that, but are four streams, or come long after they were asked for: faster from L3, and from memory
 // where lines hold more numbers than f32, if a head has three or four rows of queries (fours_or_fewer). In bursts or
-// further ahead than L1 holds lines came no faster, and head by head slower.
+// further ahead than L1 holds lines came no faster on Zen 5, and head by head slower.
 //
 // Scores are dot products along the channels: kDims partial sums of each row and key, added up while they are turned.
 #pragma once
