@@ -133,19 +133,24 @@ TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
   }
 }
 
-/// Which cache lines are asked for into is a machine's affair, and with it how many rows of values are read at a time.
+/// Which cache lines are asked for into is a machine's affair, and with it in which order rows of keys are read: for
+/// caches that L3 holds, and for those it does not, which more batch rows of the same are taken for.
 TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
   Rng rng(8);
-  const int keys = 4100, kv_heads = 8, dim = 64, batches = 5;  // as above
-  for (const DType dtype : {DType::F32, DType::BF16, DType::F16}) {
-    Input q(dtype, {1, 1, 4 * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}), v(dtype, {1, keys, kv_heads, dim});
+  const int keys = 4101;
+  for_cases(40, [&](Rng& any) {
+    const DType dtype = any.pick({DType::F32, DType::BF16, DType::F16});
+    const int batches = any.pick({1, 1, 5}), kv_heads = batches == 5 ? 8 : any.pick({1, 2, 8});
+    const int group = any.pick({1, 2, 3, 4, 7}), dim = batches == 5 ? 64 : any.pick({16, 40, 64, 80});
+    Input q(dtype, {1, 1, group * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}),
+        v(dtype, {1, keys, kv_heads, dim});
     for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
     for (TensorView* x : {&q.view, &k.view, &v.view}) x->shape[0] = batches, x->strides[0] = 0;
     on_every_isa([&] {
       PreparedProblem prepared(q.view, k.view, v.view, AttentionSpec());
       const ForwardKernel& kernel = choose_kernel(prepared.problem);
       const auto outputs = [&](bool into_l2) {
-        const Tensor out(prepared.problem.out.dtype, q.view.shape), lse(DType::F32, {batches, 4 * kv_heads, 1});
+        const Tensor out(prepared.problem.out.dtype, q.view.shape), lse(DType::F32, {batches, group * kv_heads, 1});
         prepared.set_results(out, lse);
         Plan plan = kernel.table->plan(prepared.problem);
         std::vector<float> partials(static_cast<std::size_t>(plan.partial_floats));
@@ -155,9 +160,10 @@ TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
         kernel.table->merge(prepared.problem, plan, thread_scratch(plan.scratch_bytes));
         return std::string(static_cast<const char*>(out.raw()), static_cast<std::size_t>(out.bytes()));
       };
-      ASSERT_TRUE(outputs(false) == outputs(true)) << name_of(dtype);
+      ASSERT_TRUE(outputs(false) == outputs(true))
+          << name_of(dtype) << ", " << kv_heads << " heads of " << group << " rows, head_dim " << dim;
     });
-  }
+  });
 }
 
 /// `bytes` of zeros that end where memory does.

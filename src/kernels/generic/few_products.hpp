@@ -57,11 +57,18 @@ struct TileRows {
   }
 };
 
+/// Whether a line of a row begins with channel d + v, if kBlock bytes are read at a time, from channel d on.
+template <class T, int kBlock>
+[[gnu::always_inline]] inline bool begins_line(int d, int v) {
+  return (kBlock % 64 == 0 ? v : d + v) * static_cast<int>(sizeof(T)) % 64 == 0;
+}
+
 /// One, two or four of a tile's rows, of one head and then the next, four of them in line; and as many lines that are
 /// due, to ask for meanwhile.
 template <class T, int Together>
 class HeadRows {
  public:
+  static constexpr int kTogether = Together;
   /// Of rows [dims] from j on.
   HeadRows(const TileRows<T>& tile, int j, int dims) : head_(tile.head), into_l2_(tile.due.into_l2) {
     for (int k = 0; k < Together; ++k) row[k] = tile.row(j + k);
@@ -79,8 +86,8 @@ class HeadRows {
   /// from channel d on: of four rows in line the next in memory, else the one that lies so in the row that is due.
   template <int kBlock>
   [[gnu::always_inline]] void ask(int k, int d, int v = 0) const {
+    if (!begins_line<T, kBlock>(d, v)) return;
     const std::ptrdiff_t block = d * std::ptrdiff_t{sizeof(T)}, within = v * std::ptrdiff_t{sizeof(T)};
-    if ((kBlock % 64 == 0 ? within : block + within) % 64 != 0) return;
     if constexpr (Together == 4) {
       const std::ptrdiff_t next = 4 * block + k * (kBlock < 64 ? 64 : kBlock) + within;
       ask_for(due_ + next, there_ + next, into_l2_);
@@ -132,14 +139,14 @@ template <class F>
 }
 
 /// sum [Keys][Rows] of Rows queries [dims] and keys from the first-th of those at hand on, kDims channels apart.
-template <class O, int Rows, int Keys, int Columns, class T, int Together>
-[[gnu::always_inline]] inline void meet_keys(const typename O::Number* q, int dims, const HeadRows<T, Together>& keys,
-                                             int first, Vec (*sum)[Columns]) {
+template <class O, int Rows, int Keys, int Columns, class K>
+[[gnu::always_inline]] inline void meet_keys(const typename O::Number* q, int dims, const K& keys, int first,
+                                             Vec (*sum)[Columns]) {
 #pragma GCC unroll 4
   for (int k = 0; k < Keys; ++k)
 #pragma GCC unroll 4
     for (int i = 0; i < Columns; ++i) sum[k][i] = 0.0f;
-  constexpr int kBlock = O::kDims * static_cast<int>(sizeof(T));
+  constexpr int kBlock = O::kDims * static_cast<int>(sizeof(*keys.row[0]));
   const auto meet = [&](int d) __attribute__((always_inline)) {
     decltype(O::along(keys.row[0])) x[Keys];
 #pragma GCC unroll 4
@@ -218,20 +225,14 @@ inline void score_keys(const typename O::Number* q, std::ptrdiff_t next_q, int d
   score(q, next_q, dims, factor, keys, j, scores, next_scores);
 }
 
-/// sums [Rows, padded], kLanes · Vecs channels from d on, of weights [Rows, 64] and the values at hand; added to,
-/// unless they are a tile's first.
-template <class O, int Rows, int Vecs, class T, int Together>
-[[gnu::always_inline]] inline void add_values(const typename O::Number* weights, const HeadRows<T, Together>& values,
-                                              int d, bool first, float* sums, int padded) {
+/// sum [Rows][Vecs] += weights [Rows, 64] · the values at hand, of kLanes · Vecs channels from d on.
+template <class O, int Rows, int Vecs, class V>
+[[gnu::always_inline]] inline void meet_values(const typename O::Number* weights, const V& values, int d,
+                                               Vec (&sum)[Rows][Vecs]) {
   using S = Step<typename O::Number>;
-  constexpr int kBlock = Vecs * kLanes * static_cast<int>(sizeof(T));
-  Vec sum[Rows][Vecs];
+  constexpr int kBlock = Vecs * kLanes * static_cast<int>(sizeof(*values.row[0]));
 #pragma GCC unroll 4
-  for (int i = 0; i < Rows; ++i)
-#pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) sum[i][v] = first ? Vec(0.0f) : load(sums + i * padded + d + v * kLanes);
-#pragma GCC unroll 4
-  for (int k = 0; k < Together; k += S::kNumbers) {
+  for (int k = 0; k < V::kTogether; k += S::kNumbers) {
     typename S::Right x[Vecs];
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) x[v] = O::across(values.row + k, d + v * kLanes);
@@ -246,6 +247,19 @@ template <class O, int Rows, int Vecs, class T, int Together>
       for (int v = 0; v < Vecs; ++v) sum[i][v] = S::add(sum[i][v], weight, x[v]);
     }
   }
+}
+
+/// sums [Rows, padded], kLanes · Vecs channels from d on, of weights [Rows, 64] and the values at hand; added to,
+/// unless they are a tile's first.
+template <class O, int Rows, int Vecs, class T, int Together>
+[[gnu::always_inline]] inline void add_values(const typename O::Number* weights, const HeadRows<T, Together>& values,
+                                              int d, bool first, float* sums, int padded) {
+  Vec sum[Rows][Vecs];
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) sum[i][v] = first ? Vec(0.0f) : load(sums + i * padded + d + v * kLanes);
+  meet_values<O>(weights, values, d, sum);
 #pragma GCC unroll 4
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4

@@ -8,7 +8,7 @@
 // depends on the number of keys and heads alone, so a sequence has the same bits in any batch, on any number of
 // threads.
 #pragma once
-#include "kernels/generic/few_products.hpp"
+#include "kernels/generic/few_heads.hpp"
 #include "kernels/generic/softmax.hpp"
 
 namespace fovea::FOVEA_ISA {
@@ -56,6 +56,10 @@ inline bool fits_l3(const Problem& p, const Piece& w) {
   return std::int64_t{p.batches} * w.keys * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype) <= 24 << 20;
 }
 
+/// Whether a tile's heads meet their rows one after another (few_heads.hpp): `each` rows, near as fits_l3() says. More
+/// than four of them take longer than memory does.
+inline bool head_by_head(bool near, int each, Due due) { return due.into_l2 && each > 1 && (near || each > 4); }
+
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
 template <class O>
 inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int each, Range range,
@@ -64,6 +68,9 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
+    if (head_by_head(near, each, due))
+      return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
+                            s.scores + head * each * kTileKeys);
     by_fours(each, [&]<int Rows>(int i) {
       fours_or_fewer<Rows, 1>(near || (!pairs && (Rows == 1 || sizeof(*keys.data) < 4)), keys, [&]<int Together>() {
         for (int j = 0; j < keys.n; j += kLanes)
@@ -96,6 +103,9 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   const bool near = fits_l3(p, w);
   read_tile<O>(tile, w.rows / each, p.value_dim, padded, O::values(s), due, [&](int head, const auto& values) {
     const int row = head * each;
+    if (all && head_by_head(near, each, due))
+      return add_heads<O>(O::weights(s) + row * kTileKeys, s.scores + row * kTileKeys, values, each,
+                          s.out + row * padded, padded);
     if (all)
       return by_fours(each, [&]<int Rows>(int i) {
         const auto add = [&]<int Together>() {
@@ -105,7 +115,7 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
         };
         constexpr bool wide = sizeof(*values.data) == 4;
         if constexpr (wide && Rows > 2)  // where L2 has them, their order matters less than stores (Zen 4: 69 → 80%)
-          if (due.into_l2 && !near) return add.template operator()<2>();
+          if (due.into_l2) return add.template operator()<2>();
         fours_or_fewer<Rows, wide ? 1 : 2>(near || Rows == 1 || !wide, values, add);
       });
     for (int i = row; i < row + values.heads * each; ++i)

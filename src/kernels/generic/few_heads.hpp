@@ -1,0 +1,128 @@
+// The two products of few rows on a tile of keys or values, one head after another: for what lies in L3, and for groups
+// of many rows, where L1 is small (asking.hpp finds out).
+//
+// A head's queries stay in L1 and its sums in registers. Row by row (few_products.hpp) those of all heads come and go
+// with every few keys: 32 KB at 32 rows of 128 channels, all that L1 of Zen 4 has, so that even keys in L2 were met at
+// 27 GB/s, by heads at 44. Lines then come out of memory's order: each is asked for a tile ahead, once the one that
+// lies so in this tile has come. From memory, which prefers its order, four rows are slower by 3 to 10 points.
+#pragma once
+#include "kernels/generic/few_products.hpp"
+
+namespace fovea::FOVEA_ISA {
+
+/// Where a tile's rows lie, and how far from each four of them those of the tile that is read next, in bytes.
+template <class T>
+struct TileAndNext {
+  const T* row[kTileKeys];  // of the first head; next heads `head` numbers on
+  std::ptrdiff_t head, due[kTileKeys / 4], due_head;
+
+  explicit TileAndNext(const TileRows<T>& tile) : head(tile.head), due_head(0) {
+    const TileAt& next = tile.due.then;
+    for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(j);
+    for (int j = 0; j < kTileKeys; j += 4) {
+      const char* of_first = next.row(at_most(j, at_least(0, next.n - 1))) + tile.due.head * next.head_bytes();
+      due[j / 4] = next.n > 0 ? of_first - reinterpret_cast<const char*>(row[j]) : 0;  // else the line at hand
+    }
+    if (next.n > 0) due_head = next.head_bytes() - head * std::ptrdiff_t{sizeof(T)};
+  }
+};
+
+/// Together rows of a head from the j-th on, and how far from them those lie that are due.
+template <class T, int Together>
+struct RowsAndDue {
+  static constexpr int kTogether = Together;
+  const T* row[Together];
+  std::ptrdiff_t due;
+
+  RowsAndDue(const TileAndNext<T>& tile, int h, int j) : due(tile.due[j / 4] + h * tile.due_head) {
+#pragma GCC unroll 4
+    for (int k = 0; k < Together; ++k) row[k] = tile.row[j + k] + h * tile.head;
+  }
+  /// As HeadRows has it.
+  template <int kBlock>
+  [[gnu::always_inline]] void ask(int k, int d, int v = 0) const {
+    if (!begins_line<T, kBlock>(d, v)) return;
+    const char* line = reinterpret_cast<const char*>(row[k] + d + v);
+    ask_for(line + due, line, true);
+  }
+};
+
+/// scores [Rows, kLanes] of q [Rows, dims] and keys of the h-th head from j0 on.
+template <class O, int Rows, class T>
+inline void score_head(const typename O::Number* q, int dims, Vec factor, const TileAndNext<T>& keys, int h, int j0,
+                       float* scores) {
+  Vec fours[Rows][kLanes / 4];
+#pragma GCC unroll 4
+  for (int j = 0; j < kLanes; j += 4) {
+    const RowsAndDue<T, 4> four(keys, h, j0 + j);
+    Vec part[4][Rows];
+#pragma GCC unroll 2
+    for (int first = 0; first < 4; first += kTileVecs)
+      meet_keys<O, Rows, kTileVecs>(q, dims, four, first, part + first);
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i) fours[i][j / 4] = fold_four({part[0][i], part[1][i], part[2][i], part[3][i]});
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i) store(scores + i * kTileKeys, sums_of(fours[i]) * factor);
+}
+
+/// scores [heads, each, 64] of q [heads, each, dims] and a tile of keys: the bits of score_keys().
+template <class O, class T>
+inline void score_heads(const typename O::Number* q, int each, int dims, Vec factor, const TileRows<T>& keys,
+                        float* scores) {
+  const TileAndNext<T> tile(keys);
+  for (int h = 0; h < keys.heads; ++h)
+    for (int j = 0; j < keys.n; j += kLanes)
+      by_fours(each, [&]<int Rows>(int i) {
+        const int row = h * each + i;
+        score_head<O, Rows>(q + row * dims, dims, factor, tile, h, j, scores + row * kTileKeys + j);
+      });
+}
+
+/// out [Rows, padded], kLanes · Vecs channels from d on, += weights [Rows, 64] · the n values of the h-th head.
+template <class O, int Rows, int Vecs, class T>
+inline void add_head(const typename O::Number* weights, const float* last_weights, const TileAndNext<T>& values, int n,
+                     int h, int d, float* out, int padded) {
+  constexpr int kNumbers = Step<typename O::Number>::kNumbers;  // keys whose values meet weights in one product
+  Vec sum[Rows][Vecs];
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) sum[i][v] = 0.0f;
+  int j = 0;
+#pragma GCC unroll 1
+  for (; j + kNumbers <= n; j += kNumbers) meet_values<O>(weights + j, RowsAndDue<T, kNumbers>(values, h, j), d, sum);
+  for (; j < n; ++j)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) {
+      const Vec x = load(values.row[j] + h * values.head + d + v * kLanes);
+#pragma GCC unroll 4
+      for (int i = 0; i < Rows; ++i) sum[i][v] = fma(last_weights[i * kTileKeys + j], x, sum[i][v]);
+    }
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) {
+      float* to = out + i * padded + d + v * kLanes;
+      store(to, load(to) + sum[i][v]);
+    }
+}
+
+/// out [heads, each, padded] += weights [heads, each, 64] · values of a tile: the bits of add_tile().
+template <class O, class T>
+inline void add_heads(const typename O::Number* weights, const float* last_weights, const TileRows<T>& values, int each,
+                      float* out, int padded) {
+  const TileAndNext<T> tile(values);
+  for (int h = 0; h < values.heads; ++h)
+    for (int d = 0; d < padded;) {
+      const bool wide = d + kTileVecs * kLanes <= padded;
+      by_fours(each, [&]<int Rows>(int i) {
+        const int row = h * each + i, at = row * kTileKeys;
+        const auto add = wide ? add_head<O, Rows, kTileVecs, T> : add_head<O, Rows, 1, T>;
+        add(weights + at, last_weights + at, tile, values.n, h, d, out + row * padded, padded);
+      });
+      d += wide ? kTileVecs * kLanes : kLanes;
+    }
+}
+
+}  // namespace fovea::FOVEA_ISA
