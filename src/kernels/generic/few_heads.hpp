@@ -16,14 +16,14 @@ struct TileAndNext {
   const T* row[kTileKeys];  // of the first head; next heads `head` numbers on
   std::ptrdiff_t head, due[kTileKeys / 4], due_head;
 
-  explicit TileAndNext(const TileRows<T>& tile) : head(tile.head), due_head(0) {
-    const TileAt& next = tile.due.then;
+  explicit TileAndNext(const TileRows<T>& tile) : head(tile.head), due{}, due_head(0) {
     for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(j);
-    for (int j = 0; j < kTileKeys; j += 4) {
-      const char* of_first = next.row(at_most(j, at_least(0, next.n - 1))) + tile.due.head * next.head_bytes();
-      due[j / 4] = next.n > 0 ? of_first - reinterpret_cast<const char*>(row[j]) : 0;  // else the line at hand
-    }
-    if (next.n > 0) due_head = next.head_bytes() - head * std::ptrdiff_t{sizeof(T)};
+    const TileAt& next = tile.due.then;
+    if (next.n == 0) return;  // the line at hand is asked for
+    due_head = next.head_bytes() - head * std::ptrdiff_t{sizeof(T)};
+    for (int j = 0; j < kTileKeys; j += 4)
+      due[j / 4] = next.row(at_most(j, next.n - 1)) + tile.due.head * next.head_bytes() -
+                   reinterpret_cast<const char*>(row[j]);
   }
 };
 
