@@ -22,8 +22,8 @@ struct TileAndNext {
     if (next.n == 0) return;  // the line at hand is asked for
     due_head = next.head_bytes() - head * std::ptrdiff_t{sizeof(T)};
     for (int j = 0; j < kTileKeys; j += 4)
-      due[j / 4] = next.row(at_most(j, next.n - 1)) + tile.due.head * next.head_bytes() -
-                   reinterpret_cast<const char*>(row[j]);
+      due[j / 4] =
+          next.row(at_most(j, next.n - 1)) + tile.due.head * next.head_bytes() - reinterpret_cast<const char*>(row[j]);
   }
 };
 
