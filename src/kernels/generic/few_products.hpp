@@ -268,8 +268,8 @@ template <class O, int Rows, int Vecs, class T, int Together>
 
 /// sums [heads, Rows, padded] of values from the j-th on as long as there are Together of them; the first that is left.
 template <class O, int Rows, int Together, class T>
-[[gnu::always_inline]] inline int sum_values(const typename O::Number* weights, const TileRows<T>& values, int each,
-                                             int j, float* sums, int padded) {
+[[gnu::noinline]] inline int sum_values(const typename O::Number* weights, const TileRows<T>& values, int each, int j,
+                                        float* sums, int padded) {
   for (; j + Together <= values.n; j += Together) {
     HeadRows<T, Together> row(values, j, padded);
     for (int h = 0; h < values.heads; ++h, row.next_head()) {

@@ -59,6 +59,7 @@ inline bool fits_l3(const Problem& p, const Piece& w) {
 /// Whether a tile's heads meet their rows one after another (few_heads.hpp): `each` rows, near as fits_l3() says. More
 /// than four of them take longer than memory does.
 inline bool head_by_head(bool near, int each, Due due) { return due.into_l2 && each > 1 && (near || each > 4); }
+inline constexpr bool kHeadByHead = kLanes >= 16;
 
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
 template <class O>
@@ -68,9 +69,10 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
-    if (head_by_head(near, each, due))
-      return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
-                            s.scores + head * each * kTileKeys);
+    if constexpr (kHeadByHead)
+      if (head_by_head(near, each, due))
+        return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
+                              s.scores + head * each * kTileKeys);
     by_fours(each, [&]<int Rows>(int i) {
       fours_or_fewer<Rows, 1>(near || (!pairs && (Rows == 1 || sizeof(*keys.data) < 4)), keys, [&]<int Together>() {
         for (int j = 0; j < keys.n; j += kLanes)
@@ -103,9 +105,10 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   const bool near = fits_l3(p, w);
   read_tile<O>(tile, w.rows / each, p.value_dim, padded, O::values(s), due, [&](int head, const auto& values) {
     const int row = head * each;
-    if (all && head_by_head(near, each, due))
-      return add_heads<O>(O::weights(s) + row * kTileKeys, s.scores + row * kTileKeys, values, each,
-                          s.out + row * padded, padded);
+    if constexpr (kHeadByHead)
+      if (all && head_by_head(near, each, due))
+        return add_heads<O>(O::weights(s) + row * kTileKeys, s.scores + row * kTileKeys, values, each,
+                            s.out + row * padded, padded);
     if (all)
       return by_fours(each, [&]<int Rows>(int i) {
         const auto add = [&]<int Together>() {
