@@ -117,29 +117,37 @@ struct BenchOptions {
   AttentionFlags flags;
   ShapeFlags shape;
   std::string subject, isa, model;
-  bool backward = false, decode = false;
+  bool backward = false, decode = false, heads_first = false;
   std::optional<int> page_size;
   std::optional<int> tokens;
 };
 
-/// Keys or values: one sequence after another, or in pages that follow each other in no order, as in a pool that many
-/// sequences took pages from and gave them back to.
-struct BenchCache {
-  Tensor rows;             // [batch, keys, kv_heads, dim], or [batch · blocks, page_size, kv_heads, dim]
+/// Random numbers [batch, time, heads, dim] that lie so in memory, or as [batch, heads, time, dim]. Keys and values:
+/// one sequence after another, or in pages that follow each other in no order, as in a pool that many sequences took
+/// pages from and gave them back to.
+struct BenchTensor {
+  Tensor memory;
+  TensorView rows;         // [batch, time, heads, dim], or [batch · blocks, page_size, heads, dim]
   std::vector<int> table;  // [batch, blocks]; empty: no pages
-  PagedView view() const { return table.empty() ? PagedView(rows.view()) : paged(rows, table); }
+  PagedView view() const { return table.empty() ? PagedView(rows) : paged(rows, table); }
 };
-BenchCache random_cache(const BenchOptions& o, DType dtype, Shape shape, unsigned seed) {
-  BenchCache c;
-  if (o.page_size) {
-    const std::int64_t pages = shape[0] * ((shape[1] + *o.page_size - 1) / *o.page_size);
-    shape[0] = pages, shape[1] = *o.page_size;
-    c.table.resize(static_cast<std::size_t>(pages));
-    std::iota(c.table.begin(), c.table.end(), 0);
-    std::shuffle(c.table.begin(), c.table.end(), std::mt19937(seed));
-  }
-  c.rows = random_tensor(dtype, shape, seed);
-  return c;
+BenchTensor random_rows(const BenchOptions& o, DType dtype, Shape shape, unsigned seed) {
+  BenchTensor x;
+  if (o.heads_first) std::swap(shape[1], shape[2]);
+  x.memory = random_tensor(dtype, shape, seed);
+  x.rows = x.memory.view();
+  if (o.heads_first) std::swap(x.rows.shape[1], x.rows.shape[2]), std::swap(x.rows.strides[1], x.rows.strides[2]);
+  return x;
+}
+BenchTensor random_cache(const BenchOptions& o, DType dtype, Shape shape, unsigned seed) {
+  if (!o.page_size) return random_rows(o, dtype, shape, seed);
+  const std::int64_t pages = shape[0] * ((shape[1] + *o.page_size - 1) / *o.page_size);
+  shape[0] = pages, shape[1] = *o.page_size;
+  BenchTensor x = random_rows(o, dtype, shape, seed);
+  x.table.resize(static_cast<std::size_t>(pages));
+  std::iota(x.table.begin(), x.table.end(), 0);
+  std::shuffle(x.table.begin(), x.table.end(), std::mt19937(seed));
+  return x;
 }
 
 struct Report {
@@ -168,20 +176,21 @@ Report measure(const BenchOptions& o) {
   refuse_beyond_memory("q, k, v and the output",
                        elements * static_cast<double>(size_of(p.dtype)) * (o.backward ? 2 : 1));
   note("filling q, k and v …");
-  const Tensor q = random_tensor(p.dtype, p.q(), 1);
-  const BenchCache k = random_cache(o, p.dtype, p.k(), 2), v = random_cache(o, p.dtype, p.v(), 3);
+  const BenchTensor q = random_rows(o, p.dtype, p.q(), 1), k = random_cache(o, p.dtype, p.k(), 2),
+                    v = random_cache(o, p.dtype, p.v(), 3);
   AttentionSpec spec = o.flags.spec(p.heads);
   const std::vector<int> lengths(static_cast<std::size_t>(p.batch), p.keys);  // the last page may have room for more
   if (o.page_size) spec.lengths.keys = lengths;
-  r.kernel = explain(q.view(), k.view(), v.view(), spec).chosen;
+  r.kernel = explain(q.rows, k.view(), v.view(), spec).chosen;
   const std::int64_t cache = (p.k().elements() + p.v().elements()) * size_of(p.dtype);
   std::vector<Ceiling> ceilings{ceiling_of(r.kernel, o.backward)};
-  if (o.decode) ceilings.push_back(read_ceiling({&k.rows, &v.rows}));
+  if (o.decode) ceilings.push_back(read_ceiling({&k.memory, &v.memory}));
   note(fmt::format("timing {}, and this machine's ceilings beside it …", r.kernel));
-  const Tensor dout = o.backward ? random_tensor(p.dtype, {p.batch, p.queries, p.heads, p.value_dim}, 4) : Tensor();
+  const Shape out{p.batch, p.queries, p.heads, p.value_dim};
+  const BenchTensor dout = o.backward ? random_rows(o, p.dtype, out, 4) : BenchTensor();
   const auto work = [&] {
-    const Attention a = attend(q.view(), k.view(), v.view(), spec);
-    if (o.backward) backward(a, dout.view());
+    const Attention a = attend(q.rows, k.view(), v.view(), spec);
+    if (o.backward) backward(a, dout.rows);
   };
   r.seconds = time_runs(work, ceilings);
 
@@ -220,6 +229,7 @@ Json to_json(const BenchOptions& o, const Report& r) {
             {"ceiling", {{"gflops", r.products.reached}, {"what", r.products.what}}},
             {"fraction", r.fraction}};
   if (o.page_size) json["shape"]["page_size"] = *o.page_size;
+  if (o.heads_first) json["shape"]["heads_first"] = true;
   if (o.decode) {
     json["read_gbps"] = r.read_gbps, json["ceiling_gbps"] = r.reads.reached;
     json["limit"] = r.by_reading ? "reads" : "products";
@@ -231,6 +241,7 @@ Json to_json(const BenchOptions& o, const Report& r) {
 void print(const BenchOptions& o, const Report& r) {
   const ShapeFlags::Problem& p = r.problem;
   say(fmt::format("attention  q {} · k {} · v {} · {}", p.q().str(), p.k().str(), p.v().str(), name_of(p.dtype)), 11);
+  if (o.heads_first) say("heads      one after another in memory, [batch, heads, time, dim]", 11);
   if (o.page_size) say(fmt::format("pages      of {} keys, in no order of memory", *o.page_size), 11);
   say(fmt::format("kernel     {}, {} threads", r.kernel, threads()), 11);
   say(fmt::format("time       {} at best, {} median of {} runs", seconds_text(r.seconds.min),
@@ -264,7 +275,7 @@ namespace {
 void run(const BenchOptions& o) {
   if (!o.isa.empty()) setenv("FOVEA_ISA", o.isa.c_str(), 1);
   active_isa();  // an unknown or absent instruction set is said before any work
-  const bool attention = o.flags.given() || o.decode || o.backward || o.page_size;
+  const bool attention = o.flags.given() || o.decode || o.backward || o.page_size || o.heads_first;
   if (o.subject == "model") {
     if (attention || o.shape.given())
       throw UsageError("bench model takes --model and --tokens alone, not a problem's flags");
@@ -309,6 +320,11 @@ Job declare_bench(Flags& flags) {
                   "keys and values in pages of N rows, in no order of memory, found by a table as serving keeps them")
       ->type_name("N")
       ->group("Problem");
+  flags
+      .add_flag("--heads-first", o->heads_first,
+                "q, k and v lie in memory as [batch, heads, time, dim], as PyTorch keeps them (default: [batch, time, "
+                "heads, dim])")
+      ->group("Problem");
   flags.add_flag("--backward", o->backward, "forward and backward together")->group("Problem");
   o->flags.declare(flags);
   flags.add_option("--model", o->model, "for bench model: a folder in Hugging Face layout")
@@ -334,6 +350,7 @@ const Command kBench{"bench", "speed, beside the ceilings probed in the same run
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --page-size 16\n"
+                     "  fovea bench attention --shape 1x32x4096x128 --kv-heads 8 --decode --heads-first\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"
