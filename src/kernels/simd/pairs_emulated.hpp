@@ -10,15 +10,18 @@ namespace fovea::FOVEA_ISA {
 struct Pairs {
   Vec first, second;
 };
-inline Pairs load_pairs(const bf16* p) {
-  typedef std::uint32_t Both __attribute__((vector_size(4 * kLanes)));  // a pair a lane, its first number below
-  Both both;
-  __builtin_memcpy(&both, p, sizeof both);
-  const Both first = both << 16, second = both & 0xffff0000u;
+typedef std::uint32_t PairInLane __attribute__((vector_size(4 * kLanes)));  // its first number below
+inline Pairs widened(PairInLane both) {
+  const PairInLane first = both << 16, second = both & 0xffff0000u;
   Pairs x;
   __builtin_memcpy(&x.first.v, &first, sizeof first);
   __builtin_memcpy(&x.second.v, &second, sizeof second);
   return x;
+}
+inline Pairs load_pairs(const bf16* p) {
+  PairInLane both;
+  __builtin_memcpy(&both, p, sizeof both);
+  return widened(both);
 }
 inline void store(bf16* p, Pairs x) {
   bf16 first[kLanes], second[kLanes];
@@ -26,9 +29,9 @@ inline void store(bf16* p, Pairs x) {
   for (int i = 0; i < kLanes; ++i) p[2 * i] = first[i], p[2 * i + 1] = second[i];
 }
 inline Pairs broadcast_pair(const bf16* p) {
-  bf16 pair[2];
-  __builtin_memcpy(pair, p, sizeof pair);
-  return {Vec(float(pair[0])), Vec(float(pair[1]))};
+  std::uint32_t pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  return widened(pair - PairInLane{});
 }
 inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
 inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
