@@ -133,18 +133,22 @@ TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
   }
 }
 
-/// Which cache lines are asked for into is a machine's affair, and with it in which order rows of keys are read: for
-/// caches that L3 holds, and for those it does not, which more batch rows of the same are taken for.
+/// Which cache lines are asked for into is a machine's affair, and with it in which order rows of keys are read: heads
+/// side by side or apart, for caches that L3 holds, and for those it does not, which more batch rows of the same are
+/// taken for.
 TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
   Rng rng(8);
   const int keys = 4101;
-  for_cases(40, [&](Rng& any) {
+  for_cases(60, [&](Rng& any) {
     const DType dtype = any.pick({DType::F32, DType::BF16, DType::F16});
     const int batches = any.pick({1, 1, 5}), kv_heads = batches == 5 ? 8 : any.pick({1, 2, 8});
     const int group = any.pick({1, 2, 3, 4, 7}), dim = batches == 5 ? 64 : any.pick({16, 40, 64, 80});
     Input q(dtype, {1, 1, group * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}),
         v(dtype, {1, keys, kv_heads, dim});
     for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
+    const bool apart = any.pick({false, true});  // each head's keys and values one stream
+    const Shape by_heads{std::int64_t{keys} * kv_heads * dim, dim, std::int64_t{keys} * dim, 1};
+    if (apart) k = k.copy_as(k.view.shape, by_heads, 0), v = v.copy_as(v.view.shape, by_heads, 0);
     for (TensorView* x : {&q.view, &k.view, &v.view}) x->shape[0] = batches, x->strides[0] = 0;
     on_every_isa([&] {
       PreparedProblem prepared(q.view, k.view, v.view, AttentionSpec());
@@ -161,7 +165,8 @@ TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
         return std::string(static_cast<const char*>(out.raw()), static_cast<std::size_t>(out.bytes()));
       };
       ASSERT_TRUE(outputs(false) == outputs(true))
-          << name_of(dtype) << ", " << kv_heads << " heads of " << group << " rows, head_dim " << dim;
+          << name_of(dtype) << ", " << kv_heads << " heads " << (apart ? "apart" : "side by side") << ", " << group
+          << " rows, head_dim " << dim;
     });
   });
 }

@@ -56,10 +56,16 @@ inline bool fits_l3(const Problem& p, const Piece& w) {
   return std::int64_t{p.batches} * w.keys * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype) <= 24 << 20;
 }
 
+/// Whether each head's keys and values are one stream of memory, [kv_heads, time, dim]; else heads stand side by side.
+inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
+
 /// Whether a tile's heads meet their rows one after another (few_heads.hpp): `each` rows, near as fits_l3() says. More
-/// than four of them take longer than memory does.
-inline bool head_by_head(bool near, int each, Due due) { return due.into_l2 && each > 1 && (near || each > 4); }
-inline constexpr bool kHeadByHead = kLanes >= 16;
+/// than four of them take longer than memory does. Of heads apart four rows also on 16-bit numbers from memory (Zen 4,
+/// bf16 60 → 70% of reads, f16 56 → 68; f32 78 → 66).
+inline bool head_by_head(const Problem& p, bool near, int each, bool into_l2) {
+  if (kLanes < 16 || !into_l2 || each == 1) return false;
+  return near || each > 4 || (heads_apart(p) && size_of(p.k.dtype) < 4);
+}
 
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
 template <class O>
@@ -69,12 +75,13 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
-    if constexpr (kHeadByHead)
-      if (head_by_head(near, each, due))
+    if constexpr (kLanes >= 16)
+      if (head_by_head(p, near, each, due.into_l2))
         return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
                               s.scores + head * each * kTileKeys);
     by_fours(each, [&]<int Rows>(int i) {
-      fours_or_fewer<Rows, 1>(near || (!pairs && (Rows == 1 || sizeof(*keys.data) < 4)), keys, [&]<int Together>() {
+      const bool fours = near || (Rows == 1 && (due.into_l2 || !pairs)) || (!pairs && sizeof(*keys.data) < 4);
+      fours_or_fewer<Rows, 1>(fours, keys, [&]<int Together>() {
         for (int j = 0; j < keys.n; j += kLanes)
           score_keys<O, Rows, Together>(O::queries(s) + (row + head * each + i) * dims, each * dims, dims, factor, keys,
                                         j, s.scores + (head * each + i) * kTileKeys, each * kTileKeys);
@@ -105,8 +112,8 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   const bool near = fits_l3(p, w);
   read_tile<O>(tile, w.rows / each, p.value_dim, padded, O::values(s), due, [&](int head, const auto& values) {
     const int row = head * each;
-    if constexpr (kHeadByHead)
-      if (all && head_by_head(near, each, due))
+    if constexpr (kLanes >= 16)
+      if (all && head_by_head(p, near, each, due.into_l2))
         return add_heads<O>(O::weights(s) + row * kTileKeys, s.scores + row * kTileKeys, values, each,
                             s.out + row * padded, padded);
     if (all)
@@ -133,11 +140,12 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
 }
 
 /// How many heads of a piece, `each` rows of them, meet one tile of keys after another. Where heads stand side by side
-/// all, as memory has them; else few, for each is a stream of its own, but enough of them to share what a tile costs
-/// besides its keys (Zen 5, heads apart: two of 4 rows a tenth to a third faster than eight, eight of 1 row than 32).
-inline int heads_walking(const Problem& p, int heads, int each) {
-  const bool side_by_side = p.k.head <= p.k.time && p.v.head <= p.v.time;
-  return p.k.table || side_by_side ? heads : at_most(heads, each == 1 ? 8 : 2);
+/// all, as memory has them; apart few, for each is a stream of its own, but enough of them to share what a tile costs
+/// besides its keys (Zen 5: two of 4 rows a tenth to a third faster than eight, eight of 1 row than 32; Zen 4, where
+/// lines are asked for into L2: one of 1 row f32 77% of reads, eight 67).
+inline int heads_walking(const Problem& p, int heads, int each, bool into_l2) {
+  if (!heads_apart(p)) return heads;
+  return at_most(heads, each > 1 ? 2 : into_l2 ? 1 : 8);
 }
 
 /// How many keys ahead of their use rows of k and v are asked for: 8 KB of all heads, or 16 where four rows at a time
@@ -201,22 +209,37 @@ inline Scratch rows_from(const Problem& p, Scratch s, int row, int padded) {
   return s;
 }
 
-/// Folds a run of keys into the rows of a piece, all its heads together.
+/// Keys that some heads of a piece walk together, a tile after another.
+struct Walk {
+  Piece w;
+  Range keys;
+  /// The tile from `begin` on; the last may reach beyond what is visible.
+  Range tile(int begin) const { return {begin, at_most(begin + kTileKeys, w.keys)}; }
+};
+
+/// Folds a walk into the rows of its heads; `then` is the next, whose first tile is asked for beside this one's last.
 template <class O>
-inline void fold_run(const Problem& p, const Piece& w, const Scratch& s, int padded, Range run, bool into_l2) {
+inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const Scratch& s, int padded, bool into_l2) {
+  const Piece& w = walk.w;
   const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
-  for (int key = run.begin; key < run.end; key += kTileKeys) {
-    const Range range{key, at_most(key + kTileKeys, w.keys)};
+  const bool streams = heads_apart(p) && head_by_head(p, fits_l3(p, w), each, into_l2);
+  for (int key = walk.keys.begin; key < walk.keys.end; key += kTileKeys) {
+    const Range range = walk.tile(key);
     std::uint64_t bits[kStrip];
     if (look_up_mask(p, w, 0, w.rows, range, bits) == Cover::Empty) continue;
-    const TileAt keys(p, w, p.k, range), values(p, w, p.v, range),
-        next(p, w, p.k, {range.end, at_most(range.end + kTileKeys, run.end)});
-    score_few<O>(p, w, s, 0, w.rows, each, range, keys, {keys, values, rows_ahead, into_l2}, bits);
+    const bool last = range.end >= walk.keys.end;
+    const Walk& owner = last ? then : walk;
+    const Range following = owner.tile(last ? then.keys.begin : range.end);
+    const TileAt keys(p, w, p.k, range), values(p, w, p.v, range), next_keys(p, owner.w, p.k, following);
+    // Beside keys this tile's values are asked for; but where a head's keys are a stream, the stream's next.
+    const TileAt next_values(p, owner.w, p.v, streams ? following : Range{});
+    score_few<O>(p, w, s, 0, w.rows, each, range, keys, {keys, streams ? next_keys : values, rows_ahead, into_l2},
+                 bits);
     if (p.probes)
       softmax_strip_probed(p, s, 0, w.rows, padded, range);
     else
       softmax_strip(s, 0, w.rows, padded);
-    add_few<O>(p, w, s, padded, values, {values, next, rows_ahead, into_l2}, bits);
+    add_few<O>(p, w, s, padded, values, {values, streams ? next_values : next_keys, rows_ahead, into_l2}, bits);
   }
 }
 
@@ -235,10 +258,14 @@ inline void forward_few(const Problem& p, const Plan& plan, const Piece& w, cons
   const Range span = visible_span(p, w);
   const int each = p.group() * w.queries, most = split_keys(p);
   const Range run = partials ? Range{at_least(span.begin, split * most), at_most(span.end, (split + 1) * most)} : span;
-  const int together = heads_walking(p, w.rows / each, each) * each;
+  const int together = heads_walking(p, w.rows / each, each, plan.into_l2) * each;
+  const auto walk = [&](int row, Range keys) -> Walk {
+    return {{w.batch, w.kv_head + row / each, 0, at_most(together, w.rows - row), w.queries, w.keys}, keys};
+  };
+  const Walk next_run = walk(0, {run.end, at_most(run.end + most, span.end)});
   for (int row = 0; row < w.rows; row += together) {
-    const Piece some{w.batch, w.kv_head + row / each, 0, at_most(together, w.rows - row), w.queries, w.keys};
-    fold_run<O>(p, some, rows_from<O>(p, s, row, padded), padded, run, plan.into_l2);
+    const Walk then = row + together < w.rows ? walk(row + together, run) : next_run;
+    fold_run<O>(p, walk(row, run), then, rows_from<O>(p, s, row, padded), padded, plan.into_l2);
   }
   if (partials)
     save_split(p, s, w.rows, padded,
