@@ -90,9 +90,16 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) sum[i][v] = 0.0f;
+  constexpr bool kOwnOrder = O::kOrdersColumns && Vecs % 2 == 0;
   int j = 0;
 #pragma GCC unroll 1
-  for (; j + kNumbers <= n; j += kNumbers) meet_values<O>(weights + j, RowsAndDue<T, kNumbers>(values, h, j), d, sum);
+  for (; j + kNumbers <= n; j += kNumbers)
+    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<T, kNumbers>(values, h, j), d, sum);
+  if constexpr (kOwnOrder)
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vecs; v += 2) O::order(sum[i] + v);
   for (; j < n; ++j)
 #pragma GCC unroll 4
     for (int v = 0; v < Vecs; ++v) {

@@ -225,8 +225,9 @@ inline void score_keys(const typename O::Number* q, std::ptrdiff_t next_q, int d
   score(q, next_q, dims, factor, keys, j, scores, next_scores);
 }
 
-/// sum [Rows][Vecs] += weights [Rows, 64] · the values at hand, of kLanes · Vecs channels from d on.
-template <class O, int Rows, int Vecs, class V>
+/// sum [Rows][Vecs] += weights [Rows, 64] · the values at hand, of kLanes · Vecs channels from d on; if so asked, in an
+/// order that O::order() makes memory's.
+template <class O, int Rows, int Vecs, bool OwnOrder = false, class V>
 [[gnu::always_inline]] inline void meet_values(const typename O::Number* weights, const V& values, int d,
                                                Vec (&sum)[Rows][Vecs]) {
   using S = Step<typename O::Number>;
@@ -234,8 +235,13 @@ template <class O, int Rows, int Vecs, class V>
 #pragma GCC unroll 4
   for (int k = 0; k < V::kTogether; k += S::kNumbers) {
     typename S::Right x[Vecs];
+    if constexpr (OwnOrder) {
+#pragma GCC unroll 2
+      for (int v = 0; v < Vecs; v += 2) O::across_two(values.row + k, d + v * kLanes, x + v);
+    } else {
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) x[v] = O::across(values.row + k, d + v * kLanes);
+      for (int v = 0; v < Vecs; ++v) x[v] = O::across(values.row + k, d + v * kLanes);
+    }
 #pragma GCC unroll 2
     for (int n = 0; n < S::kNumbers; ++n)
 #pragma GCC unroll 4

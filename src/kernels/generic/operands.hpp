@@ -30,6 +30,7 @@ struct F32Operands {
     return load(row);
   }
   static Vec add_along(Vec sum, Vec key, Vec query) { return fma(key, query, sum); }
+  static constexpr bool kOrdersColumns = false;
   /// kLanes channels of the values of as many keys as a product takes, whose rows these are.
   template <class T>
   static Vec across(const T* const* row, int d) {

@@ -86,6 +86,10 @@ struct Bf16Operands {
   static Pairs along(const bf16* row) { return load_pairs(row); }
   static Vec add_along(Vec sum, Pairs key, Pairs query) { return dot(sum, key, query); }
   static Pairs across(const bf16* const* row, int d) { return with_seconds(firsts(row[0] + d), row[1] + d); }
+  /// 2 · kLanes channels in an order that costs less, and two vectors of their sums in memory's.
+  static constexpr bool kOrdersColumns = true;
+  static void across_two(const bf16* const* row, int d, Pairs* x) { pair_columns(row[0] + d, row[1] + d, x); }
+  static void order(Vec* sum) { order_columns(sum); }
   static float factor(const Problem& p) { return product_unit(p); }
 
   static void pack_keys(const Problem& p, const std::int64_t* at, int n, const Scratch& s, bf16* to, int first) {

@@ -30,6 +30,19 @@ inline Pairs with_seconds(Pairs x, const bf16* p) {
   const __m512i seconds = _mm512_slli_epi32(reinterpret_cast<__m512i>(firsts(p).v), 16);
   return {reinterpret_cast<__m512bh>(_mm512_or_si512(reinterpret_cast<__m512i>(x.v), seconds))};
 }
+/// x [2]: 2 · kLanes numbers of one row beside those of another, in an order of the instruction's own (two instructions
+/// instead of eight); sums of them are brought into memory's by order_columns().
+inline void pair_columns(const bf16* even, const bf16* odd, Pairs* x) {
+  const __m512i a = _mm512_loadu_si512(even), b = _mm512_loadu_si512(odd);
+  x[0].v = reinterpret_cast<__m512bh>(_mm512_unpacklo_epi16(a, b));  // of every 8 columns the first 4
+  x[1].v = reinterpret_cast<__m512bh>(_mm512_unpackhi_epi16(a, b));
+}
+inline void order_columns(Vec* sum) {
+  constexpr int kMiddle = 0xd8;  // 0 2 1 3
+  const __m512 low = sum[0].v, high = sum[1].v;
+  const __m512 first = _mm512_shuffle_f32x4(low, high, 0x44), second = _mm512_shuffle_f32x4(low, high, 0xee);
+  sum[0].v = _mm512_shuffle_f32x4(first, first, kMiddle), sum[1].v = _mm512_shuffle_f32x4(second, second, kMiddle);
+}
 inline void store_rounded(bf16* to, Vec x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
