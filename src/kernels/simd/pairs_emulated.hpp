@@ -35,10 +35,13 @@ inline Pairs broadcast_pair(const bf16* p) {
 }
 inline Pairs firsts(const bf16* p) { return {load(p), 0.0f}; }
 inline Pairs with_seconds(Pairs x, const bf16* p) { return {x.first, load(p)}; }
-inline void pair_columns(const bf16* even, const bf16* odd, Pairs* x) {
-  for (int i = 0; i < 2; ++i) x[i] = {load(even + i * kLanes), load(odd + i * kLanes)};
+inline void pair_columns(const bf16* even, const bf16* odd, Pairs* x) {  // in an order of its own too: the second first
+  for (int i = 0; i < 2; ++i) x[1 - i] = {load(even + i * kLanes), load(odd + i * kLanes)};
 }
-inline void order_columns(Vec*) {}
+inline void order_columns(Vec* sum) {
+  const Vec second = sum[0];
+  sum[0] = sum[1], sum[1] = second;
+}
 inline void store_rounded(bf16* to, Vec x) { store(to, x); }
 inline void store_rounded(bf16* to, Vec first, Vec second) { store(to, first), store(to + kLanes, second); }
 inline void store_rounded_pairs(bf16* to, Vec first, Vec second) { store(to, Pairs{first, second}); }
