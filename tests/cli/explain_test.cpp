@@ -165,6 +165,18 @@ TEST(Bench, DecodeOverPagesCountsWhatIsReadAlone) {
   expect_error(fovea({"bench", "attention", "--page-size", "16", "--backward"}), 2, {"pages", "gradients"});
 }
 
+TEST(Bench, TakesHeadsOneAfterAnother) {
+  for (const char* also : {"--backward", "--decode", "--causal"}) {
+    const Json b = json_of(fovea({"bench", "attention", "--shape", "1x4x90x32", "--heads-first", also, "--json"}));
+    EXPECT_EQ(b["shape"]["heads_first"], true) << also;
+    EXPECT_GT(b["gflops"], 0) << also;
+  }
+  const Json pages = json_of(fovea({"bench", "attention", "--shape", "1x4x1x32", "--kv", "250", "--decode",
+                                    "--heads-first", "--page-size", "16", "--json"}));
+  EXPECT_EQ(pages["shape"]["page_size"], 16);
+  expect_error(fovea({"bench", "gemm", "--heads-first"}), 2, {"bench gemm", "--shape and --dtype"});
+}
+
 TEST(Bench, GemmIsMeasuredBesideBothCeilings) {
   const Json b = json_of(fovea({"bench", "gemm", "--shape", "40x96x130", "--json"}));
   EXPECT_EQ(b["shape"], (Json{{"rows", 40}, {"in", 96}, {"out", 130}}));
