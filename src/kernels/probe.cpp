@@ -64,7 +64,7 @@ bool lines_come_faster_into_l2() {
   };
   double into_l1 = 1;
   for (int i = 0; i < 3; ++i) into_l1 = std::min(into_l1, seconds(false));
-  // Zen 4 that asked for many lines into L1 (decoding 200 MB is enough) lets those into L2 fall for up to 100 rounds.
+  // Zen 4 that asked for many lines into L1 (decoding 268 MB is enough) lets those into L2 fall for up to 100 rounds.
   for (int i = 0; i < 100; ++i)
     if (seconds(true) * kFaster < into_l1) return true;
 #endif

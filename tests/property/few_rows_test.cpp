@@ -87,6 +87,12 @@ TEST(FewRows, HaveTheSameBitsInAnyBatchOnAnyNumberOfThreads) {
   set_threads(before);
 }
 
+/// The same keys or values, each head's one stream of memory.
+Input heads_apart(const Input& x) {
+  const Shape& s = x.view.shape;
+  return x.copy_as(s, {s[1] * s[2] * s[3], s[3], s[1] * s[3], 1}, 0);
+}
+
 /// Heads side by side walk through the keys together, heads that lie apart a few at a time.
 TEST(FewRows, HaveTheSameBitsWhereverHeadsLie) {
   for_cases(12, [](Rng& rng) {
@@ -98,8 +104,7 @@ TEST(FewRows, HaveTheSameBitsWhereverHeadsLie) {
     c.k = Input(dtype, {1, keys, kv_heads, dim}), c.v = Input(dtype, {1, keys, kv_heads, dim});
     for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
     Case apart = c;
-    const Shape by_heads{std::int64_t{keys} * kv_heads * dim, dim, std::int64_t{keys} * dim, 1};
-    apart.k = c.k.copy_as(c.k.view.shape, by_heads, 0), apart.v = c.v.copy_as(c.v.view.shape, by_heads, 0);
+    apart.k = heads_apart(c.k), apart.v = heads_apart(c.v);
     everywhere(apart);
     on_every_isa([&] {
       const AttentionSpec spec(statistics(8));
@@ -146,9 +151,8 @@ TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
     Input q(dtype, {1, 1, group * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}),
         v(dtype, {1, keys, kv_heads, dim});
     for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
-    const bool apart = any.pick({false, true});  // each head's keys and values one stream
-    const Shape by_heads{std::int64_t{keys} * kv_heads * dim, dim, std::int64_t{keys} * dim, 1};
-    if (apart) k = k.copy_as(k.view.shape, by_heads, 0), v = v.copy_as(v.view.shape, by_heads, 0);
+    const bool apart = any.pick({false, true});
+    if (apart) k = heads_apart(k), v = heads_apart(v);
     for (TensorView* x : {&q.view, &k.view, &v.view}) x->shape[0] = batches, x->strides[0] = 0;
     on_every_isa([&] {
       PreparedProblem prepared(q.view, k.view, v.view, AttentionSpec());

@@ -37,9 +37,10 @@ struct TileAt {
 /// What is asked for while a tile is read: its own rows `rows` further on, then those of the tile that is read next.
 struct Due {
   const TileAt &now, &then;
-  int rows;              // 0: nothing
-  bool into_l2 = false;  // not to L1
-  int head = 0;          // the first that is read
+  int rows;               // 0: nothing
+  bool into_l2 = false;   // not to L1
+  bool by_heads = false;  // one head after another (few_heads.hpp), not row by row
+  int head = 0;           // the first that is read
 };
 
 /// Rows of a tile of keys or values of some heads, wherever they lie.

@@ -59,11 +59,12 @@ inline bool fits_l3(const Problem& p, const Piece& w) {
 /// Whether each head's keys and values are one stream of memory, [kv_heads, time, dim]; else heads stand side by side.
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
+inline constexpr bool kHeadByHead = kLanes >= 16;
 /// Whether a tile's heads meet their rows one after another (few_heads.hpp): `each` rows, near as fits_l3() says. More
 /// than four of them take longer than memory does. Of heads apart four rows also on 16-bit numbers from memory (Zen 4,
 /// bf16 60 → 70% of reads, f16 56 → 68; f32 78 → 66).
 inline bool head_by_head(const Problem& p, bool near, int each, bool into_l2) {
-  if (kLanes < 16 || !into_l2 || each == 1) return false;
+  if (!kHeadByHead || !into_l2 || each == 1) return false;
   return near || each > 4 || (heads_apart(p) && size_of(p.k.dtype) < 4);
 }
 
@@ -75,8 +76,8 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
-    if constexpr (kLanes >= 16)
-      if (head_by_head(p, near, each, due.into_l2))
+    if constexpr (kHeadByHead)
+      if (due.by_heads)
         return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
                               s.scores + head * each * kTileKeys);
     by_fours(each, [&]<int Rows>(int i) {
@@ -112,8 +113,8 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   const bool near = fits_l3(p, w);
   read_tile<O>(tile, w.rows / each, p.value_dim, padded, O::values(s), due, [&](int head, const auto& values) {
     const int row = head * each;
-    if constexpr (kLanes >= 16)
-      if (all && head_by_head(p, near, each, due.into_l2))
+    if constexpr (kHeadByHead)
+      if (all && due.by_heads)
         return add_heads<O>(O::weights(s) + row * kTileKeys, s.scores + row * kTileKeys, values, each,
                             s.out + row * padded, padded);
     if (all)
@@ -222,7 +223,7 @@ template <class O>
 inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const Scratch& s, int padded, bool into_l2) {
   const Piece& w = walk.w;
   const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
-  const bool streams = heads_apart(p) && head_by_head(p, fits_l3(p, w), each, into_l2);
+  const bool by_heads = head_by_head(p, fits_l3(p, w), each, into_l2), streams = by_heads && heads_apart(p);
   for (int key = walk.keys.begin; key < walk.keys.end; key += kTileKeys) {
     const Range range = walk.tile(key);
     std::uint64_t bits[kStrip];
@@ -233,13 +234,14 @@ inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const
     const TileAt keys(p, w, p.k, range), values(p, w, p.v, range), next_keys(p, owner.w, p.k, following);
     // Beside keys this tile's values are asked for; but where a head's keys are a stream, the stream's next.
     const TileAt next_values(p, owner.w, p.v, streams ? following : Range{});
-    score_few<O>(p, w, s, 0, w.rows, each, range, keys, {keys, streams ? next_keys : values, rows_ahead, into_l2},
-                 bits);
+    score_few<O>(p, w, s, 0, w.rows, each, range, keys,
+                 {keys, streams ? next_keys : values, rows_ahead, into_l2, by_heads}, bits);
     if (p.probes)
       softmax_strip_probed(p, s, 0, w.rows, padded, range);
     else
       softmax_strip(s, 0, w.rows, padded);
-    add_few<O>(p, w, s, padded, values, {values, streams ? next_values : next_keys, rows_ahead, into_l2}, bits);
+    add_few<O>(p, w, s, padded, values, {values, streams ? next_values : next_keys, rows_ahead, into_l2, by_heads},
+               bits);
   }
 }
 
