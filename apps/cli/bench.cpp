@@ -350,7 +350,7 @@ const Command kBench{"bench", "speed, beside the ceilings probed in the same run
                      "  fovea bench attention --shape 1x8x1024x64 --causal\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --dtype bf16\n"
                      "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --page-size 16\n"
-                     "  fovea bench attention --shape 1x32x4096x128 --kv-heads 8 --decode --heads-first\n"
+                     "  fovea bench attention --shape 1x8x1x64 --kv 4096 --decode --heads-first\n"
                      "  fovea bench attention --shape 1x8x1024x64 --causal --backward\n"
                      "  fovea bench attention --shape 1x4x512x64 --isa scalar --json\n"
                      "  fovea bench gemm --shape 256x384x1536\n"

@@ -26,8 +26,22 @@ std::vector<Words> plain_commands() {
           Words{"bench", "--help"},
           Words{"embed", "--help"},
           Words{"run", "--help"},
+          Words{"translate", "--help"},
+          Words{"train", "--help"},
+          Words{"study", "--help"},
+          Words{"prune", "--help"},
           Words{"info", "--help"},
           Words{"explain", "--help"}};
+}
+
+/// Without a terminal lines are as wide as COLUMNS says: what a machine that has no terminal can see of them.
+TEST(Columns, NoLineIsWider) {
+  for (const std::string columns : {"80", "140"})
+    for (const Words& line : plain_commands()) {
+      const Outcome o = fovea(line, {"", {{"COLUMNS", columns}}});
+      EXPECT_EQ(o.status, 0) << o.out;
+      EXPECT_LE(widest_line(o.out), std::stoul(columns)) << o.out;
+    }
 }
 
 TEST_F(Terminal, NoLineIsWiderThanTheTerminal) {
