@@ -93,8 +93,11 @@ bool split_products_pay() {
   return pay;
 }
 
-bool asking_into_l2_pays() {
+bool asking_into_l2_pays(std::int64_t bytes) {
   constexpr int kTries = 3;
+  constexpr std::int64_t kWorthwhile = 64 << 20;
+  static std::atomic<std::int64_t> read = 0;
+  if (read < kWorthwhile && (read += bytes) < kWorthwhile) return false;
   static std::atomic<bool> pays = false;
   static std::atomic<int> refused = 0;
   if (pays || refused >= kTries) return pays;

@@ -18,7 +18,8 @@ struct Plan {
   int key_tiles = 0;                // tiles of keys that are packed at a time
   std::int64_t partial_floats = 0;  // what runs of keys of one row leave to be merged; 0: nothing is cut along keys
   float* partials = nullptr;        // [partial_floats], given by the caller
-  bool into_l2 = false;             // likewise: where few rows ask for lines of keys and values, L2 or L1
+  std::int64_t few_bytes = 0;       // of keys and values that few rows read, at most
+  bool into_l2 = false;             // given likewise: where few rows ask for lines of keys and values, L2 or L1
   // Items, and floats of partials, before every stride-th batch row: an item's own row is found from there. Thousands
   // of short sequences lie in one problem, each a batch row.
   static constexpr int kMarks = 64;

@@ -25,7 +25,7 @@ void run(const Problem& p, const ForwardKernel& kernel) {
   Plan plan = kernel.table->plan(p);
   std::vector<float> partials(static_cast<std::size_t>(plan.partial_floats));
   plan.partials = partials.data();
-  if (plan.partial_floats) plan.into_l2 = asking_into_l2_pays();  // few queries over many keys
+  if (plan.few_bytes > 0) plan.into_l2 = asking_into_l2_pays(plan.few_bytes);
   parallel_for(plan.items,
                [&](std::int64_t item) { kernel.table->forward(p, plan, item, thread_scratch(plan.scratch_bytes)); });
   if (plan.partial_floats) kernel.table->merge(p, plan, thread_scratch(plan.scratch_bytes));

@@ -48,23 +48,70 @@ struct RowsAndDue {
   }
 };
 
-/// scores [Rows, kLanes] of q [Rows, dims] and keys of the h-th head from j0 on.
-template <class O, int Rows, class T>
-inline void score_head(const typename O::Number* q, int dims, Vec factor, const TileAndNext<T>& keys, int h, int j0,
-                       float* scores) {
-  Vec fours[Rows][kLanes / 4];
-#pragma GCC unroll 1
-  for (int j = 0; j < kLanes; j += 4) {
-    const RowsAndDue<T, 4> four(keys, h, j0 + j);
-    Vec part[4][Rows];
+/// sum [2][Rows] of Rows queries, which are at hand in Parts of kDims channels, and two keys from the first-th on.
+template <class O, int Rows, int Parts, class Channels, class K>
+[[gnu::always_inline]] inline void meet_two_keys(const Channels (&q)[Rows][Parts], const K& keys, int first,
+                                                 Vec (*sum)[Rows]) {
+  constexpr int kBlock = O::kDims * static_cast<int>(sizeof(*keys.row[0]));
 #pragma GCC unroll 2
-    for (int first = 0; first < 4; first += kTileVecs)
-      meet_keys<O, Rows, kTileVecs>(q, dims, four, first, part + first);
+  for (int k = 0; k < 2; ++k)
 #pragma GCC unroll 4
-    for (int i = 0; i < Rows; ++i) fours[i][j / 4] = fold_four({part[0][i], part[1][i], part[2][i], part[3][i]});
+    for (int i = 0; i < Rows; ++i) sum[k][i] = 0.0f;
+#pragma GCC unroll 8
+  for (int c = 0; c < Parts; ++c)
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      const auto x = O::along(keys.row[first + k] + c * O::kDims);
+      keys.template ask<kBlock>(first + k, c * O::kDims);
+#pragma GCC unroll 4
+      for (int i = 0; i < Rows; ++i) sum[k][i] = O::add_along(sum[k][i], x, q[i][c]);
+    }
+}
+
+/// Whether Rows queries of so many channels stay in half of the registers, and keys are not widened besides.
+template <class O, int Rows, class T>
+constexpr bool queries_stay(int dims) {
+  return Rows > 1 && Rows * dims <= 16 * O::kDims && sizeof(T) == sizeof(typename O::Number);
+}
+
+/// scores [Rows, 64] of q [Rows, dims] and the n keys of the h-th head. Where queries stay, Dims is dims; else 0.
+template <class O, int Rows, int Dims, class T>
+inline void score_head(const typename O::Number* q, int dims, Vec factor, const TileAndNext<T>& keys, int n, int h,
+                       float* scores) {
+  constexpr int kParts = Dims / O::kDims;
+  decltype(O::along(q)) at_hand[Rows][at_least(1, kParts)];
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int c = 0; c < kParts; ++c) at_hand[i][c] = O::along(q + i * Dims + c * O::kDims);
+#pragma GCC unroll 1
+  for (int j0 = 0; j0 < n; j0 += kLanes) {
+    Vec fours[Rows][kLanes / 4];
+#pragma GCC unroll 1
+    for (int j = 0; j < kLanes; j += 4) {
+      const RowsAndDue<T, 4> four(keys, h, j0 + j);
+      Vec part[4][Rows];
+      if constexpr (kParts > 0) {
+        meet_two_keys<O>(at_hand, four, 0, part);
+        meet_two_keys<O>(at_hand, four, 2, part + 2);
+      } else {
+#pragma GCC unroll 2
+        for (int first = 0; first < 4; first += kTileVecs)
+          meet_keys<O, Rows, kTileVecs>(q, dims, four, first, part + first);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < Rows; ++i) fours[i][j / 4] = fold_four({part[0][i], part[1][i], part[2][i], part[3][i]});
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Rows; ++i) store(scores + i * kTileKeys + j0, sums_of(fours[i]) * factor);
   }
-#pragma GCC unroll 4
-  for (int i = 0; i < Rows; ++i) store(scores + i * kTileKeys, sums_of(fours[i]) * factor);
+}
+
+/// By itself: within another function GCC 12 moves the queries to the stack.
+template <class O, int Rows, int Dims, class T>
+[[gnu::noinline]] void score_head_alone(const typename O::Number* q, Vec factor, const TileAndNext<T>& keys, int n,
+                                        int h, float* scores) {
+  score_head<O, Rows, Dims>(q, Dims, factor, keys, n, h, scores);
 }
 
 /// scores [heads, each, 64] of q [heads, each, dims] and a tile of keys: the bits of score_keys().
@@ -73,11 +120,15 @@ inline void score_heads(const typename O::Number* q, int each, int dims, Vec fac
                         float* scores) {
   const TileAndNext<T> tile(keys);
   for (int h = 0; h < keys.heads; ++h)
-    for (int j = 0; j < keys.n; j += kLanes)
-      by_fours(each, [&]<int Rows>(int i) {
-        const int row = h * each + i;
-        score_head<O, Rows>(q + row * dims, dims, factor, tile, h, j, scores + row * kTileKeys + j);
-      });
+    by_fours(each, [&]<int Rows>(int i) {
+      const auto* query = q + (h * each + i) * dims;
+      float* to = scores + (h * each + i) * kTileKeys;
+      if constexpr (queries_stay<O, Rows, T>(64))
+        if (dims == 64) return score_head_alone<O, Rows, 64>(query, factor, tile, keys.n, h, to);
+      if constexpr (queries_stay<O, Rows, T>(128))
+        if (dims == 128) return score_head_alone<O, Rows, 128>(query, factor, tile, keys.n, h, to);
+      score_head<O, Rows, 0>(query, dims, factor, tile, keys.n, h, to);
+    });
 }
 
 /// out [Rows, padded], kLanes · Vecs channels from d on, += weights [Rows, 64] · the n values of the h-th head.

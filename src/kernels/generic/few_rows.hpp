@@ -52,9 +52,7 @@ inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typen
 /// Whether keys and values can have stayed in L3 (three quarters of 32 MB, for others use it too). From there four rows
 /// at a time come faster (Zen 5, f32 54 beside 40 GB/s, heads apart 62 beside 36; keys of bf16 47 beside 40), from
 /// memory keys of bf16 one at a time, and f32 if a head has several rows (29 beside 26 GB/s), with the same bits.
-inline bool fits_l3(const Problem& p, const Piece& w) {
-  return std::int64_t{p.batches} * w.keys * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype) <= 24 << 20;
-}
+inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_value_bytes(p, w.keys) <= 24 << 20; }
 
 /// Whether each head's keys and values are one stream of memory, [kv_heads, time, dim]; else heads stand side by side.
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
@@ -143,10 +141,11 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
 /// How many heads of a piece, `each` rows of them, meet one tile of keys after another. Where heads stand side by side
 /// all, as memory has them; apart few, for each is a stream of its own, but enough of them to share what a tile costs
 /// besides its keys (Zen 5: two of 4 rows a tenth to a third faster than eight, eight of 1 row than 32; Zen 4, where
-/// lines are asked for into L2: one of 1 row f32 77% of reads, eight 67).
-inline int heads_walking(const Problem& p, int heads, int each, bool into_l2) {
+/// lines are asked for into L2: one of 1 row from memory, f32 77% of reads, eight 67; eight from L3, bf16 46 beside 29
+/// GB/s).
+inline int heads_walking(const Problem& p, const Piece& w, int heads, int each, bool into_l2) {
   if (!heads_apart(p)) return heads;
-  return at_most(heads, each > 1 ? 2 : into_l2 ? 1 : 8);
+  return at_most(heads, each > 1 ? 2 : into_l2 && !fits_l3(p, w) ? 1 : 8);
 }
 
 /// How many keys ahead of their use rows of k and v are asked for: 8 KB of all heads, or 16 where four rows at a time
@@ -260,7 +259,7 @@ inline void forward_few(const Problem& p, const Plan& plan, const Piece& w, cons
   const Range span = visible_span(p, w);
   const int each = p.group() * w.queries, most = split_keys(p);
   const Range run = partials ? Range{at_least(span.begin, split * most), at_most(span.end, (split + 1) * most)} : span;
-  const int together = heads_walking(p, w.rows / each, each, plan.into_l2) * each;
+  const int together = heads_walking(p, w, w.rows / each, each, plan.into_l2) * each;
   const auto walk = [&](int row, Range keys) -> Walk {
     return {{w.batch, w.kv_head + row / each, 0, at_most(together, w.rows - row), w.queries, w.keys}, keys};
   };

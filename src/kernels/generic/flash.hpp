@@ -201,6 +201,7 @@ inline Plan plan(const Problem& p) noexcept {
     const BatchCut cut = cut_of(p, plan, b);
     plan.items += cut.all_items();
     plan.partial_floats += cut.partial * cut.all_items();
+    if (cut.items > 0 && few_rows(p, b)) plan.few_bytes += key_value_bytes(p, p.keys_of(b));
   }
   Scratch unused;
   plan.scratch_bytes = lay_out(p, plan, plan.query_rows, nullptr, &unused);

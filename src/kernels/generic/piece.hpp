@@ -136,6 +136,10 @@ inline constexpr int kFewRows = 16;      // up to so many rows of a KV head noth
 inline constexpr int kSplitKeys = 4096;  // a multiple of kTileKeys
 
 inline bool few_rows(const Problem& p, int batch) { return p.group() * p.queries_of(batch) <= kFewRows; }
+/// Bytes of the keys and values of so many rows of a cache.
+inline std::int64_t key_value_bytes(const Problem& p, int keys) {
+  return std::int64_t{keys} * p.kv_heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype);
+}
 /// Few rows: so many KV heads are one piece, as many as have their rows in a strip.
 inline int heads_together(const Problem& p, int batch) {
   const int rows = at_least(1, p.group() * p.queries_of(batch)), most = kStrip / rows;
