@@ -1,11 +1,12 @@
 // The two products of few rows on a tile of keys or values, one head after another: where L1 is small (asking.hpp finds
-// out), for what lies in L3, for groups of many rows, and for numbers of 16 bits whose heads lie apart.
+// out), for what lies in L3, for many rows, and for numbers of 16 bits whose heads lie apart.
 //
-// A head's queries stay in L1 and its sums in registers. Row by row (few_products.hpp) those of all heads come and go
-// with every few keys: 32 KB at 32 rows of 128 channels, all that L1 of Zen 4 has, so that even keys in L2 were met at
-// 27 GB/s, by heads at 44. Each line is asked for a tile ahead, once the one that lies so in this tile has come: out of
-// memory's order where heads stand side by side, so that four rows from memory are slower by 3 to 10 points. For
-// vectors of 16 lanes, where it was measured; without them it would be 110 KB of program more.
+// A head's queries stay in L1, or in registers where there is room, and its sums in registers. Row by row
+// (few_products.hpp) those of all heads come and go with every few keys: 32 KB at 32 rows of 128 channels, all that L1
+// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead, once
+// the one that lies so in this tile has come: out of memory's order where heads stand side by side, so that four rows
+// from memory are slower by 3 to 10 points. For vectors of 16 lanes, where it was measured; without them it would be
+// 110 KB of program more.
 #pragma once
 #include "kernels/generic/few_products.hpp"
 

@@ -58,12 +58,15 @@ inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_v
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
 inline constexpr bool kHeadByHead = kLanes >= 16;
-/// Whether a tile's heads meet their rows one after another (few_heads.hpp): `each` rows, near as fits_l3() says. More
-/// than four of them take longer than memory does. Of heads apart four rows also on 16-bit numbers from memory (Zen 4,
-/// bf16 60 → 70% of reads, f16 56 → 68; f32 78 → 66).
-inline bool head_by_head(const Problem& p, bool near, int each, bool into_l2) {
+/// Whether a tile's heads meet their rows, `each` of them, one after another (few_heads.hpp). More than four take
+/// longer than memory does; so do those of many heads, whose queries and sums would not stay in L1 (Zen 4, 32 heads of
+/// 3 or 4 rows of 128 channels: f32 1.6 times as fast, f16 1.2). Of heads apart four rows also on 16-bit numbers from
+/// memory (bf16 60 → 70% of reads, f16 56 → 68; f32 78 → 66).
+inline bool head_by_head(const Problem& p, const Piece& w, int each, bool into_l2) {
+  constexpr int kL1 = 32 << 10;
   if (!kHeadByHead || !into_l2 || each == 1) return false;
-  return near || each > 4 || (heads_apart(p) && size_of(p.k.dtype) < 4);
+  const bool leave_l1 = w.rows * (p.head_dim + p.value_dim) * 4 > kL1;
+  return leave_l1 || each > 4 || fits_l3(p, w) || (heads_apart(p) && size_of(p.k.dtype) < 4);
 }
 
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
@@ -222,7 +225,7 @@ template <class O>
 inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const Scratch& s, int padded, bool into_l2) {
   const Piece& w = walk.w;
   const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
-  const bool by_heads = head_by_head(p, fits_l3(p, w), each, into_l2), streams = by_heads && heads_apart(p);
+  const bool by_heads = head_by_head(p, w, each, into_l2), streams = by_heads && heads_apart(p);
   for (int key = walk.keys.begin; key < walk.keys.end; key += kTileKeys) {
     const Range range = walk.tile(key);
     std::uint64_t bits[kStrip];
