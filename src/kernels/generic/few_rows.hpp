@@ -65,7 +65,7 @@ inline constexpr bool kHeadByHead = kLanes >= 16;
 inline bool head_by_head(const Problem& p, const Piece& w, int each, bool into_l2) {
   constexpr int kL1 = 32 << 10;
   if (!kHeadByHead || !into_l2 || each == 1) return false;
-  const bool leave_l1 = w.rows * (p.head_dim + p.value_dim) * 4 > kL1;
+  const bool leave_l1 = std::int64_t{w.rows} * (p.head_dim + p.value_dim) * 4 > kL1;
   return leave_l1 || each > 4 || fits_l3(p, w) || (heads_apart(p) && size_of(p.k.dtype) < 4);
 }
 
@@ -141,12 +141,13 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
   });
 }
 
-/// How many heads of a piece, `each` rows of them, meet one tile of keys after another. Where heads stand side by side
+/// How many heads of a piece, each of `each` rows, meet one tile of keys after another. Where heads stand side by side
 /// all, as memory has them; apart few, for each is a stream of its own, but enough of them to share what a tile costs
 /// besides its keys (Zen 5: two of 4 rows a tenth to a third faster than eight, eight of 1 row than 32; Zen 4, where
 /// lines are asked for into L2: one of 1 row from memory, f32 77% of reads, eight 67; eight from L3, bf16 46 beside 29
 /// GB/s).
-inline int heads_walking(const Problem& p, const Piece& w, int heads, int each, bool into_l2) {
+inline int heads_walking(const Problem& p, const Piece& w, int each, bool into_l2) {
+  const int heads = w.rows / each;
   if (!heads_apart(p)) return heads;
   return at_most(heads, each > 1 ? 2 : into_l2 && !fits_l3(p, w) ? 1 : 8);
 }
@@ -262,7 +263,7 @@ inline void forward_few(const Problem& p, const Plan& plan, const Piece& w, cons
   const Range span = visible_span(p, w);
   const int each = p.group() * w.queries, most = split_keys(p);
   const Range run = partials ? Range{at_least(span.begin, split * most), at_most(span.end, (split + 1) * most)} : span;
-  const int together = heads_walking(p, w, w.rows / each, each, plan.into_l2) * each;
+  const int together = heads_walking(p, w, each, plan.into_l2) * each;
   const auto walk = [&](int row, Range keys) -> Walk {
     return {{w.batch, w.kv_head + row / each, 0, at_most(together, w.rows - row), w.queries, w.keys}, keys};
   };
