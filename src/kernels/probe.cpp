@@ -97,9 +97,9 @@ bool asking_into_l2_pays(std::int64_t bytes) {
   constexpr int kTries = 3;
   constexpr std::int64_t kWorthwhile = 64 << 20;
   static std::atomic<std::int64_t> read = 0;
-  if (read < kWorthwhile && (read += bytes) < kWorthwhile) return false;
   static std::atomic<bool> pays = false;
   static std::atomic<int> refused = 0;
+  if (read < kWorthwhile && (read += bytes) < kWorthwhile) return false;
   if (pays || refused >= kTries) return pays;
   if (lines_come_faster_into_l2())
     pays = true;

@@ -20,8 +20,9 @@ bool bf16_pairs_pay();
 /// AMX has been met (3.4 TFLOP/s of bf16, 240 GFLOP/s of f32). Probed once a process, on a machine with AMX.
 bool split_products_pay();
 /// Whether lines of memory come faster when they are asked for into L2 than into L1, as few queries over many keys ask
-/// for them. A yes takes 0.2 to 8 ms, once a process; a no 100 rounds (8 ms on Zen 4), up to three times. So it is no
-/// until all that read so much took as long: 64 MB, the `bytes` that are about to be read among them.
+/// for them. A yes takes 0.2 to 8 ms, once a process; a no 100 rounds (8 ms on Zen 4), up to three times. That is not
+/// worth it for a few short caches, so the answer is no without a probe until 64 MB were read by few queries, some 3 ms:
+/// `bytes` is what the caller is about to read.
 bool asking_into_l2_pays(std::int64_t bytes);
 /// Reading memory over and over with the vectors of an instruction set, one thread, GB/s: 512 bytes at a time, what is
 /// left over at the end of a run not at all.

@@ -43,7 +43,7 @@ void expect_near(const FileTensor& got, const Numbers& wanted, double tolerance,
 
 class Attend : public ::testing::Test {
  protected:
-  ScratchFolder folder;
+  Scratch folder;
   const std::string in = folder / "in.safetensors", out = folder / "out.safetensors";
 
   TensorMap run(const TensorMap& tensors, Words flags = {}) {
@@ -325,7 +325,7 @@ TEST_F(Attend, OutputMayReplaceTheInput) {
   save(in, s.tensors);
   ASSERT_EQ(fovea({"attend", in, "-o", in}).status, 0);
   expect_near(load_tensors(in).at("out"), oracle(s.problem).out, 2e-6, "out");
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path)) EXPECT_EQ(entry.path().string(), in);
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) EXPECT_EQ(entry.path().string(), in);
 }
 
 TEST_F(Attend, NoKeysGiveZerosAndNoQueriesGiveNothing) {
@@ -407,7 +407,7 @@ TEST_F(Attend, FlagsThatMakeNoSenseAreUsageErrors) {
 
 TEST_F(Attend, FilesThatAreNotThere) {
   expect_error(fovea({"attend", folder / "absent.safetensors", "-o", out}), 1, {"absent.safetensors"});
-  expect_error(fovea({"attend", folder.path.string(), "-o", out}), 1, {folder.path.string()});
+  expect_error(fovea({"attend", folder.path().string(), "-o", out}), 1, {folder.path().string()});
   expect_error(fovea({"attend", in}), 2, {"--output"});
   save(in, Sample(1, 2, 2, 1, 1, 4, 4).tensors);
   expect_error(fovea({"attend", in, "-o", folder / "no/such/out.safetensors"}), 1, {"no/such"});
@@ -433,7 +433,7 @@ TEST_F(Attend, InterruptedWithinASecondAndNothingHalfWritten) {
   save(in, s.tensors);
   std::ofstream(out) << "the old file";
   Running job({program(), "attend", in, "-o", out, "--dout", "--kernel", "reference"});
-  const auto files = [this] { return std::distance(std::filesystem::directory_iterator(folder.path), {}); };
+  const auto files = [this] { return std::distance(std::filesystem::directory_iterator(folder.path()), {}); };
   std::this_thread::sleep_for(std::chrono::seconds(1));  // into the gradients: minutes of work
   const auto start = std::chrono::steady_clock::now();
   job.interrupt();

@@ -80,7 +80,7 @@ TEST(Explain, SaysWhyBetterKernelsWereRefused) {
 }
 
 TEST(Explain, ReadsFilesWithTheirMasksAndLengths) {
-  const ScratchFolder folder;
+  const Scratch folder;
   const std::string in = folder / "in.safetensors";
   TensorMap tensors{
       {"q", random_f32({2, 4, 4, 8}, 1)}, {"k", random_f32({2, 6, 2, 8}, 2)}, {"v", random_f32({2, 6, 2, 8}, 3)}};

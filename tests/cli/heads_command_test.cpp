@@ -41,7 +41,7 @@ TEST(AblateCommand, TheScreenSaysWhatWasSilenced) {
 }
 
 TEST(AblateCommand, SurveysOfHeadsCarryTheGradient) {
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const std::string svg = scratch / "heads.svg", over = scratch / "texts.txt";
   plain::Folder texts;
   const std::string file = texts.Scratch::write("texts.txt", "the river\n\nthe old bank\n").string();
@@ -81,7 +81,7 @@ TEST(PruneCommand, SaysWhatIsOddAboutTheWeightsAsEveryCommandDoes) {
 
 TEST(PruneCommand, WritesASmallerModelAndItsCurve) {
   const plain::Checkpoint c;
-  const ScratchFolder scratch;
+  const Scratch scratch;
   const std::string out = scratch / "small", svg = scratch / "curve.svg";
   const std::string texts =
       c.folder.Scratch::write("texts.txt", "the river bank\nthe old money\na bank was flooded\n").string();

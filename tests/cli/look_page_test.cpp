@@ -17,7 +17,7 @@ std::string read_file(const std::string& path) {
 /// A small random BERT on disk, with room for a page beside it.
 struct Place {
   plain::Folder folder;
-  ScratchFolder scratch;
+  Scratch scratch;
   std::string page = scratch / "page.html";
 
   Place() {
@@ -135,7 +135,7 @@ TEST(LookPage, APathThatCannotBeWrittenIsRefusedBeforeTheModelRuns) {
     return fovea(words);
   };
   expect_error(with(p.scratch / "none/page.html"), 1, {"none/page.html", "cannot be created"});
-  expect_error(with(p.scratch.path.string()), 1, {p.scratch.path.string(), "no regular file"});
+  expect_error(with(p.scratch.path().string()), 1, {p.scratch.path().string(), "no regular file"});
   expect_error(with(p.page), 1, {"/no/such/model"});
   EXPECT_FALSE(std::filesystem::exists(p.page)) << "nothing is left behind";
 }

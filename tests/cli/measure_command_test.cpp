@@ -123,24 +123,24 @@ TEST(MeasureCommand, WhatIsSuggestedNextRuns) {
   const Outcome o = fovea(s.measure({"--cut", "bank:river"}));
   const std::size_t next = o.out.find("next: ");
   ASSERT_NE(next, std::string::npos);
-  const ScratchFolder folder;
-  std::filesystem::create_symlink(program(), folder.path / "fovea");
-  const std::string path = folder.path.string() + ":" + std::getenv("PATH");
+  const Scratch folder;
+  std::filesystem::create_symlink(program(), folder.path() / "fovea");
+  const std::string path = folder.path().string() + ":" + std::getenv("PATH");
   const Outcome again =
-      run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {{"PATH", path}}, folder.path});
+      run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {{"PATH", path}}, folder.path()});
   EXPECT_EQ(again.status, 0) << again.err;
 }
 
 TEST(MeasureCommand, WhatIsSuggestedNextCallsTheProgramAsItWasCalled) {
   const Small s;
-  const ScratchFolder folder;
-  std::filesystem::create_symlink(program(), folder.path / "fovea");
+  const Scratch folder;
+  std::filesystem::create_symlink(program(), folder.path() / "fovea");
   Words words = s.measure({"--cut", "bank:river"});
   words.insert(words.begin(), "./fovea");
-  const Outcome o = run_command(words, {"", {}, folder.path});
+  const Outcome o = run_command(words, {"", {}, folder.path()});
   const std::size_t next = o.out.find("next: ./fovea measure ");
   ASSERT_NE(next, std::string::npos) << o.out << o.err;
-  const Outcome again = run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {}, folder.path});
+  const Outcome again = run_command({"sh", "-c", "set -e\n" + o.out.substr(next + 6)}, {"", {}, folder.path()});
   EXPECT_EQ(again.status, 0) << again.err;
 }
 

@@ -23,6 +23,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "support/scratch.hpp"
+
 namespace fovea::testing {
 
 using Words = std::vector<std::string>;
@@ -37,21 +39,6 @@ struct Setting {
   std::string input;                   // of standard input
   Environment environment;             // over and above the test's own
   std::filesystem::path folder = ".";  // to run in
-};
-
-/// A folder of its own, removed with all that is in it.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "fovea_cli_XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp failed");
-    path = pattern;
-  }
-  ~ScratchFolder() { std::filesystem::remove_all(path); }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  std::filesystem::path path;
 };
 
 namespace detail {

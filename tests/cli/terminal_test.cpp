@@ -34,23 +34,21 @@ std::vector<Words> plain_commands() {
           Words{"explain", "--help"}};
 }
 
+void expect_fits(const Outcome& o, std::size_t columns) {
+  EXPECT_EQ(o.status, 0) << o.out;
+  EXPECT_LE(widest_line(o.out), columns) << o.out;
+}
+
 /// Without a terminal lines are as wide as COLUMNS says: what a machine that has no terminal can see of them.
 TEST(Columns, NoLineIsWider) {
-  for (const std::string columns : {"80", "140"})
-    for (const Words& line : plain_commands()) {
-      const Outcome o = fovea(line, {"", {{"COLUMNS", columns}}});
-      EXPECT_EQ(o.status, 0) << o.out;
-      EXPECT_LE(widest_line(o.out), std::stoul(columns)) << o.out;
-    }
+  for (const std::size_t columns : {80, 140})
+    for (const Words& line : plain_commands())
+      expect_fits(fovea(line, {"", {{"COLUMNS", std::to_string(columns)}}}), columns);
 }
 
 TEST_F(Terminal, NoLineIsWiderThanTheTerminal) {
   for (const std::uint16_t columns : {std::uint16_t{80}, std::uint16_t{140}})
-    for (const Words& line : plain_commands()) {
-      const Outcome o = fovea_on_terminal(line, columns);
-      EXPECT_EQ(o.status, 0) << o.out;
-      EXPECT_LE(widest_line(o.out), columns) << o.out;
-    }
+    for (const Words& line : plain_commands()) expect_fits(fovea_on_terminal(line, columns), columns);
 }
 
 TEST_F(Terminal, NoLineOfTheModelsScreensIsWiderEither) {
@@ -61,8 +59,7 @@ TEST_F(Terminal, NoLineOfTheModelsScreensIsWiderEither) {
           Words{"look", text, "--kind", "cross"}, Words{"measure", text, "--cut", "it:animal,it:tired"},
           Words{"measure", text, "--all", "heads"}, Words{"info", "--model", "demo"}}) {
       const Outcome o = fovea_on_terminal(line, columns);
-      EXPECT_EQ(o.status, 0) << o.out;
-      EXPECT_LE(widest_line(o.out), columns) << o.out;
+      expect_fits(o, columns);
       EXPECT_EQ(o.out.find("…"), std::string::npos) << "nothing is cut off\n" << o.out;
     }
 }

@@ -126,41 +126,41 @@ std::string examples_of(const std::string& command) {
 }
 
 TEST(Usage, ExamplesWithoutAModelRunAsPasted) {
-  const ScratchFolder folder;
-  std::filesystem::create_symlink(program(), folder.path / "fovea");
-  const std::string path = folder.path.string() + ":" + std::getenv("PATH");
+  const Scratch folder;
+  std::filesystem::create_symlink(program(), folder.path() / "fovea");
+  const std::string path = folder.path().string() + ":" + std::getenv("PATH");
   if (run_command({"python3", "-c", ""}).status != 0)
     GTEST_SKIP() << "the example of attend makes its file with python3";
   for (const char* command : {"attend", "explain", "info", "bench", "translate"}) {
     std::string script = "set -e\n";
     for (const std::string& line : lines_of(examples_of(command)))
       if (line.find("--model") == std::string::npos) script += line + "\n";
-    const Outcome o = run_command({"sh", "-c", script}, {"", {{"PATH", path}}, folder.path});
+    const Outcome o = run_command({"sh", "-c", script}, {"", {{"PATH", path}}, folder.path()});
     EXPECT_EQ(o.status, 0) << script << o.err;
   }
   EXPECT_TRUE(load_tensors(folder / "out.safetensors").contains("out"));
 }
 
 TEST(Usage, TheFirstScreensExamplesRunAsPasted) {
-  const ScratchFolder folder;
-  std::filesystem::create_symlink(program(), folder.path / "fovea");
-  const std::string path = folder.path.string() + ":" + std::getenv("PATH"), help = fovea({}).out;
+  const Scratch folder;
+  std::filesystem::create_symlink(program(), folder.path() / "fovea");
+  const std::string path = folder.path().string() + ":" + std::getenv("PATH"), help = fovea({}).out;
   const std::string script = help.substr(help.find("\nExamples\n") + 10);
   EXPECT_GE(lines_of(script).size(), 3u);
-  const Outcome o = run_command({"sh", "-c", "set -e\n" + script}, {"", {{"PATH", path}}, folder.path});
+  const Outcome o = run_command({"sh", "-c", "set -e\n" + script}, {"", {{"PATH", path}}, folder.path()});
   EXPECT_EQ(o.status, 0) << o.err;
   EXPECT_NE(o.out.find("q [1, 4096, 32, 128]"), std::string::npos) << "32 heads, not 4096";
 }
 
 TEST(Usage, ExamplesWithAModelParse) {
-  const ScratchFolder folder;
-  std::filesystem::create_symlink(program(), folder.path / "fovea");
-  const std::string path = folder.path.string() + ":" + std::getenv("PATH");
+  const Scratch folder;
+  std::filesystem::create_symlink(program(), folder.path() / "fovea");
+  const std::string path = folder.path().string() + ":" + std::getenv("PATH");
   int tried = 0;
   for (const std::string& command : kCommands)
     for (const std::string& line : lines_of(examples_of(command))) {
       if (line.find("--model") == std::string::npos) continue;
-      const Outcome o = run_command({"sh", "-c", line}, {"", {{"PATH", path}}, folder.path});
+      const Outcome o = run_command({"sh", "-c", line}, {"", {{"PATH", path}}, folder.path()});
       EXPECT_EQ(o.status, 1) << line << o.err;  // understood; the model is not in this folder
       ++tried;
     }
