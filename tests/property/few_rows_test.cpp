@@ -43,6 +43,20 @@ TEST(FewRows, LongCachesAreMergedFromRuns) {
   });
 }
 
+/// Where there are many runs each is longer.
+TEST(FewRows, CachesOfManyKeysAreMergedFromLongerRuns) {
+  for_cases(4, [](Rng& rng) {
+    Case c;
+    const DType dtype = rng.pick({DType::F32, DType::BF16, DType::F16});
+    const int kv_heads = rng.pick({16, 20}), keys = rng.pick({16384, 16449, 25000, 33000});
+    c.q = random_layout(rng, dtype, {1, 1, kv_heads, 8});
+    c.k = random_layout(rng, dtype, {1, keys, kv_heads, 8}), c.v = random_layout(rng, dtype, {1, keys, kv_heads, 8});
+    for (Input* x : {&c.q, &c.k, &c.v}) x->fill([&](auto...) { return rng.normal(); });
+    if (rng.chance(0.5)) c.mask = window(rng.in(1, keys)), c.mask_name = "window";
+    everywhere(c);
+  });
+}
+
 TEST(FewRows, RunsWithoutAVisibleKeyAreTheIdentity) {
   for_cases(8, [](Rng& rng) {
     Case c = long_cache(rng);
@@ -152,10 +166,11 @@ TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
         v(dtype, {1, keys, kv_heads, dim});
     for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
     const bool apart = any.pick({false, true});
+    const AttentionSpec spec = any.pick({AttentionSpec(), AttentionSpec(window(150)), AttentionSpec(softcap(3))});
     if (apart) k = heads_apart(k), v = heads_apart(v);
     for (TensorView* x : {&q.view, &k.view, &v.view}) x->shape[0] = batches, x->strides[0] = 0;
     on_every_isa([&] {
-      PreparedProblem prepared(q.view, k.view, v.view, AttentionSpec());
+      PreparedProblem prepared(q.view, k.view, v.view, spec);
       const ForwardKernel& kernel = choose_kernel(prepared.problem);
       const auto outputs = [&](bool into_l2) {
         const Tensor out(prepared.problem.out.dtype, q.view.shape), lse(DType::F32, {batches, group * kv_heads, 1});

@@ -1,12 +1,14 @@
 // The two products of few rows on a tile of keys or values, one head after another: where L1 is small (asking.hpp finds
-// out), for what lies in L3, for many rows, and for numbers of 16 bits whose heads lie apart.
+// out), for what lies in L3, for many rows, and from memory for three or four and for heads that lie apart.
 //
 // A head's queries stay in L1, or in registers where there is room, and its sums in registers. Row by row
 // (few_products.hpp) those of all heads come and go with every few keys: 32 KB at 32 rows of 128 channels, all that L1
-// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead, once
-// the one that lies so in this tile has come: out of memory's order where heads stand side by side, so that four rows
-// from memory are slower by 3 to 10 points. For vectors of 16 lanes, where it was measured; without them it would be
-// 110 KB of program more.
+// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead, out of
+// memory's order where heads stand side by side. Products from L2 are faster than memory, and lines that are asked for
+// at their pace make each other wait: 17 GB/s, as if nothing were asked for ahead; with a clock 24 to 27 (asking.hpp).
+// Nobody asks while scores become weights, so each head's do beside its own products, not all heads' at once, while
+// lines that are on their way still come (4 rows of 64 scores take 300 cycles, a line from memory 400). For vectors of
+// 16 lanes, where it was measured; without them it would be 110 KB of program more.
 #pragma once
 #include "kernels/generic/few_products.hpp"
 
@@ -17,8 +19,9 @@ template <class T>
 struct TileAndNext {
   const T* row[kTileKeys];  // of the first head; next heads `head` numbers on
   std::ptrdiff_t head, due[kTileKeys / 4], due_head;
+  bool paced;
 
-  explicit TileAndNext(const TileRows<T>& tile) : head(tile.head), due{}, due_head(0) {
+  explicit TileAndNext(const TileRows<T>& tile) : head(tile.head), due{}, due_head(0), paced(tile.due.paced) {
     for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(j);
     const TileAt& next = tile.due.then;
     if (next.n == 0) return;  // the line at hand is asked for
@@ -29,14 +32,17 @@ struct TileAndNext {
   }
 };
 
-/// Together rows of a head from the j-th on, and how far from them those lie that are due.
+/// Together rows of a head from the j-th on, and how far from them those lie that are due; of a clock what it shows, 0.
 template <class T, int Together>
 struct RowsAndDue {
   static constexpr int kTogether = Together;
   const T* row[Together];
   std::ptrdiff_t due;
+  bool paced;
+  std::ptrdiff_t& clock;
 
-  RowsAndDue(const TileAndNext<T>& tile, int h, int j) : due(tile.due[j / 4] + h * tile.due_head) {
+  [[gnu::always_inline]] RowsAndDue(const TileAndNext<T>& tile, int h, int j, std::ptrdiff_t& clock)
+      : due(tile.due[j / 4] + h * tile.due_head), paced(tile.paced), clock(clock) {
 #pragma GCC unroll 4
     for (int k = 0; k < Together; ++k) row[k] = tile.row[j + k] + h * tile.head;
   }
@@ -45,7 +51,9 @@ struct RowsAndDue {
   [[gnu::always_inline]] void ask(int k, int d, int v = 0) const {
     if (!begins_line<T, kBlock>(d, v)) return;
     const char* line = reinterpret_cast<const char*>(row[k] + d + v);
-    ask_for(line + due, line, true);
+    if constexpr (dtype_of<T> == DType::F16) return ask_for(line + due, line, true);
+    clock = a_line_later(clock, paced);
+    __builtin_prefetch(line + due + clock, 0, 2);
   }
 };
 
@@ -85,26 +93,20 @@ inline void score_head(const typename O::Number* q, int dims, Vec factor, const 
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int c = 0; c < kParts; ++c) at_hand[i][c] = O::along(q + i * Dims + c * O::kDims);
-#pragma GCC unroll 1
-  for (int j0 = 0; j0 < n; j0 += kLanes) {
-    Vec fours[Rows][kLanes / 4];
-#pragma GCC unroll 1
-    for (int j = 0; j < kLanes; j += 4) {
-      const RowsAndDue<T, 4> four(keys, h, j0 + j);
-      Vec part[4][Rows];
-      if constexpr (kParts > 0) {
-        meet_two_keys<O>(at_hand, four, 0, part);
-        meet_two_keys<O>(at_hand, four, 2, part + 2);
-      } else {
-#pragma GCC unroll 2
-        for (int first = 0; first < 4; first += kTileVecs)
-          meet_keys<O, Rows, kTileVecs>(q, dims, four, first, part + first);
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < Rows; ++i) fours[i][j / 4] = fold_four({part[0][i], part[1][i], part[2][i], part[3][i]});
+  std::ptrdiff_t clock = 0;
+  for (int j = 0; j < round_up(n, kLanes); j += 4) {
+    const RowsAndDue<T, 4> four(keys, h, j, clock);
+    Vec part[4][Rows], fours[kLanes / 4];
+    if constexpr (kParts > 0) {
+      meet_two_keys<O>(at_hand, four, 0, part);
+      meet_two_keys<O>(at_hand, four, 2, part + 2);
+    } else {
+      meet_keys<O, Rows, 4>(q, dims, four, 0, part);
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < Rows; ++i) store(scores + i * kTileKeys + j0, sums_of(fours[i]) * factor);
+    for (int i = 0; i < kLanes / 4; ++i)
+      fours[i] = i < Rows ? fold_four({part[0][i], part[1][i], part[2][i], part[3][i]}) : Vec(0.0f);
+    store_fours<Rows>(scores + j, kTileKeys, sums_of(fours) * factor);
   }
 }
 
@@ -115,12 +117,13 @@ template <class O, int Rows, int Dims, class T>
   score_head<O, Rows, Dims>(q, Dims, factor, keys, n, h, scores);
 }
 
-/// scores [heads, each, 64] of q [heads, each, dims] and a tile of keys: the bits of score_keys().
-template <class O, class T>
+/// scores [heads, each, 64] of q [heads, each, dims] and a tile of keys: the bits of score_keys(). then(h) once those
+/// of the h-th head are there.
+template <class O, class T, class F>
 inline void score_heads(const typename O::Number* q, int each, int dims, Vec factor, const TileRows<T>& keys,
-                        float* scores) {
+                        float* scores, F then) {
   const TileAndNext<T> tile(keys);
-  for (int h = 0; h < keys.heads; ++h)
+  for (int h = 0; h < keys.heads; ++h) {
     by_fours(each, [&]<int Rows>(int i) {
       const auto* query = q + (h * each + i) * dims;
       float* to = scores + (h * each + i) * kTileKeys;
@@ -130,6 +133,8 @@ inline void score_heads(const typename O::Number* q, int each, int dims, Vec fac
         if (dims == 128) return score_head_alone<O, Rows, 128>(query, factor, tile, keys.n, h, to);
       score_head<O, Rows, 0>(query, dims, factor, tile, keys.n, h, to);
     });
+    then(h);
+  }
 }
 
 /// out [Rows, padded], kLanes · Vecs channels from d on, += weights [Rows, 64] · the n values of the h-th head.
@@ -144,9 +149,10 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
     for (int v = 0; v < Vecs; ++v) sum[i][v] = 0.0f;
   constexpr bool kOwnOrder = O::kOrdersColumns && Vecs % 2 == 0;
   int j = 0;
+  std::ptrdiff_t clock = 0;
 #pragma GCC unroll 1
   for (; j + kNumbers <= n; j += kNumbers)
-    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<T, kNumbers>(values, h, j), d, sum);
+    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<T, kNumbers>(values, h, j, clock), d, sum);
   if constexpr (kOwnOrder)
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i)

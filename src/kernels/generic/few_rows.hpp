@@ -58,29 +58,47 @@ inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_v
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
 inline constexpr bool kHeadByHead = kLanes >= 16;
+/// Whether products of `each` rows of a head take as long as memory does, or less: then what is asked for has a clock.
+template <class O>
+inline bool outruns_memory(const Problem& p, const Piece& w, int each) {
+  return each <= 4 && size_of(p.k.dtype) == sizeof(typename O::Number) && !p.k.table && !fits_l3(p, w);
+}
 /// Whether a tile's heads meet their rows, `each` of them, one after another (few_heads.hpp). More than four take
 /// longer than memory does; so do those of many heads, whose queries and sums would not stay in L1 (Zen 4, 32 heads of
-/// 3 or 4 rows of 128 channels: f32 1.6 times as fast, f16 1.2). Of heads apart four rows also on 16-bit numbers from
-/// memory (bf16 60 → 70% of reads, f16 56 → 68; f32 78 → 66).
+/// 3 or 4 rows of 128 channels: f32 1.6 times as fast, f16 1.2). From memory three or four rows, with a clock (Zen 4,
+/// heads side by side: f32 and bf16 5% faster; two rows row by row 25 GB/s beside 18, in pages four of bf16 19 beside
+/// 12), and of heads apart 16-bit numbers.
+template <class O>
 inline bool head_by_head(const Problem& p, const Piece& w, int each, bool into_l2) {
   constexpr int kL1 = 32 << 10;
   if (!kHeadByHead || !into_l2 || each == 1) return false;
   const bool leave_l1 = std::int64_t{w.rows} * (p.head_dim + p.value_dim) * 4 > kL1;
-  return leave_l1 || each > 4 || fits_l3(p, w) || (heads_apart(p) && size_of(p.k.dtype) < 4);
+  return leave_l1 || each > 4 || fits_l3(p, w) || (heads_apart(p) && size_of(p.k.dtype) < 4) ||
+         (each > 2 && outruns_memory<O>(p, w, each));
 }
 
-/// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on.
-template <class O>
+/// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on. then(scores, row, rows)
+/// for those that are there: a head's, if heads meet their rows one after another, so that what is asked for goes on
+/// coming meanwhile; else for all.
+template <class O, class F>
 inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int each, Range range,
-                      const TileAt& tile, Due due, std::uint64_t* bits) {
+                      const TileAt& tile, Due due, std::uint64_t* bits, F then) {
   const int dims = round_up(p.head_dim, O::kDims);
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
+  const auto finish = [&](int first, int count) {
+    float* scores = s.scores + first * kTileKeys;
+    for (int i = 0; i < count; ++i)
+      for (int j = round_up(tile.n, kLanes); j < kTileKeys; ++j) scores[i * kTileKeys + j] = 0;
+    finish_scores(p, w, scores, row + first, count, range, bits + first);
+    if (p.score.self) hide_minus_infinity(scores, count, bits + first);
+    then(scores, row + first, count);
+  };
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
     if constexpr (kHeadByHead)
       if (due.by_heads)
         return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
-                              s.scores + head * each * kTileKeys);
+                              s.scores + head * each * kTileKeys, [&](int h) { finish((head + h) * each, each); });
     by_fours(each, [&]<int Rows>(int i) {
       const bool fours = near || (Rows == 1 && (due.into_l2 || !pairs)) || (!pairs && sizeof(*keys.data) < 4);
       fours_or_fewer<Rows, 1>(fours, keys, [&]<int Together>() {
@@ -90,16 +108,13 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
       });
     });
   });
-  for (int i = 0; i < rows; ++i)
-    for (int j = round_up(tile.n, kLanes); j < kTileKeys; ++j) s.scores[i * kTileKeys + j] = 0;
-  finish_scores(p, w, s, row, rows, range, bits);
-  if (p.score.self) hide_minus_infinity(s, rows, bits);
+  if (!due.by_heads) finish(0, rows);
 }
 /// The same of rows of one KV head, and nothing asked for.
 inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
                       std::uint64_t* bits) {
   const TileAt keys(p, w, p.k, range);
-  score_few<F32Operands>(p, w, s, row, rows, rows, range, keys, {keys, keys, 0}, bits);
+  score_few<F32Operands>(p, w, s, row, rows, rows, range, keys, {keys, keys, 0}, bits, [](float*, int, int) {});
 }
 
 /// O += P·V of a tile, all heads of the piece; where some row does not see every key, what is hidden is stepped over.
@@ -144,12 +159,14 @@ inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padd
 /// How many heads of a piece, each of `each` rows, meet one tile of keys after another. Where heads stand side by side
 /// all, as memory has them; apart few, for each is a stream of its own, but enough of them to share what a tile costs
 /// besides its keys (Zen 5: two of 4 rows a tenth to a third faster than eight, eight of 1 row than 32; Zen 4, where
-/// lines are asked for into L2: one of 1 row from memory, f32 77% of reads, eight 67; eight from L3, bf16 46 beside 29
-/// GB/s).
+/// lines are asked for into L2: one from memory, of 1 row f32 77% of reads, eight 67, of 4 rows bf16 26 GB/s; eight of
+/// 1 row from L3, bf16 46 beside 29 GB/s).
+template <class O>
 inline int heads_walking(const Problem& p, const Piece& w, int each, bool into_l2) {
   const int heads = w.rows / each;
   if (!heads_apart(p)) return heads;
-  return at_most(heads, each > 1 ? 2 : into_l2 && !fits_l3(p, w) ? 1 : 8);
+  const bool alone = into_l2 && !fits_l3(p, w) && (each == 1 || outruns_memory<O>(p, w, each));
+  return at_most(heads, alone ? 1 : each > 1 ? 2 : 8);
 }
 
 /// How many keys ahead of their use rows of k and v are asked for: 8 KB of all heads, or 16 where four rows at a time
@@ -226,7 +243,8 @@ template <class O>
 inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const Scratch& s, int padded, bool into_l2) {
   const Piece& w = walk.w;
   const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
-  const bool by_heads = head_by_head(p, w, each, into_l2), streams = by_heads && heads_apart(p);
+  const bool by_heads = head_by_head<O>(p, w, each, into_l2), streams = by_heads && heads_apart(p);
+  const bool paced = by_heads && outruns_memory<O>(p, w, each);
   for (int key = walk.keys.begin; key < walk.keys.end; key += kTileKeys) {
     const Range range = walk.tile(key);
     std::uint64_t bits[kStrip];
@@ -237,14 +255,15 @@ inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const
     const TileAt keys(p, w, p.k, range), values(p, w, p.v, range), next_keys(p, owner.w, p.k, following);
     // Beside keys this tile's values are asked for; but where a head's keys are a stream, the stream's next.
     const TileAt next_values(p, owner.w, p.v, streams ? following : Range{});
-    score_few<O>(p, w, s, 0, w.rows, each, range, keys,
-                 {keys, streams ? next_keys : values, rows_ahead, into_l2, by_heads}, bits);
-    if (p.probes)
-      softmax_strip_probed(p, s, 0, w.rows, padded, range);
-    else
-      softmax_strip(s, 0, w.rows, padded);
-    add_few<O>(p, w, s, padded, values, {values, streams ? next_values : next_keys, rows_ahead, into_l2, by_heads},
-               bits);
+    const Due beside_keys{keys, streams ? next_keys : values, rows_ahead, into_l2, by_heads, paced};
+    score_few<O>(p, w, s, 0, w.rows, each, range, keys, beside_keys, bits, [&](float* scores, int row, int rows) {
+      if (p.probes)
+        softmax_strip_probed(p, s, scores, row, rows, padded, range);
+      else
+        softmax_strip(s, scores, row, rows, padded);
+    });
+    const Due beside_values{values, streams ? next_values : next_keys, rows_ahead, into_l2, by_heads, paced};
+    add_few<O>(p, w, s, padded, values, beside_values, bits);
   }
 }
 
@@ -261,9 +280,9 @@ inline void forward_few(const Problem& p, const Plan& plan, const Piece& w, cons
       store(s.sum + i * kLanes, 0.0f);
     }
   const Range span = visible_span(p, w);
-  const int each = p.group() * w.queries, most = split_keys(p);
+  const int each = p.group() * w.queries, most = split_keys(p, w.batch);
   const Range run = partials ? Range{at_least(span.begin, split * most), at_most(span.end, (split + 1) * most)} : span;
-  const int together = heads_walking(p, w, each, plan.into_l2) * each;
+  const int together = heads_walking<O>(p, w, each, plan.into_l2) * each;
   const auto walk = [&](int row, Range keys) -> Walk {
     return {{w.batch, w.kv_head + row / each, 0, at_most(together, w.rows - row), w.queries, w.keys}, keys};
   };

@@ -167,11 +167,11 @@ inline void fold(const Problem& p, const Piece& w, const Scratch& s, const KeyBl
     }
   }
   score_strip<O>(p, w, s, block.keys(tile), row, rows, block.keys_of(tile), bits);
-  if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
+  if (!block.finite(tile)) hide_minus_infinity(s.scores, rows, bits);
   if (p.probes)
-    softmax_strip_probed(p, s, row, rows, padded, block.keys_of(tile));
+    softmax_strip_probed(p, s, s.scores, row, rows, padded, block.keys_of(tile));
   else
-    softmax_strip(s, row, rows, padded);
+    softmax_strip(s, s.scores, row, rows, padded);
   O::finish_weights(s, rows);
   add_values(p, w, s, block, tile, row, rows, padded, bits);
 }

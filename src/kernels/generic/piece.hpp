@@ -134,6 +134,7 @@ struct Segment {
 
 inline constexpr int kFewRows = 16;      // up to so many rows of a KV head nothing is packed: see few_rows.hpp
 inline constexpr int kSplitKeys = 4096;  // a multiple of kTileKeys
+inline constexpr int kManySplits = 32;   // enough for many threads
 
 inline bool few_rows(const Problem& p, int batch) { return p.group() * p.queries_of(batch) <= kFewRows; }
 /// Bytes of the keys and values of so many rows of a cache.
@@ -146,12 +147,15 @@ inline int heads_together(const Problem& p, int batch) {
   const int pieces = (p.kv_heads + most - 1) / most;
   return (p.kv_heads + pieces - 1) / pieces;
 }
-/// Few rows: keys of one run. The fewer, the more heads share it.
-inline int split_keys(const Problem& p) {
-  return at_least(4 * kTileKeys, kSplitKeys / p.kv_heads / kTileKeys * kTileKeys);
+/// Few rows: keys of one run. The fewer, the more heads share it; up to four times as many where there are runs enough,
+/// for each costs 5% of 512 keys from memory (Zen 4, 32 / 8 heads of bf16).
+inline int split_keys(const Problem& p, int batch) {
+  const int keys = at_least(4 * kTileKeys, kSplitKeys / p.kv_heads / kTileKeys * kTileKeys);
+  return keys * at_least(1, at_most(4, p.keys_of(batch) / (kManySplits * keys)));
 }
 inline int splits_of(const Problem& p, int batch) {
-  return at_least(1, (p.keys_of(batch) + split_keys(p) - 1) / split_keys(p));
+  const int keys = split_keys(p, batch);
+  return at_least(1, (p.keys_of(batch) + keys - 1) / keys);
 }
 
 /// How the work on a batch row is cut: `groups` of KV heads, each in `items`: blocks of rows, or for few rows runs of

@@ -17,16 +17,16 @@
 namespace fovea::FOVEA_ISA {
 
 /// scores [rows, 64]: the composed functor and octaves, then −∞ where the mask hides.
-inline void finish_scores(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
+inline void finish_scores(const Problem& p, const Piece& w, float* scores, int row, int rows, Range range,
                           const std::uint64_t* bits) {
   if (p.score.self)
     for_segments(p, w, row, rows, [&](const Segment& g) {
-      p.score.apply[kTier](p.score.self, {s.scores + (g.row - row) * kTileKeys, kTileKeys, 1, tile_of(w, g, range)});
+      p.score.apply[kTier](p.score.self, {scores + (g.row - row) * kTileKeys, kTileKeys, 1, tile_of(w, g, range)});
     });
   const Vec octaves = p.score.self ? in_octaves(1) : 1.0f;
   for (int i = 0; i < rows; ++i) {
     if (bits[i] == kAllBits && !p.score.self) continue;
-    float* x = s.scores + i * kTileKeys;
+    float* x = scores + i * kTileKeys;
     for (int j = 0; j < kTileKeys; j += kLanes)
       store(x + j, select(lanes_of(bits[i] >> j), load(x + j) * octaves, minus_infinity()));
   }
@@ -39,14 +39,14 @@ inline void score_strip(const Problem& p, const Piece& w, const Scratch& s, cons
   const int dims = round_up(p.head_dim, O::kDims), depth = round_up(p.head_dim, Step<typename O::Number>::kNumbers);
   product<false>(rows, kTileKeys, depth, O::queries(s) + row * dims, dims, keys, kTileKeys, s.scores, kTileKeys,
                  Alone(), O::factor(p));
-  finish_scores(p, w, s, row, rows, range, bits);
+  finish_scores(p, w, s.scores, row, rows, range, bits);
 }
 
 /// A score of −∞ (from a bias, say) hides its key as a mask does.
-inline void hide_minus_infinity(const Scratch& s, int rows, std::uint64_t* bits) {
+inline void hide_minus_infinity(const float* scores, int rows, std::uint64_t* bits) {
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < kTileKeys; ++j)
-      if (s.scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
+      if (scores[i * kTileKeys + j] == minus_infinity()) bits[i] &= ~(std::uint64_t{1} << j);
 }
 
 /// A row's base moves up to its greatest score; what it has summed so far shrinks by as much.
@@ -77,10 +77,11 @@ inline Vec greatest(const float* scores) {
   }
 }
 
-inline void softmax_strip(const Scratch& s, int row, int rows, int padded) {
-  raise_bases(s, s.scores, row, rows, padded);
+/// scores [rows, 64] of rows from `row` on become weights.
+inline void softmax_strip(const Scratch& s, float* scores, int row, int rows, int padded) {
+  raise_bases(s, scores, row, rows, padded);
   for (int r = row; r < row + rows; ++r) {
-    float* x = s.scores + (r - row) * kTileKeys;
+    float* x = scores + (r - row) * kTileKeys;
     Vec total = 0.0f;
 #pragma GCC unroll 16
     for (int j = 0; j < kTileKeys; j += kLanes) {
@@ -115,11 +116,12 @@ template <bool Greatest>
 }
 
 /// softmax_strip(), and the probes: the same bits in what both compute.
-inline void softmax_strip_probed(const Problem& p, const Scratch& s, int row, int rows, int padded, Range keys) {
+inline void softmax_strip_probed(const Problem& p, const Scratch& s, float* scores, int row, int rows, int padded,
+                                 Range keys) {
   settle(p, s);
-  raise_bases_probed<true>(p, s, s.scores, row, rows, padded, keys.begin);
+  raise_bases_probed<true>(p, s, scores, row, rows, padded, keys.begin);
   for (int r = row; r < row + rows; ++r) {
-    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), s.scores + (r - row) * kTileKeys, s.shift[r], keys.begin);
+    const Vec total = weigh_row(*p.probes, probe_of(p, s, r), scores + (r - row) * kTileKeys, s.shift[r], keys.begin);
     store(s.sum + r * kLanes, load(s.sum + r * kLanes) + total);
   }
 }

@@ -131,7 +131,7 @@ inline void trace(const Problem& p, const Plan& plan, const HeadTrace& t, std::b
             score_few(p, w, s, row, rows, keys, bits);
           else
             score_strip<F32Operands>(p, w, s, block.keys(tile), row, rows, keys, bits);
-          if (!block.finite(tile)) hide_minus_infinity(s, rows, bits);
+          if (!block.finite(tile)) hide_minus_infinity(s.scores, rows, bits);
           weigh_known(p, t, s, row, rows, keys);
         }
         trace_tile(t, s.scores, row, rows, keys);

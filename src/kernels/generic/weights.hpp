@@ -50,7 +50,7 @@ inline void score_closely(const Problem& p, const Piece& w, const Scratch& s, in
     const Vec sum = load(s.scores + i), all = sum + load(lost + i);
     store(s.scores + i, select(sum - sum < 1.0f, all, sum) * unit);  // of an infinite sum what was lost is a NaN
   }
-  finish_scores(p, w, s, row, rows, range, bits);
+  finish_scores(p, w, s.scores, row, rows, range, bits);
 }
 
 inline void weights(const Problem& p, const Plan& plan, int batch, int head, Range queries, Range wanted, float* to,

@@ -99,6 +99,12 @@ inline Vec sums_of(const Vec (&r)[kLanes / 4]) {
   return Vec(_mm256_add_ps(_mm256_permute2f128_ps(r[0].v, r[1].v, 0x20), _mm256_permute2f128_ps(r[0].v, r[1].v, 0x31)));
 }
 
+template <int Rows>
+inline void store_fours(float* to, std::ptrdiff_t step, Vec x) {
+  _mm_storeu_ps(to, _mm256_castps256_ps128(x.v));
+  if constexpr (Rows > 1) _mm_storeu_ps(to + step, _mm256_extractf128_ps(x.v, 1));
+}
+
 /// 8 × 8: pairs of rows, pairs of pairs, then halves.
 inline void transpose(Vec (&r)[kLanes]) {
   __m256 t[kLanes], u[kLanes];

@@ -91,6 +91,14 @@ inline Vec sums_of(const Vec (&r)[kLanes / 4]) {
   return Vec(quarters(quarters(r[0].v, r[1].v), quarters(r[2].v, r[3].v)));
 }
 
+template <int Rows>
+inline void store_fours(float* to, std::ptrdiff_t step, Vec x) {
+  _mm_storeu_ps(to, _mm512_castps512_ps128(x.v));
+  if constexpr (Rows > 1) _mm_storeu_ps(to + step, _mm512_extractf32x4_ps(x.v, 1));
+  if constexpr (Rows > 2) _mm_storeu_ps(to + 2 * step, _mm512_extractf32x4_ps(x.v, 2));
+  if constexpr (Rows > 3) _mm_storeu_ps(to + 3 * step, _mm512_extractf32x4_ps(x.v, 3));
+}
+
 /// 16 × 16: pairs of rows, pairs of pairs, then whole quarters.
 inline void transpose(Vec (&r)[kLanes]) {
   __m512 t[kLanes], u[kLanes];

@@ -109,6 +109,11 @@ inline Vec fold_four(const Vec (&r)[4]) {
   return Vec(Floats{reduce_add(r[0]), reduce_add(r[1]), reduce_add(r[2]), reduce_add(r[3])});
 }
 inline Vec sums_of(const Vec (&r)[kLanes / 4]) { return r[0]; }
+/// The i-th four lanes of x to to + i · step, of the first Rows.
+template <int Rows>
+inline void store_fours(float* to, std::ptrdiff_t, Vec x) {
+  store(to, x);
+}
 
 /// r [kLanes, kLanes], in place.
 inline void transpose(Vec (&r)[kLanes]) {
