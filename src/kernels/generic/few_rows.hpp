@@ -58,23 +58,28 @@ inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_v
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
 inline constexpr bool kHeadByHead = kLanes >= 16;
-/// Whether products of `each` rows of a head take as long as memory does, or less: then what is asked for has a clock.
+/// Whether products of `each` rows of a head, which lie in memory, may take less than memory does.
 template <class O>
 inline bool outruns_memory(const Problem& p, const Piece& w, int each) {
   return each <= 4 && size_of(p.k.dtype) == sizeof(typename O::Number) && !p.k.table && !fits_l3(p, w);
 }
 /// Whether a tile's heads meet their rows, `each` of them, one after another (few_heads.hpp). More than four take
 /// longer than memory does; so do those of many heads, whose queries and sums would not stay in L1 (Zen 4, 32 heads of
-/// 3 or 4 rows of 128 channels: f32 1.6 times as fast, f16 1.2). From memory three or four rows, with a clock (Zen 4,
-/// heads side by side: f32 and bf16 5% faster; two rows row by row 25 GB/s beside 18, in pages four of bf16 19 beside
-/// 12), and of heads apart 16-bit numbers.
+/// 3 or 4 rows of 128 channels: f32 1.6 times as fast, f16 1.2). From memory four rows, with a clock, and of heads
+/// apart all 16-bit numbers (Zen 4, heads side by side: four rows in f32 and bf16 7% faster, but three row by row 26 to
+/// 28 GB/s beside 23 to 25, two 25 beside 18, and in pages of 16 four of bf16 20 beside 13).
 template <class O>
 inline bool head_by_head(const Problem& p, const Piece& w, int each, bool into_l2) {
   constexpr int kL1 = 32 << 10;
   if (!kHeadByHead || !into_l2 || each == 1) return false;
   const bool leave_l1 = std::int64_t{w.rows} * (p.head_dim + p.value_dim) * 4 > kL1;
   return leave_l1 || each > 4 || fits_l3(p, w) || (heads_apart(p) && size_of(p.k.dtype) < 4) ||
-         (each > 2 && outruns_memory<O>(p, w, each));
+         (each == 4 && outruns_memory<O>(p, w, each));
+}
+/// Whether what is asked for meanwhile has a clock.
+template <class O>
+inline bool by_a_clock(const Problem& p, const Piece& w, int each, bool into_l2) {
+  return head_by_head<O>(p, w, each, into_l2) && outruns_memory<O>(p, w, each);
 }
 
 /// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on. then(scores, row, rows)
@@ -165,7 +170,7 @@ template <class O>
 inline int heads_walking(const Problem& p, const Piece& w, int each, bool into_l2) {
   const int heads = w.rows / each;
   if (!heads_apart(p)) return heads;
-  const bool alone = into_l2 && !fits_l3(p, w) && (each == 1 || outruns_memory<O>(p, w, each));
+  const bool alone = into_l2 && !fits_l3(p, w) && (each == 1 || by_a_clock<O>(p, w, each, into_l2));
   return at_most(heads, alone ? 1 : each > 1 ? 2 : 8);
 }
 
@@ -244,7 +249,7 @@ inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const
   const Piece& w = walk.w;
   const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
   const bool by_heads = head_by_head<O>(p, w, each, into_l2), streams = by_heads && heads_apart(p);
-  const bool paced = by_heads && outruns_memory<O>(p, w, each);
+  const bool paced = by_a_clock<O>(p, w, each, into_l2);
   for (int key = walk.keys.begin; key < walk.keys.end; key += kTileKeys) {
     const Range range = walk.tile(key);
     std::uint64_t bits[kStrip];
