@@ -3,12 +3,12 @@
 //
 // A head's queries stay in L1, or in registers where there is room, and its sums in registers. Row by row
 // (few_products.hpp) those of all heads come and go with every few keys: 32 KB at 32 rows of 128 channels, all that L1
-// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead, out of
-// memory's order where heads stand side by side. Products from L2 are faster than memory, and lines that are asked for
-// at their pace make each other wait: 17 GB/s, as if nothing were asked for ahead; with a clock 24 to 27 (asking.hpp).
-// Nobody asks while scores become weights, so each head's do beside its own products, not all heads' at once, while
-// lines that are on their way still come (4 rows of 64 scores take 300 cycles, a line from memory 400). For vectors of
-// 16 lanes, where it was measured; without them it would be 110 KB of program more.
+// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead, out
+// of memory's order where heads stand side by side. Products from L2 are faster than memory, and lines that are asked
+// for at their pace make each other wait: 17 GB/s, as if nothing were asked for ahead; with a clock 24 to 27
+// (asking.hpp). Nobody asks while scores become weights, so each head's do beside its own products, not all heads' at
+// once, while lines that are on their way still come (4 rows of 64 scores take 300 cycles, a line from memory 400). For
+// vectors of 16 lanes, where it was measured; without them it would be 110 KB of program more.
 #pragma once
 #include "kernels/generic/few_products.hpp"
 
@@ -32,8 +32,15 @@ struct TileAndNext {
   }
 };
 
+/// Whether `rows` rows of a head may meet numbers of `size` bytes faster than memory gives them, and are read from
+/// there.
+template <class O>
+constexpr bool outrun_memory(int rows, std::size_t size) {
+  return size == sizeof(typename O::Number) && (rows == 4 || (rows < 4 && size == 2));
+}
+
 /// Together rows of a head from the j-th on, and how far from them those lie that are due; of a clock what it shows, 0.
-template <class T, int Together>
+template <class O, int Rows, class T, int Together>
 struct RowsAndDue {
   static constexpr int kTogether = Together;
   const T* row[Together];
@@ -46,13 +53,14 @@ struct RowsAndDue {
 #pragma GCC unroll 4
     for (int k = 0; k < Together; ++k) row[k] = tile.row[j + k] + h * tile.head;
   }
-  /// As HeadRows has it.
+  /// As HeadRows has it. Numbers that are widened wait for the line at hand: from memory f16 of heads apart 20 GB/s, by
+  /// a clock or by neither 17 to 18.
   template <int kBlock>
   [[gnu::always_inline]] void ask(int k, int d, int v = 0) const {
     if (!begins_line<T, kBlock>(d, v)) return;
     const char* line = reinterpret_cast<const char*>(row[k] + d + v);
-    if constexpr (dtype_of<T> == DType::F16) return ask_for(line + due, line, true);
-    clock = a_line_later(clock, paced);
+    if constexpr (sizeof(T) != sizeof(typename O::Number)) return ask_for(line + due, line, true);
+    if constexpr (outrun_memory<O>(Rows, sizeof(T))) clock = a_line_later(clock, paced);
     __builtin_prefetch(line + due + clock, 0, 2);
   }
 };
@@ -95,7 +103,7 @@ inline void score_head(const typename O::Number* q, int dims, Vec factor, const 
     for (int c = 0; c < kParts; ++c) at_hand[i][c] = O::along(q + i * Dims + c * O::kDims);
   std::ptrdiff_t clock = 0;
   for (int j = 0; j < round_up(n, kLanes); j += 4) {
-    const RowsAndDue<T, 4> four(keys, h, j, clock);
+    const RowsAndDue<O, Rows, T, 4> four(keys, h, j, clock);
     Vec part[4][Rows], fours[kLanes / 4];
     if constexpr (kParts > 0) {
       meet_two_keys<O>(at_hand, four, 0, part);
@@ -152,7 +160,7 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
   std::ptrdiff_t clock = 0;
 #pragma GCC unroll 1
   for (; j + kNumbers <= n; j += kNumbers)
-    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<T, kNumbers>(values, h, j, clock), d, sum);
+    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<O, Rows, T, kNumbers>(values, h, j, clock), d, sum);
   if constexpr (kOwnOrder)
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i)

@@ -58,10 +58,9 @@ inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_v
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
 inline constexpr bool kHeadByHead = kLanes >= 16;
-/// Whether products of `each` rows of a head, which lie in memory, may take less than memory does.
 template <class O>
 inline bool outruns_memory(const Problem& p, const Piece& w, int each) {
-  return each <= 4 && size_of(p.k.dtype) == sizeof(typename O::Number) && !p.k.table && !fits_l3(p, w);
+  return outrun_memory<O>(each, size_of(p.k.dtype)) && !p.k.table && !fits_l3(p, w);
 }
 /// Whether a tile's heads meet their rows, `each` of them, one after another (few_heads.hpp). More than four take
 /// longer than memory does; so do those of many heads, whose queries and sums would not stay in L1 (Zen 4, 32 heads of
@@ -82,28 +81,14 @@ inline bool by_a_clock(const Problem& p, const Piece& w, int each, bool into_l2)
   return head_by_head<O>(p, w, each, into_l2) && outruns_memory<O>(p, w, each);
 }
 
-/// scores [rows, 64] of a tile, `each` rows of every KV head from row `row` of the piece on. then(scores, row, rows)
-/// for those that are there: a head's, if heads meet their rows one after another, so that what is asked for goes on
-/// coming meanwhile; else for all.
-template <class O, class F>
-inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int each, Range range,
-                      const TileAt& tile, Due due, std::uint64_t* bits, F then) {
+/// q·k of a tile [rows, 64], `each` rows of every KV head from row `row` of the piece on: row by row.
+template <class O>
+inline void multiply_keys(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int each,
+                          const TileAt& tile, Due due) {
   const int dims = round_up(p.head_dim, O::kDims);
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
-  const auto finish = [&](int first, int count) {
-    float* scores = s.scores + first * kTileKeys;
-    for (int i = 0; i < count; ++i)
-      for (int j = round_up(tile.n, kLanes); j < kTileKeys; ++j) scores[i * kTileKeys + j] = 0;
-    finish_scores(p, w, scores, row + first, count, range, bits + first);
-    if (p.score.self) hide_minus_infinity(scores, count, bits + first);
-    then(scores, row + first, count);
-  };
   read_tile<O>(tile, rows / each, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
-    if constexpr (kHeadByHead)
-      if (due.by_heads)
-        return score_heads<O>(O::queries(s) + (row + head * each) * dims, each, dims, factor, keys,
-                              s.scores + head * each * kTileKeys, [&](int h) { finish((head + h) * each, each); });
     by_fours(each, [&]<int Rows>(int i) {
       const bool fours = near || (Rows == 1 && (due.into_l2 || !pairs)) || (!pairs && sizeof(*keys.data) < 4);
       fours_or_fewer<Rows, 1>(fours, keys, [&]<int Together>() {
@@ -113,13 +98,33 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
       });
     });
   });
-  if (!due.by_heads) finish(0, rows);
 }
-/// The same of rows of one KV head, and nothing asked for.
+/// The same of all rows of the piece, head by head: then(first row) as soon as a head's are there.
+template <class O, class F>
+inline void multiply_keys_by_heads(const Problem& p, const Scratch& s, int heads, int each, const TileAt& tile, Due due,
+                                   F then) {
+  const int dims = round_up(p.head_dim, O::kDims);
+  read_tile<O>(tile, heads, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
+    if constexpr (kHeadByHead)
+      score_heads<O>(O::queries(s) + head * each * dims, each, dims, O::factor(p), keys,
+                     s.scores + head * each * kTileKeys, [&](int h) { then((head + h) * each); });
+  });
+}
+
+/// scores [rows, 64] of a tile of n keys, for what multiply_keys() has left.
+inline void score_few(const Problem& p, const Piece& w, float* scores, int row, int rows, Range range, int n,
+                      std::uint64_t* bits) {
+  for (int i = 0; i < rows; ++i)
+    for (int j = round_up(n, kLanes); j < kTileKeys; ++j) scores[i * kTileKeys + j] = 0;
+  finish_scores(p, w, scores, row, rows, range, bits);
+  if (p.score.self) hide_minus_infinity(scores, rows, bits);
+}
+/// Those of rows of one KV head, and nothing asked for.
 inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, Range range,
                       std::uint64_t* bits) {
   const TileAt keys(p, w, p.k, range);
-  score_few<F32Operands>(p, w, s, row, rows, rows, range, keys, {keys, keys, 0}, bits, [](float*, int, int) {});
+  multiply_keys<F32Operands>(p, w, s, row, rows, rows, keys, {keys, keys, 0});
+  score_few(p, w, s.scores, row, rows, range, keys.n, bits);
 }
 
 /// O += P·V of a tile, all heads of the piece; where some row does not see every key, what is hidden is stepped over.
@@ -261,12 +266,20 @@ inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const
     // Beside keys this tile's values are asked for; but where a head's keys are a stream, the stream's next.
     const TileAt next_values(p, owner.w, p.v, streams ? following : Range{});
     const Due beside_keys{keys, streams ? next_keys : values, rows_ahead, into_l2, by_heads, paced};
-    score_few<O>(p, w, s, 0, w.rows, each, range, keys, beside_keys, bits, [&](float* scores, int row, int rows) {
+    const auto weigh = [&](int row, int rows) __attribute__((noinline)) {
+      float* scores = s.scores + row * kTileKeys;
+      score_few(p, w, scores, row, rows, range, keys.n, bits + row);
       if (p.probes)
         softmax_strip_probed(p, s, scores, row, rows, padded, range);
       else
         softmax_strip(s, scores, row, rows, padded);
-    });
+    };
+    if (by_heads) {  // a head at a time, so that what is asked for goes on coming meanwhile
+      multiply_keys_by_heads<O>(p, s, w.rows / each, each, keys, beside_keys, [&](int row) { weigh(row, each); });
+    } else {
+      multiply_keys<O>(p, w, s, 0, w.rows, each, keys, beside_keys);
+      weigh(0, w.rows);
+    }
     const Due beside_values{values, streams ? next_values : next_keys, rows_ahead, into_l2, by_heads, paced};
     add_few<O>(p, w, s, padded, values, beside_values, bits);
   }
