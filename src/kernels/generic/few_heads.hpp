@@ -32,10 +32,10 @@ struct TileAndNext {
   }
 };
 
-/// Whether `rows` rows of a head may meet numbers of `size` bytes faster than memory gives them, and are read from
-/// there.
+/// Whether `rows` rows of a head may meet numbers of `size` bytes faster than memory gives them, so that lines are asked
+/// for by a clock. Numbers that are widened take longer; f32 of fewer rows from memory are left to few_products.hpp.
 template <class O>
-constexpr bool outrun_memory(int rows, std::size_t size) {
+constexpr bool may_outrun_memory(int rows, std::size_t size) {
   return size == sizeof(typename O::Number) && (rows == 4 || (rows < 4 && size == 2));
 }
 
@@ -60,7 +60,7 @@ struct RowsAndDue {
     if (!begins_line<T, kBlock>(d, v)) return;
     const char* line = reinterpret_cast<const char*>(row[k] + d + v);
     if constexpr (sizeof(T) != sizeof(typename O::Number)) return ask_for(line + due, line, true);
-    if constexpr (outrun_memory<O>(Rows, sizeof(T))) clock = a_line_later(clock, paced);
+    if constexpr (may_outrun_memory<O>(Rows, sizeof(T))) clock = a_line_later(clock, paced);
     __builtin_prefetch(line + due + clock, 0, 2);
   }
 };
