@@ -1,5 +1,5 @@
 // The two products of few rows on a tile of keys or values, one head after another: where L1 is small (asking.hpp finds
-// out), for what lies in L3, for many rows, and from memory for three or four and for heads that lie apart.
+// out), for what lies in L3, for many rows, and from memory for four and for numbers of 16 bits whose heads lie apart.
 //
 // A head's queries stay in L1, or in registers where there is room, and its sums in registers. Row by row
 // (few_products.hpp) those of all heads come and go with every few keys: 32 KB at 32 rows of 128 channels, all that L1
@@ -7,8 +7,8 @@
 // of memory's order where heads stand side by side. Products from L2 are faster than memory, and lines that are asked
 // for at their pace make each other wait: 17 GB/s, as if nothing were asked for ahead; with a clock 24 to 27
 // (asking.hpp). Nobody asks while scores become weights, so each head's do beside its own products, not all heads' at
-// once, while lines that are on their way still come (4 rows of 64 scores take 300 cycles, a line from memory 400). For
-// vectors of 16 lanes, where it was measured; without them it would be 110 KB of program more.
+// once, while lines that are on their way still come (4 rows of 64 scores take some 300 cycles, a line from memory
+// 400). For vectors of 16 lanes, where it was measured; without them it would be 110 KB of program more.
 #pragma once
 #include "kernels/generic/few_products.hpp"
 
@@ -32,8 +32,9 @@ struct TileAndNext {
   }
 };
 
-/// Whether `rows` rows of a head may meet numbers of `size` bytes faster than memory gives them, so that lines are asked
-/// for by a clock. Numbers that are widened take longer; f32 of fewer rows from memory are left to few_products.hpp.
+/// Whether `rows` rows of a head may meet numbers of `size` bytes faster than memory gives them, so that lines are
+/// asked for by a clock. Numbers that are widened take longer; f32 of fewer rows from memory are left to
+/// few_products.hpp.
 template <class O>
 constexpr bool may_outrun_memory(int rows, std::size_t size) {
   return size == sizeof(typename O::Number) && (rows == 4 || (rows < 4 && size == 2));
