@@ -33,8 +33,8 @@ inline std::ptrdiff_t once_there(const void* x) {
 }
 
 /// x, but seven cycles later if so asked, the time between lines at 34 GB/s and 3.7 GHz. Who asks for a line after each
-/// such step has a clock: Zen 4, from memory, 4 rows of queries in bf16, heads apart: with 0, 3 or 5 cycles 21 GB/s, with
-/// 6, 7 or 8 25, with 9 23 (reads alone 31).
+/// such step has a clock: Zen 4, from memory, 4 rows of queries in bf16, heads apart, a loop by itself: with 0, 3 or
+/// 5 cycles 21 GB/s, with 6, 7 or 8 25, with 9 23 (reads alone 31).
 [[gnu::always_inline]] inline std::ptrdiff_t a_line_later(std::ptrdiff_t x, bool paced) {
 #ifdef __x86_64__
   asm("test %b1, %b1\n\tjz 0f\n\timul $1, %0, %0\n\timul $1, %0, %0\n\tlea (%0), %0\n0:" : "+r"(x) : "q"(paced) : "cc");

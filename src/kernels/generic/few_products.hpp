@@ -40,7 +40,7 @@ struct Due {
   int rows;               // 0: nothing
   bool into_l2 = false;   // not to L1
   bool by_heads = false;  // one head after another (few_heads.hpp), not row by row
-  bool paced = false;     // no faster than memory gives (asking.hpp)
+  bool paced = false;     // by a clock (asking.hpp)
   int head = 0;           // the first that is read
 };
 
