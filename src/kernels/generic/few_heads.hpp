@@ -3,32 +3,60 @@
 //
 // A head's queries stay in L1, or in registers where there is room, and its sums in registers. Row by row
 // (few_products.hpp) those of all heads come and go with every few keys: 32 KB at 32 rows of 128 channels, all that L1
-// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead, out
-// of memory's order where heads stand side by side. Products from L2 are faster than memory, and lines that are asked
-// for at their pace make each other wait: 17 GB/s; with a clock 24 to 27
-// (asking.hpp). Nobody asks while scores become weights, so each head's do beside its own products, not all heads' at
-// once, while lines that are on their way still come (4 rows of 64 scores take some 300 cycles, a line from memory
-// 400). For vectors of 16 lanes, where it was measured; without them it would be 110 KB of program more.
+// of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead.
+// Products from L2 are faster than memory, and lines that are asked for at their pace make each other wait: 17 GB/s;
+// with a clock 24 to 27 (asking.hpp). Even then some don't come. Where one head's lines follow one another, the
+// machine's own prefetchers notice; where heads stand side by side it was waited for them: so lines are asked for once
+// more 16 rows before their use (bf16 of heads apart 27 → 30 GB/s, f32 24 → 27). Nobody asks while scores become
+// weights, so each head's do beside its own products, not all heads' at once, while lines that are on their way still
+// come (4 rows of 64 scores take some 300 cycles, a line from memory 400). For vectors of 16 lanes, where it was
+// measured; without them it would be 110 KB of program more.
 #pragma once
 #include "kernels/generic/few_products.hpp"
 
 namespace fovea::FOVEA_ISA {
 
-/// Where a tile's rows lie, and how far from each four of them those of the tile that is read next, in bytes.
+inline constexpr int kAskedAgain = 16;  // rows before their use (Zen 4: 4 or 8 win half of it, f32 24 or 32 too)
+
+/// Where a tile's rows lie, which are read `width` channels at a time, and lines of the tile that is read next, to be
+/// asked for beside each of them. Where a row of all heads lies in one stretch, it is asked for as a whole, beside as
+/// many rows as it has parts; likewise a head's row that is read in several passes (Zen 4, 8 heads side by side, values
+/// of bf16 by themselves: 23 → 27 GB/s); else as the rows at hand are read.
 template <class T>
 struct TileAndNext {
   const T* row[kTileKeys];  // of the first head; next heads `head` numbers on
-  std::ptrdiff_t head, due[kTileKeys / 4], due_head;
+  std::ptrdiff_t head;
+  const char* due[kTileKeys];             // beside the first head's rows in the first pass
+  std::ptrdiff_t due_head, due_pass = 0;  // bytes from there to what is due beside the next head's, in the next pass
+  std::ptrdiff_t again = 0;               // bytes from a row to that which is asked for once more
+  int width;
   bool paced;
 
-  explicit TileAndNext(const TileRows<T>& tile) : head(tile.head), due{}, due_head(0), paced(tile.due.paced) {
+  [[gnu::noinline]] TileAndNext(const TileRows<T>& tile, int width)
+      : head(tile.head), due_head(tile.due.then.head_bytes()), width(width), paced(tile.due.paced) {
     for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(j);
+    if (paced) again = kAskedAgain * tile.time * std::ptrdiff_t{sizeof(T)};
     const TileAt& next = tile.due.then;
-    if (next.n == 0) return;  // the line at hand is asked for
-    due_head = next.head_bytes() - head * std::ptrdiff_t{sizeof(T)};
-    for (int j = 0; j < kTileKeys; j += 4)
-      due[j / 4] =
-          next.row(at_most(j, next.n - 1)) + tile.due.head * next.head_bytes() - reinterpret_cast<const char*>(row[j]);
+    const std::ptrdiff_t first = tile.due.head * due_head, size = size_of(next.x->dtype);
+    const bool together = next.x->head == tile.dims;
+    const int passes = tile.dims / width, parts = together ? passes * tile.heads : passes;
+    if (next.n == kTileKeys && !next.x->table && parts > 0 && tile.dims % width == 0 && kTileKeys % parts == 0) {
+      const int shift = __builtin_ctz(parts);
+      const std::ptrdiff_t row_bytes = next.x->time * size, part = width * size, rows = kTileKeys >> shift;
+      const char* start = next.row(0) + first;
+      for (int j = 0; j < kTileKeys; ++j) due[j] = start + (j >> shift) * row_bytes + (j & (parts - 1)) * part;
+      due_pass = rows * row_bytes;
+      if (together) due_head = passes * due_pass;
+    } else {
+      due_pass = width * size;
+      for (int j = 0; j < kTileKeys; ++j)
+        due[j] = next.n > 0 ? next.row(at_most(j, next.n - 1)) + first : reinterpret_cast<const char*>(row[j]);
+    }
+  }
+  /// From what is due beside the first head's rows in the first pass to that beside the h-th head's from channel d on,
+  /// less d channels.
+  std::ptrdiff_t ahead(int h, int d) const {
+    return h * due_head + (d > 0 ? d / width * (due_pass - width * std::ptrdiff_t{sizeof(T)}) : 0);
   }
 };
 
@@ -40,19 +68,24 @@ constexpr bool may_outrun_memory(int rows, std::size_t size) {
   return size == sizeof(typename O::Number) && (rows == 4 || (rows < 4 && size == 2));
 }
 
-/// Together rows of a head from the j-th on, and how far from them those lie that are due; of a clock what it shows, 0.
+/// Together rows of a head from the j-th on, and the lines that are asked for meanwhile, `ahead` of those that are due
+/// beside the first head's. The clock is this distance: it stays what it is, but who needs it waits.
 template <class O, int Rows, class T, int Together>
 struct RowsAndDue {
   static constexpr int kTogether = Together;
   const T* row[Together];
-  std::ptrdiff_t due;
+  const char* due[Together];
+  std::ptrdiff_t again;
   bool paced;
-  std::ptrdiff_t& clock;
+  std::ptrdiff_t& ahead;
 
-  [[gnu::always_inline]] RowsAndDue(const TileAndNext<T>& tile, int h, int j, std::ptrdiff_t& clock)
-      : due(tile.due[j / 4] + h * tile.due_head), paced(tile.paced), clock(clock) {
+  [[gnu::always_inline]] RowsAndDue(const TileAndNext<T>& tile, int h, int j, std::ptrdiff_t& ahead)
+      : again(j + kAskedAgain < kTileKeys ? tile.again : 0), paced(tile.paced), ahead(ahead) {
 #pragma GCC unroll 4
-    for (int k = 0; k < Together; ++k) row[k] = tile.row[j + k] + h * tile.head;
+    for (int k = 0; k < Together; ++k) {
+      row[k] = tile.row[j + k] + h * tile.head;
+      due[k] = tile.due[j + k];
+    }
   }
   /// As HeadRows has it. Numbers that are widened wait for the line at hand: from memory f16 of heads apart 20 GB/s, by
   /// a clock or by neither 17 to 18.
@@ -60,9 +93,10 @@ struct RowsAndDue {
   [[gnu::always_inline]] void ask(int k, int d, int v = 0) const {
     if (!begins_line<T, kBlock>(d, v)) return;
     const char* line = reinterpret_cast<const char*>(row[k] + d + v);
-    if constexpr (sizeof(T) != sizeof(typename O::Number)) return ask_for(line + due, line, true);
-    if constexpr (may_outrun_memory<O>(Rows, sizeof(T))) clock = a_line_later(clock, paced);
-    __builtin_prefetch(line + due + clock, 0, 2);
+    const char* wanted = due[k] + (d + v) * std::ptrdiff_t{sizeof(T)};
+    if constexpr (sizeof(T) != sizeof(typename O::Number)) return ask_for(wanted + ahead, line, true);
+    if constexpr (may_outrun_memory<O>(Rows, sizeof(T))) ahead = a_line_later(ahead, paced, line + again);
+    __builtin_prefetch(wanted + ahead, 0, 2);
   }
 };
 
@@ -102,9 +136,9 @@ inline void score_head(const typename O::Number* q, int dims, Vec factor, const 
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
     for (int c = 0; c < kParts; ++c) at_hand[i][c] = O::along(q + i * Dims + c * O::kDims);
-  std::ptrdiff_t clock = 0;
+  std::ptrdiff_t ahead = keys.ahead(h, 0);
   for (int j = 0; j < round_up(n, kLanes); j += 4) {
-    const RowsAndDue<O, Rows, T, 4> four(keys, h, j, clock);
+    const RowsAndDue<O, Rows, T, 4> four(keys, h, j, ahead);
     Vec part[4][Rows], fours[kLanes / 4];
     if constexpr (kParts > 0) {
       meet_two_keys<O>(at_hand, four, 0, part);
@@ -131,7 +165,7 @@ template <class O, int Rows, int Dims, class T>
 template <class O, class T, class F>
 inline void score_heads(const typename O::Number* q, int each, int dims, Vec factor, const TileRows<T>& keys,
                         float* scores, F then) {
-  const TileAndNext<T> tile(keys);
+  const TileAndNext<T> tile(keys, dims);
   for (int h = 0; h < keys.heads; ++h) {
     by_fours(each, [&]<int Rows>(int i) {
       const auto* query = q + (h * each + i) * dims;
@@ -158,10 +192,10 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
     for (int v = 0; v < Vecs; ++v) sum[i][v] = 0.0f;
   constexpr bool kOwnOrder = O::kOrdersColumns && Vecs % 2 == 0;
   int j = 0;
-  std::ptrdiff_t clock = 0;
+  std::ptrdiff_t ahead = values.ahead(h, d);
 #pragma GCC unroll 1
   for (; j + kNumbers <= n; j += kNumbers)
-    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<O, Rows, T, kNumbers>(values, h, j, clock), d, sum);
+    meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<O, Rows, T, kNumbers>(values, h, j, ahead), d, sum);
   if constexpr (kOwnOrder)
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i)
@@ -187,7 +221,7 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
 template <class O, class T>
 inline void add_heads(const typename O::Number* weights, const float* last_weights, const TileRows<T>& values, int each,
                       float* out, int padded) {
-  const TileAndNext<T> tile(values);
+  const TileAndNext<T> tile(values, padded < kTileVecs * kLanes ? kLanes : kTileVecs * kLanes);
   for (int h = 0; h < values.heads; ++h)
     for (int d = 0; d < padded;) {
       const bool wide = d + kTileVecs * kLanes <= padded;

@@ -50,9 +50,9 @@ struct TileRows {
   const T* data;              // of the first head
   std::ptrdiff_t head, time;  // from one head's row to the next's, from one key's to the next's
   const std::int64_t* at;     // [n] offsets of rows; null: they lie evenly
-  int n, heads;
+  int n, heads, dims;
   bool in_line;  // they are fours, each of whole lines that lie behind one another, of a head or of all of them
-  Due due;
+  const Due& due;
   const T* row(int j) const {
     const int k = at_most(j, n - 1);
     return data + (at ? at[k] : k * time);

@@ -26,21 +26,24 @@ inline bool rows_in_line(const TileAt& tile, int heads, int dims) {
 /// f(first head, TileRows<T>) for a tile of x, whose rows are read as `padded` numbers: all heads at once where they
 /// can be read as they lie, else one after another, copied and filled up as O has them. The same bits either way.
 template <class O, class F>
-inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typename O::Number* copy, Due due, F f) {
+inline void read_tile(const TileAt& tile, int heads, int dims, int padded, typename O::Number* copy, const Due& due,
+                      F f) {
   const Operand& x = *tile.x;
   if (x.dim != 1 || dims != padded) {
     std::int64_t at[kTileKeys];
     for (int h = 0; h < heads; ++h) {
       for (int j = 0; j < tile.n; ++j) at[j] = tile.offset(j) + h * x.head;
       O::copy_rows(x, at, tile.n, dims, copy, padded);
-      due.head = h;
-      f(h, TileRows<typename O::Number>{copy, 0, padded, nullptr, tile.n, 1, false, due});
+      Due of_head = due;
+      of_head.head = h;
+      f(h, TileRows<typename O::Number>{copy, 0, padded, nullptr, tile.n, 1, 0, false, of_head});
     }
     return;
   }
   const bool in_line = rows_in_line(tile, heads, dims);
   const auto lie = [&]<class T>(const T* data) {
-    f(0, TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, in_line, due});
+    f(0,
+      TileRows<T>{data + tile.first, x.head, x.time, x.table ? tile.at : nullptr, tile.n, heads, dims, in_line, due});
   };
   if (x.dtype == DType::BF16) return lie(static_cast<const bf16*>(x.data));
   if constexpr (Step<typename O::Number>::kNumbers == 1) {
@@ -82,10 +85,20 @@ inline bool by_a_clock(const Problem& p, const Piece& w, int each, bool into_l2)
   return head_by_head<O>(p, w, each, into_l2) && outruns_memory<O>(p, w, each);
 }
 
+/// Whether beside keys that meet their rows head by head the next tile's keys are asked for, and beside values its
+/// values; else keys and values in turn. Where a head's are a stream of memory; and by a clock, if half of L2 holds a
+/// tile of `heads` heads and the next, keys and values (Zen 4, 32 / 8 heads of 128 channels: bf16 25 → 27 GB/s, but
+/// f32, for which it does not, 26 → 25; from L3 a fifth less).
+inline bool asks_in_streams(const Problem& p, int heads, bool paced) {
+  constexpr int kHalfOfL2 = 512 << 10;
+  const std::int64_t tile = std::int64_t{kTileKeys} * heads * (p.head_dim + p.value_dim) * size_of(p.k.dtype);
+  return heads_apart(p) || (paced && 2 * tile <= kHalfOfL2);
+}
+
 /// q·k of a tile [rows, 64], `each` rows of every KV head from row `row` of the piece on: row by row.
 template <class O>
 inline void multiply_keys(const Problem& p, const Piece& w, const Scratch& s, int row, int rows, int each,
-                          const TileAt& tile, Due due) {
+                          const TileAt& tile, const Due& due) {
   const int dims = round_up(p.head_dim, O::kDims);
   const Vec factor = O::factor(p);
   const bool near = fits_l3(p, w), pairs = Step<typename O::Number>::kNumbers == 2;
@@ -102,8 +115,8 @@ inline void multiply_keys(const Problem& p, const Piece& w, const Scratch& s, in
 }
 /// The same of all rows of the piece, head by head: then(first row) as soon as a head's are there.
 template <class O, class F>
-inline void multiply_keys_by_heads(const Problem& p, const Scratch& s, int heads, int each, const TileAt& tile, Due due,
-                                   F then) {
+inline void multiply_keys_by_heads(const Problem& p, const Scratch& s, int heads, int each, const TileAt& tile,
+                                   const Due& due, F then) {
   const int dims = round_up(p.head_dim, O::kDims);
   read_tile<O>(tile, heads, p.head_dim, dims, O::keys(s), due, [&](int head, const auto& keys) {
     if constexpr (kHeadByHead)
@@ -130,7 +143,7 @@ inline void score_few(const Problem& p, const Piece& w, const Scratch& s, int ro
 
 /// O += P·V of a tile, all heads of the piece; where some row does not see every key, what is hidden is stepped over.
 template <class O>
-inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padded, const TileAt& tile, Due due,
+inline void add_few(const Problem& p, const Piece& w, const Scratch& s, int padded, const TileAt& tile, const Due& due,
                     const std::uint64_t* bits) {
   const int each = p.group() * w.queries;
   const std::uint64_t full = bits_below(tile.n);
@@ -254,8 +267,8 @@ template <class O>
 inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const Scratch& s, int padded, bool into_l2) {
   const Piece& w = walk.w;
   const int each = p.group() * w.queries, rows_ahead = keys_ahead(p, w.rows / each);
-  const bool by_heads = head_by_head<O>(p, w, each, into_l2), streams = by_heads && heads_apart(p);
-  const bool paced = by_a_clock<O>(p, w, each, into_l2);
+  const bool by_heads = head_by_head<O>(p, w, each, into_l2), paced = by_a_clock<O>(p, w, each, into_l2);
+  const bool streams = by_heads && asks_in_streams(p, w.rows / each, paced);
   for (int key = walk.keys.begin; key < walk.keys.end; key += kTileKeys) {
     const Range range = walk.tile(key);
     std::uint64_t bits[kStrip];
@@ -264,7 +277,6 @@ inline void fold_run(const Problem& p, const Walk& walk, const Walk& then, const
     const Walk& owner = last ? then : walk;
     const Range following = owner.tile(last ? then.keys.begin : range.end);
     const TileAt keys(p, w, p.k, range), values(p, w, p.v, range), next_keys(p, owner.w, p.k, following);
-    // Beside keys this tile's values are asked for; but where a head's keys are a stream, the stream's next.
     const TileAt next_values(p, owner.w, p.v, streams ? following : Range{});
     const Due beside_keys{keys, streams ? next_keys : values, rows_ahead, into_l2, by_heads, paced};
     const auto weigh = [&](int row, int rows) __attribute__((noinline)) {
