@@ -61,10 +61,12 @@ inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_v
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
 inline constexpr bool kHeadByHead = kLanes >= 16;
-/// Whether a piece's products may outrun memory: its keys and values lie there, and not in pages.
+/// Whether a piece's products may outrun memory: its keys and values lie there, and not in pages. Numbers that are
+/// widened hardly do, and heads apart come as fast without a clock.
 template <class O>
 inline bool outruns_memory(const Problem& p, const Piece& w, int each) {
-  return may_outrun_memory<O>(each, size_of(p.k.dtype)) && !p.k.table && !fits_l3(p, w);
+  const bool widened = size_of(p.k.dtype) != sizeof(typename O::Number);
+  return may_outrun_memory<O>(each, size_of(p.k.dtype)) && !p.k.table && !fits_l3(p, w) && !(widened && heads_apart(p));
 }
 /// Whether a tile's heads meet their rows, `each` of them, one after another (few_heads.hpp). More than four take
 /// longer than memory does; so do those of many heads, whose queries and sums would not stay in L1 (Zen 4, 32 heads of
