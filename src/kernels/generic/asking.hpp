@@ -35,7 +35,7 @@ inline std::ptrdiff_t once_there(const void* x) {
 /// x, but if so asked seven cycles later, the time between lines at 34 GB/s and 3.7 GHz, and the line at `again` asked
 /// for. Who asks for a line after each such step has a clock: Zen 4, from memory, 4 rows of queries in bf16, heads
 /// apart, a loop by itself: with 0, 3 or 5 cycles 21 GB/s, with 6, 7 or 8 25, with 9 23 (reads alone 31). Even so some
-/// lines do not come: hence `again`, which is read soon.
+/// lines seem not to come: hence `again`, which is read soon.
 [[gnu::always_inline]] inline std::ptrdiff_t a_line_later(std::ptrdiff_t x, bool paced, const char* again) {
 #ifdef __x86_64__
   asm("test %b1, %b1\n\tjz 0f\n\timul $1, %0, %0\n\timul $1, %0, %0\n\tlea (%0), %0\n\tprefetcht1 %2\n0:"

@@ -5,7 +5,8 @@
 // (few_products.hpp) those of all heads come and go with every few keys: 32 KB at 32 rows of 128 channels, all that L1
 // of Zen 4 has, so that even keys in L2 were met at 27 GB/s, by heads at 44. Each line is asked for a tile ahead.
 // Products from L2 are faster than memory, and lines that are asked for at their pace make each other wait: 17 GB/s;
-// with a clock 24 to 27 (asking.hpp). Even then some do not come, and are asked for once more 16 rows before their use
+// with a clock 24 to 27 (asking.hpp). Even then some seem not to come; those of a tile's rows from the 16th on are
+// asked for once more 16 rows before their use
 // (heads apart bf16 27 → 30 GB/s, f32 24 → 27, side by side 25 → 27.5 and 23 → 25.5). Nobody asks while scores become
 // weights, so each head's do beside its own products, not all heads' at once, while lines that are on their way still
 // come (4 rows of 64 scores take some 300 cycles, a line from memory 400). For vectors of 16 lanes, where it was
@@ -60,8 +61,7 @@ struct TileAndNext {
 };
 
 /// Whether `rows` rows of a head may meet numbers of `size` bytes about as fast as memory gives them, or faster, so
-/// that lines are asked for by a clock. f32 of fewer than four rows from memory, and what is widened, are left to
-/// few_products.hpp.
+/// that lines are asked for by a clock. Fewer than four rows of f32, or of what is widened, have none.
 template <class O>
 constexpr bool may_outrun_memory(int rows, std::size_t size) {
   return rows == 4 || (rows < 4 && size == 2 && size == sizeof(typename O::Number));

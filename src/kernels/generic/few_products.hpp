@@ -50,7 +50,7 @@ struct TileRows {
   const T* data;              // of the first head
   std::ptrdiff_t head, time;  // from one head's row to the next's, from one key's to the next's
   const std::int64_t* at;     // [n] offsets of rows; null: they lie evenly
-  int n, heads, dims;
+  int n, heads, dims;         // dims: of a row where it lies in memory; 0: rows are copies
   bool in_line;  // they are fours, each of whole lines that lie behind one another, of a head or of all of them
   const Due& due;
   const T* row(int j) const {
