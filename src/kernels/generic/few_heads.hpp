@@ -11,6 +11,11 @@
 // weights, so each head's do beside its own products, not all heads' at once, while lines that are on their way still
 // come (4 rows of 64 scores take some 300 cycles, a line from memory 400). For vectors of 16 lanes, where it was
 // measured; without them it would be 110 KB of program more.
+//
+// A head's rows lie evenly apart, which the machine's own prefetcher sees: a load that has gone as far twice is
+// foreseen, also beyond the end of a page of a cache, where lines come that nobody wants (32 / 8 heads in pages of 16,
+// bf16 15 GB/s in no order, 24 in memory's). So no load goes as far twice: four keys by four in an order of their own,
+// and values, whose sums have one order, by two copies of a loop in turns that don't repeat (15 → 21 → 25 GB/s).
 #pragma once
 #include "kernels/generic/few_products.hpp"
 
@@ -18,37 +23,44 @@ namespace fovea::FOVEA_ISA {
 
 inline constexpr int kAskedAgain = 16;  // rows before their use (Zen 4: 4 or 8 win half of it, f32 24 or 32 too)
 
+/// The place in a tile of the keys that are met in j-th place, by fours: 0, 8, 4, 12, and likewise from 16 on.
+constexpr int met_in_turn(int j) { return (j & ~12) | (j & 4) << 1 | (j & 8) >> 1; }
+
+/// Which of two copies of a loop is to take step i < 64: the Thue–Morse sequence, in which neither is taken three times
+/// at even distances.
+constexpr bool takes_other(int i) { return std::uint64_t{0x6996966996696996} >> i & 1; }
+
 /// Where a tile's rows lie, which are read `width` channels at a time, and lines of the tile that is read next, to be
 /// asked for beside each of them. Where a row of all heads lies in one stretch, it is asked for as a whole, beside as
 /// many rows as it has parts; likewise a head's row that is read in several passes (Zen 4, 8 heads side by side, values
-/// of bf16 by themselves: 23 → 27 GB/s); else as the rows at hand are read.
+/// of bf16 by themselves: 23 → 27 GB/s); else as the rows at hand are read. In pages so too, where none ends within the
+/// rows that a part asks for.
 template <class T>
 struct TileAndNext {
-  const T* row[kTileKeys];  // of the first head; next heads `head` numbers on
+  const T* row[kTileKeys];  // of the first head, in the order in which they are read; next heads `head` numbers on
   std::ptrdiff_t head;
-  const char* due[kTileKeys];             // beside the first head's rows in the first pass
-  std::ptrdiff_t due_head, due_pass = 0;  // bytes from there to what is due beside the next head's, in the next pass
-  std::ptrdiff_t again = 0;               // bytes from a row to that which is asked for once more
-  int width;
-  bool paced;
+  const char* due[kTileKeys];          // beside the first head's rows in the first pass
+  std::ptrdiff_t due_part[kTileKeys];  // of whole rows: bytes from there to what is due beside a later part
+  std::ptrdiff_t due_head;             // and from one head's to the next's, where they are no parts of a row
+  int width, head_parts = 0;           // head_parts: how many parts of a row are a head's; 0: heads are no parts
+  bool whole_rows, paced;
 
-  [[gnu::noinline]] TileAndNext(const TileRows<T>& tile, int width)
+  [[gnu::noinline]] TileAndNext(const TileRows<T>& tile, int width, bool in_turn)
       : head(tile.head), due_head(tile.due.then.head_bytes()), width(width), paced(tile.due.paced) {
-    for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(j);
-    if (paced) again = kAskedAgain * tile.time * std::ptrdiff_t{sizeof(T)};
+    for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(in_turn ? met_in_turn(j) : j);
     const TileAt& next = tile.due.then;
     const std::ptrdiff_t first = tile.due.head * due_head, size = size_of(next.x->dtype);
     const bool together = next.x->head == tile.dims;
     const int passes = tile.dims / width, parts = together ? passes * tile.heads : passes;
-    if (next.n == kTileKeys && !next.x->table && parts > 0 && tile.dims % width == 0 && kTileKeys % parts == 0) {
-      const int shift = __builtin_ctz(parts);
-      const std::ptrdiff_t row_bytes = next.x->time * size, part = width * size, rows = kTileKeys >> shift;
+    whole_rows = parts > 0 && tile.dims % width == 0 && kTileKeys % parts == 0 && lie_evenly(next, kTileKeys / parts);
+    if (whole_rows) {
+      const int shift = __builtin_ctz(parts), rows = kTileKeys >> shift;
+      const std::ptrdiff_t row_bytes = next.x->time * size, part = width * size;
       const char* start = next.row(0) + first;
       for (int j = 0; j < kTileKeys; ++j) due[j] = start + (j >> shift) * row_bytes + (j & (parts - 1)) * part;
-      due_pass = rows * row_bytes;
-      if (together) due_head = passes * due_pass;
+      for (int i = 0; i < parts; ++i) due_part[i] = next.row(i * rows) - next.row(0);
+      if (together) head_parts = passes, due_head = 0;
     } else {
-      due_pass = width * size;
       for (int j = 0; j < kTileKeys; ++j)
         due[j] = next.n > 0 ? next.row(at_most(j, next.n - 1)) + first : reinterpret_cast<const char*>(row[j]);
     }
@@ -56,7 +68,22 @@ struct TileAndNext {
   /// From what is due beside the first head's rows in the first pass to that beside the h-th head's from channel d on,
   /// less d channels.
   std::ptrdiff_t ahead(int h, int d) const {
-    return h * due_head + (d > 0 ? d / width * (due_pass - width * std::ptrdiff_t{sizeof(T)}) : 0);
+    if (!whole_rows) return h * due_head;
+    return h * due_head + due_part[h * head_parts + (d > 0 ? d / width : 0)] - d * std::ptrdiff_t{sizeof(T)};
+  }
+  /// From the j-th row to that which is asked for once more.
+  std::ptrdiff_t again(int j) const {
+    if (j + kAskedAgain >= kTileKeys) return 0;
+    return reinterpret_cast<const char*>(row[j + kAskedAgain]) - reinterpret_cast<const char*>(row[j]);
+  }
+
+ private:
+  /// Whether a tile is whole, and of its rows as many as are said lie behind one another, and so on.
+  static bool lie_evenly(const TileAt& tile, int rows) {
+    if (tile.n < kTileKeys) return false;
+    for (int j = 0; tile.x->table && j < kTileKeys; j += rows)
+      if (tile.at[j + rows - 1] - tile.at[j] != (rows - 1) * tile.x->time) return false;
+    return true;
   }
 };
 
@@ -79,7 +106,7 @@ struct RowsAndDue {
   std::ptrdiff_t& ahead;
 
   [[gnu::always_inline]] RowsAndDue(const TileAndNext<T>& tile, int h, int j, std::ptrdiff_t& ahead)
-      : again(j + kAskedAgain < kTileKeys ? tile.again : 0), paced(tile.paced), ahead(ahead) {
+      : again(tile.again(j)), paced(tile.paced), ahead(ahead) {
 #pragma GCC unroll 4
     for (int k = 0; k < Together; ++k) {
       row[k] = tile.row[j + k] + h * tile.head;
@@ -149,7 +176,7 @@ inline void score_head(const typename O::Number* q, int dims, Vec factor, const 
 #pragma GCC unroll 4
     for (int i = 0; i < kLanes / 4; ++i)
       fours[i] = i < Rows ? fold_four({part[0][i], part[1][i], part[2][i], part[3][i]}) : Vec(0.0f);
-    store_fours<Rows>(scores + j, kTileKeys, sums_of(fours) * factor);
+    store_fours<Rows>(scores + met_in_turn(j), kTileKeys, sums_of(fours) * factor);
   }
 }
 
@@ -165,7 +192,7 @@ template <class O, int Rows, int Dims, class T>
 template <class O, class T, class F>
 inline void score_heads(const typename O::Number* q, int each, int dims, Vec factor, const TileRows<T>& keys,
                         float* scores, F then) {
-  const TileAndNext<T> tile(keys, dims);
+  const TileAndNext<T> tile(keys, dims, true);
   for (int h = 0; h < keys.heads; ++h) {
     by_fours(each, [&]<int Rows>(int i) {
       const auto* query = q + (h * each + i) * dims;
@@ -193,9 +220,19 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
   constexpr bool kOwnOrder = O::kOrdersColumns && Vecs % 2 == 0;
   int j = 0;
   std::ptrdiff_t ahead = values.ahead(h, d);
-#pragma GCC unroll 1
-  for (; j + kNumbers <= n; j += kNumbers)
+  const auto meet = [&]() __attribute__((always_inline)) {
     meet_values<O, Rows, Vecs, kOwnOrder>(weights + j, RowsAndDue<O, Rows, T, kNumbers>(values, h, j, ahead), d, sum);
+  };
+#pragma GCC unroll 1
+  for (; j + kNumbers <= n; j += kNumbers) {
+    if (Vecs > 1 && Rows == 4 && takes_other(j / kNumbers)) {
+      asm volatile("# the other copy" ::: "memory");  // or compilers would make them one
+      meet();
+      asm volatile("# the other copy" ::: "memory");
+    } else {
+      meet();
+    }
+  }
   if constexpr (kOwnOrder)
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; ++i)
@@ -221,7 +258,7 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
 template <class O, class T>
 inline void add_heads(const typename O::Number* weights, const float* last_weights, const TileRows<T>& values, int each,
                       float* out, int padded) {
-  const TileAndNext<T> tile(values, padded < kTileVecs * kLanes ? kLanes : kTileVecs * kLanes);
+  const TileAndNext<T> tile(values, padded < kTileVecs * kLanes ? kLanes : kTileVecs * kLanes, false);
   for (int h = 0; h < values.heads; ++h)
     for (int d = 0; d < padded;) {
       const bool wide = d + kTileVecs * kLanes <= padded;

@@ -61,18 +61,18 @@ inline bool fits_l3(const Problem& p, const Piece& w) { return p.batches * key_v
 inline bool heads_apart(const Problem& p) { return !p.k.table && (p.k.head > p.k.time || p.v.head > p.v.time); }
 
 inline constexpr bool kHeadByHead = kLanes >= 16;
-/// Whether a piece's products may outrun memory: its keys and values lie there, and not in pages. Numbers that are
-/// widened hardly do, and heads apart come as fast without a clock.
+/// Whether a piece's products may outrun memory, where its keys and values lie. Numbers that are widened hardly do, and
+/// heads apart come as fast without a clock.
 template <class O>
 inline bool outruns_memory(const Problem& p, const Piece& w, int each) {
   const bool widened = size_of(p.k.dtype) != sizeof(typename O::Number);
-  return may_outrun_memory<O>(each, size_of(p.k.dtype)) && !p.k.table && !fits_l3(p, w) && !(widened && heads_apart(p));
+  return may_outrun_memory<O>(each, size_of(p.k.dtype)) && !fits_l3(p, w) && !(widened && heads_apart(p));
 }
 /// Whether a tile's heads meet their rows, `each` of them, one after another (few_heads.hpp). More than four take
 /// longer than memory does; so do those of many heads, whose queries and sums would not stay in L1 (Zen 4, 32 heads of
 /// 3 or 4 rows of 128 channels: f32 1.6 times as fast, f16 1.2). From memory four rows, with a clock, and of heads
 /// apart all 16-bit numbers (Zen 4, heads side by side: four rows in f32 and bf16 7% faster, but three row by row 26 to
-/// 28 GB/s beside 23 to 25, two 25 beside 18, and in pages of 16 four of bf16 20 beside 13).
+/// 28 GB/s beside 23 to 25, two 25 beside 18).
 template <class O>
 inline bool head_by_head(const Problem& p, const Piece& w, int each, bool into_l2) {
   constexpr int kL1 = 32 << 10;
