@@ -153,24 +153,34 @@ TEST(FewRows, HaveTheSameBitsInCachesThatL3DoesNotHold) {
 }
 
 /// Which cache lines are asked for into is a machine's affair, and with it in which order rows of keys are read: heads
-/// side by side or apart, for caches in one run of keys, for those that L3 holds, and for those it does not, which more
-/// batch rows of the same are taken for.
+/// side by side, apart or in pages, for caches in one run of keys, for those that L3 holds, and for those it does not,
+/// which more batch rows of the same are taken for.
 TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
   Rng rng(8);
   for_cases(60, [&](Rng& any) {
     const DType dtype = any.pick({DType::F32, DType::BF16, DType::F16});
     const int batches = any.pick({1, 1, 5}), kv_heads = batches == 5 ? 8 : any.pick({1, 2, 8});
     const int group = any.pick({1, 2, 3, 4, 7}), dim = batches == 5 ? 64 : any.pick({16, 40, 64, 80, 128});
-    const int keys = batches == 5 ? 4101 : any.pick({197, 4101});
+    enum { SideBySide, Apart, InPages };
+    const int lie = any.pick({SideBySide, Apart, InPages}), page = lie == InPages ? any.pick({5, 12, 16}) : 1,
+              blocks = (batches == 5 ? 4101 : any.pick({197, 4101})) / page, keys = blocks * page;
     Input q(dtype, {1, 1, group * kv_heads, dim}), k(dtype, {1, keys, kv_heads, dim}),
         v(dtype, {1, keys, kv_heads, dim});
     for (Input* x : {&q, &k, &v}) x->fill([&](auto...) { return rng.normal(); });
-    const bool apart = any.pick({false, true});
+    std::vector<int> table;
+    for (int b = 0; b < batches && lie == InPages; ++b) {
+      const std::vector<int> one = Rng(9).permutation(blocks);
+      table.insert(table.end(), one.begin(), one.end());
+    }
     const AttentionSpec spec = any.pick({AttentionSpec(), AttentionSpec(window(150)), AttentionSpec(softcap(3))});
-    if (apart) k = heads_apart(k), v = heads_apart(v);
+    if (lie == Apart) k = heads_apart(k), v = heads_apart(v);
     for (TensorView* x : {&q.view, &k.view, &v.view}) x->shape[0] = batches, x->strides[0] = 0;
+    const auto cache = [&](const Input& x) {
+      if (lie != InPages) return PagedView(x.view);
+      return paged(TensorView(dtype, x.view.data, {blocks, page, kv_heads, dim}), table);
+    };
     on_every_isa([&] {
-      PreparedProblem prepared(q.view, k.view, v.view, spec);
+      PreparedProblem prepared(q.view, cache(k), cache(v), spec);
       const ForwardKernel& kernel = choose_kernel(prepared.problem);
       const auto outputs = [&](bool into_l2) {
         const Tensor out(prepared.problem.out.dtype, q.view.shape), lse(DType::F32, {batches, group * kv_heads, 1});
@@ -184,7 +194,10 @@ TEST(FewRows, HaveTheSameBitsWhicheverCacheLinesAreAskedInto) {
         return std::string(static_cast<const char*>(out.raw()), static_cast<std::size_t>(out.bytes()));
       };
       ASSERT_TRUE(outputs(false) == outputs(true))
-          << name_of(dtype) << ", " << keys << " keys, " << kv_heads << " heads " << (apart ? "apart" : "side by side")
+          << name_of(dtype) << ", " << keys << " keys, " << kv_heads << " heads "
+          << (lie == Apart     ? "apart"
+              : lie == InPages ? "in pages"
+                               : "side by side")
           << ", " << group << " rows, head_dim " << dim;
     });
   });

@@ -225,7 +225,7 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
   };
 #pragma GCC unroll 1
   for (; j + kNumbers <= n; j += kNumbers) {
-    if (Vecs > 1 && Rows == 4 && takes_other(j / kNumbers)) {
+    if (Vecs > 1 && Rows == 4 && sizeof(T) == sizeof(typename O::Number) && takes_other(j / kNumbers)) {
       asm volatile("# the other copy" ::: "memory");  // or compilers would make them one
       meet();
       asm volatile("# the other copy" ::: "memory");
