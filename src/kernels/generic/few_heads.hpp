@@ -23,7 +23,7 @@ namespace fovea::FOVEA_ISA {
 
 inline constexpr int kAskedAgain = 16;  // rows before their use (Zen 4: 4 or 8 win half of it, f32 24 or 32 too)
 
-/// The place in a tile of the keys that are met in j-th place, by fours: 0, 8, 4, 12, and likewise from 16 on.
+/// The place in a tile of the keys in pages that are met in j-th place, by fours: 0, 8, 4, 12, and so on from 16.
 constexpr int met_in_turn(int j) { return (j & ~12) | (j & 4) << 1 | (j & 8) >> 1; }
 
 /// Which of two copies of a loop is to take step i < 64: the Thue–Morse sequence, in which neither is taken three times
@@ -43,11 +43,19 @@ struct TileAndNext {
   std::ptrdiff_t due_part[kTileKeys];  // of whole rows: bytes from there to what is due beside a later part
   std::ptrdiff_t due_head;             // and from one head's to the next's, where they are no parts of a row
   int width, head_parts = 0;           // head_parts: how many parts of a row are a head's; 0: heads are no parts
-  bool whole_rows, paced;
+  bool whole_rows, in_pages, paced;
+  std::ptrdiff_t again[kTileKeys];  // bytes from a row to that which is asked for once more
 
-  [[gnu::noinline]] TileAndNext(const TileRows<T>& tile, int width, bool in_turn)
-      : head(tile.head), due_head(tile.due.then.head_bytes()), width(width), paced(tile.due.paced) {
-    for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(in_turn ? met_in_turn(j) : j);
+  [[gnu::noinline]] TileAndNext(const TileRows<T>& tile, int width, bool keys)
+      : head(tile.head),
+        due_head(tile.due.then.head_bytes()),
+        width(width),
+        in_pages(tile.at != nullptr),
+        paced(tile.due.paced) {
+    for (int j = 0; j < kTileKeys; ++j) row[j] = tile.row(j);
+    for (int j = 0; j < kTileKeys && keys && in_pages; ++j) row[j] = tile.row(met_in_turn(j));
+    for (int j = 0; j < kTileKeys; ++j)
+      again[j] = j + kAskedAgain < kTileKeys ? (row[j + kAskedAgain] - row[j]) * std::ptrdiff_t{sizeof(T)} : 0;
     const TileAt& next = tile.due.then;
     const std::ptrdiff_t first = tile.due.head * due_head, size = size_of(next.x->dtype);
     const bool together = next.x->head == tile.dims;
@@ -71,11 +79,8 @@ struct TileAndNext {
     if (!whole_rows) return h * due_head;
     return h * due_head + due_part[h * head_parts + (d > 0 ? d / width : 0)] - d * std::ptrdiff_t{sizeof(T)};
   }
-  /// From the j-th row to that which is asked for once more.
-  std::ptrdiff_t again(int j) const {
-    if (j + kAskedAgain >= kTileKeys) return 0;
-    return reinterpret_cast<const char*>(row[j + kAskedAgain]) - reinterpret_cast<const char*>(row[j]);
-  }
+  /// The place in the tile of the keys that are met in j-th place.
+  int met_at(int j) const { return in_pages ? met_in_turn(j) : j; }
 
  private:
   /// Whether a tile is whole, and of its rows as many as are said lie behind one another, and so on.
@@ -106,7 +111,7 @@ struct RowsAndDue {
   std::ptrdiff_t& ahead;
 
   [[gnu::always_inline]] RowsAndDue(const TileAndNext<T>& tile, int h, int j, std::ptrdiff_t& ahead)
-      : again(tile.again(j)), paced(tile.paced), ahead(ahead) {
+      : again(tile.again[j]), paced(tile.paced), ahead(ahead) {
 #pragma GCC unroll 4
     for (int k = 0; k < Together; ++k) {
       row[k] = tile.row[j + k] + h * tile.head;
@@ -176,7 +181,7 @@ inline void score_head(const typename O::Number* q, int dims, Vec factor, const 
 #pragma GCC unroll 4
     for (int i = 0; i < kLanes / 4; ++i)
       fours[i] = i < Rows ? fold_four({part[0][i], part[1][i], part[2][i], part[3][i]}) : Vec(0.0f);
-    store_fours<Rows>(scores + met_in_turn(j), kTileKeys, sums_of(fours) * factor);
+    store_fours<Rows>(scores + keys.met_at(j), kTileKeys, sums_of(fours) * factor);
   }
 }
 
@@ -225,7 +230,8 @@ inline void add_head(const typename O::Number* weights, const float* last_weight
   };
 #pragma GCC unroll 1
   for (; j + kNumbers <= n; j += kNumbers) {
-    if (Vecs > 1 && Rows == 4 && sizeof(T) == sizeof(typename O::Number) && takes_other(j / kNumbers)) {
+    if (Vecs > 1 && Rows == 4 && sizeof(T) == sizeof(typename O::Number) && values.in_pages &&
+        takes_other(j / kNumbers)) {
       asm volatile("# the other copy" ::: "memory");  // or compilers would make them one
       meet();
       asm volatile("# the other copy" ::: "memory");
