@@ -14,8 +14,9 @@
 //
 // A head's rows lie evenly apart, which the machine's own prefetcher sees: a load that has gone as far twice is
 // foreseen, also beyond the end of a page of a cache, where lines come that nobody wants (32 / 8 heads in pages of 16,
-// bf16 15 GB/s in no order, 24 in memory's). So no load goes as far twice: four keys by four in an order of their own,
-// and values, whose sums have one order, by two copies of a loop in turns that don't repeat (15 → 21 → 25 GB/s).
+// bf16 15 GB/s in no order, 24 in memory's). So in pages no load goes as far twice: keys are met in an order of their
+// own, and values, whose sums have one order, by two copies of a loop in turns that don't repeat (15 → 21 → 25 GB/s).
+// What is widened as it is read has no such copies: its products take as long as memory does.
 #pragma once
 #include "kernels/generic/few_products.hpp"
 
